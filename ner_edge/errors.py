@@ -1,0 +1,21 @@
+"""Errors that a user can cause and mend: one clear line each, never a traceback."""
+
+
+class NerEdgeError(Exception):
+    """Something failed in a way the message explains; the CLI exits with code 1."""
+
+    exit_code = 1
+
+
+class UsageError(NerEdgeError):
+    """The command or its settings are wrong; the CLI exits with code 2."""
+
+    exit_code = 2
+
+
+class DataError(NerEdgeError):
+    """An input file does not hold what its format promises."""
+
+
+class ModelError(NerEdgeError):
+    """A model, adapter or task is missing, damaged, or does not fit the others."""

@@ -1,0 +1,58 @@
+"""Entity spans over words, and the IOB tag schemes that write them down one tag per word."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from ner_edge.errors import DataError
+
+
+class Span(NamedTuple):
+    """Words `start` to `end` (half-open, 0-based) carry `label`."""
+
+    start: int
+    end: int
+    label: str
+
+
+def spans_from_tags(tags: Sequence[str]) -> list[Span]:
+    """Read IOB1 or IOB2 tags; the one rule that serves both is that an entity begins at `B-`,
+    after `O`, or where the label changes (Ramshaw and Marcus 1995; Tjong Kim Sang 2002).
+
+    Raises `DataError` on a tag that is not `O`, `B-label` or `I-label`.
+    """
+    spans: list[Span] = []
+    start, label = 0, ""  # an empty label means: outside
+    for position, tag in enumerate(tags):
+        prefix, _, tag_label = tag.partition("-")
+        if tag != "O" and (prefix not in ("B", "I") or not tag_label):
+            raise DataError(f"'{tag}' is not an IOB tag (O, B-LABEL or I-LABEL)")
+        if label and (prefix != "I" or tag_label != label):
+            spans.append(Span(start, position, label))
+            label = ""
+        if tag_label and not label:
+            start, label = position, tag_label
+    if label:
+        spans.append(Span(start, len(tags), label))
+    return spans
+
+
+def iob2_from_spans(spans: Iterable[Span], length: int) -> list[str]:
+    """One IOB2 tag per word: every entity begins with `B-`."""
+    tags = ["O"] * length
+    for start, end, label in spans:
+        tags[start] = f"B-{label}"
+        tags[start + 1 : end] = [f"I-{label}"] * (end - start - 1)
+    return tags
+
+
+def iob1_from_spans(spans: Iterable[Span], length: int) -> list[str]:
+    """One IOB1 tag per word: `B-` only where an entity touches one of its own label."""
+    tags = ["O"] * length
+    previous_end, previous_label = -1, ""
+    for start, end, label in sorted(spans):
+        touches = start == previous_end and label == previous_label
+        tags[start:end] = [f"I-{label}"] * (end - start)
+        if touches:
+            tags[start] = f"B-{label}"
+        previous_end, previous_label = end, label
+    return tags

@@ -1,0 +1,129 @@
+"""A task: what to find, how to ask for it, and how it travels with the weights."""
+
+import json
+import tomllib
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from ner_edge.errors import ModelError, UsageError
+
+TASK_FILE = "ner_edge_task.json"
+GGUF_KEY = "ner_edge.task"
+
+# {instruction} and {input} are filled in; what the model answers follows the last character.
+TEMPLATES = {
+    "alpaca": "### Instruction:\n{instruction}\n{input}\n\n### Response:\n",
+    "chatml-user": "<|im_start|>user\n{instruction}\n{input}<|im_end|>\n<|im_start|>assistant\n",
+    "chatml-system": (
+        "<|im_start|>system\n{instruction}<|im_end|>\n"
+        "<|im_start|>user\n{input}<|im_end|>\n<|im_start|>assistant\n"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A label set with definitions, the instruction that explains it, and the prompt template.
+
+    The prompt of a sentence is `prefix + sentence + suffix`. Only `prefix` and `suffix` may hold
+    special tokens; the sentence is a user's text and is never parsed for them.
+    """
+
+    name: str
+    labels: dict[str, str]
+    instruction: str
+    template: str = "alpaca"
+
+    def __post_init__(self) -> None:
+        if not self.labels:
+            raise UsageError(f"task '{self.name}' has no labels")
+        for label in self.labels:
+            if not label or label.split() != [label] or any(c in "[]|" for c in label):
+                raise UsageError(
+                    f"task '{self.name}': label '{label}' must be one word without [ ] |"
+                )
+        if self.template not in TEMPLATES:
+            raise UsageError(
+                f"task '{self.name}': no template '{self.template}'; "
+                f"choose one of {', '.join(TEMPLATES)}"
+            )
+
+    @property
+    def prefix(self) -> str:
+        """The part of the prompt before the sentence, the same for all sentences."""
+        before = TEMPLATES[self.template].partition("{input}")[0]
+        return before.replace("{instruction}", self.instruction)
+
+    @property
+    def suffix(self) -> str:
+        """The part of the prompt between the sentence and the answer."""
+        return TEMPLATES[self.template].partition("{input}")[2]
+
+    def to_json(self) -> str:
+        """One line of JSON, as embedded in a GGUF under `ner_edge.task`."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> "Task":
+        """Read `to_json`'s text. Raises `ModelError` naming `where` if it is not a task."""
+        try:
+            return cls._from_dict(json.loads(text))
+        except (ValueError, TypeError, UsageError) as error:
+            raise ModelError(f"{where}: the task in it cannot be read ({error})") from error
+
+    @classmethod
+    def from_toml(cls, path: Path) -> "Task":
+        """Read a user's task: `name`, `instruction`, `[labels]`, and optionally `template`."""
+        try:
+            return cls._from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise UsageError(f"{path}: no such task file") from None
+        except (OSError, ValueError, TypeError, UsageError) as error:
+            raise UsageError(f"{path}: not a task ({error})") from error
+
+    @classmethod
+    def _from_dict(cls, values: Any) -> "Task":
+        if not isinstance(values, dict):
+            raise TypeError("expected a table of settings")
+        known = {"name": str, "labels": dict, "instruction": str, "template": str}
+        unknown = sorted(set(values) - set(known))
+        missing = sorted({"name", "labels", "instruction"} - set(values))
+        wrong = sorted(k for k, v in values.items() if k in known and not isinstance(v, known[k]))
+        for problem, keys in (("unknown", unknown), ("missing", missing), ("ill-typed", wrong)):
+            if keys:
+                raise TypeError(f"{problem} key: {', '.join(keys)}")
+        if not all(isinstance(text, str) for text in values["labels"].values()):
+            raise TypeError("each label needs a definition in quotes")
+        return cls(**values)
+
+    def save(self, folder: Path) -> None:
+        """Write the task beside an adapter."""
+        text = json.dumps(asdict(self), ensure_ascii=False, indent=2)
+        (folder / TASK_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def load_task(name: str) -> Task:
+    """A built-in task by name, or a user's TOML file by path."""
+    if name.endswith(".toml"):
+        return Task.from_toml(Path(name))
+    builtin = files("ner_edge").joinpath("tasks", f"{name}.toml")
+    if not builtin.is_file():
+        names = sorted(
+            entry.name.removesuffix(".toml")
+            for entry in files("ner_edge").joinpath("tasks").iterdir()
+            if entry.name.endswith(".toml")
+        )
+        raise UsageError(
+            f"no task '{name}'; built in: {', '.join(names)}; or give the path of a .toml file"
+        )
+    return Task._from_dict(tomllib.loads(builtin.read_text(encoding="utf-8")))
+
+
+def load_saved_task(folder: Path) -> Task | None:
+    """The task saved beside an adapter, or None if there is none."""
+    path = folder / TASK_FILE
+    if not path.is_file():
+        return None
+    return Task.from_json(path.read_text(encoding="utf-8"), str(path))

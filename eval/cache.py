@@ -1,0 +1,89 @@
+"""Predictions kept on disk as they are made, so that a killed evaluation resumes where it was."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from ner_edge.errors import NerEdgeError
+from ner_edge.spans import Span
+
+
+class Prediction(NamedTuple):
+    """One sentence's entities, what they cost, and whether the output had to be repaired."""
+
+    spans: list[Span]
+    seconds: float
+    misaligned: bool
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, or of a folder's files with their names, in hexadecimal."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        listing = "".join(f"{file.relative_to(path)} {sha256_of(file)}\n" for file in files)
+        return hashlib.sha256(listing.encode()).hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def prediction_cache(
+    folder: Path | None, key: Mapping[str, str]
+) -> Iterator[tuple[list[Prediction], Callable[[Prediction], None]]]:
+    """The predictions already made under `key`, for the first sentences of the data in order,
+    and a function that appends the next one. Without a folder nothing is read or kept.
+
+    `key` must name everything that decides a prediction. The file holds one JSON line per
+    sentence with its number and word offsets, never its text. A torn last line, or lines of two
+    processes that wrote at once, are dropped from the first that does not fit.
+    """
+    if folder is None:
+        yield [], lambda prediction: None
+        return
+    name = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:32]
+    path = folder / f"{name}.jsonl"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = path.open("ab+")
+    except OSError as error:
+        raise _unusable(path, error) from error
+    with stream:
+        done, valid_bytes = _read(path)
+        stream.truncate(valid_bytes)
+        number = len(done)
+
+        def append(prediction: Prediction) -> None:
+            nonlocal number
+            line = {"sentence": number, **prediction._asdict()}
+            try:
+                stream.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+                stream.flush()
+            except OSError as error:
+                raise _unusable(path, error) from error
+            number += 1
+
+        yield done, append
+
+
+def _read(path: Path) -> tuple[list[Prediction], int]:
+    """The predictions of all lines that fit, and how many bytes those lines take."""
+    done: list[Prediction] = []
+    valid_bytes = 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            record = json.loads(line)
+            if record["sentence"] != len(done) or not line.endswith(b"\n"):
+                break
+            spans = [Span(*span) for span in record["spans"]]
+            done.append(Prediction(spans, record["seconds"], record["misaligned"]))
+        except (ValueError, TypeError, KeyError):
+            break
+        valid_bytes += len(line)
+    return done, valid_bytes
+
+
+def _unusable(path: Path, error: OSError) -> NerEdgeError:
+    return NerEdgeError(f"{path}: predictions cannot be kept ({error.strerror}); or use --no-cache")

@@ -1,0 +1,290 @@
+"""Several models on the same sentences: each one's scores, and how it differs from a baseline."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Protocol
+
+from ner_edge.eval.bootstrap import delta_f1_interval, flips, strict_counts
+from ner_edge.eval.cache import Prediction, prediction_cache, sha256_of
+from ner_edge.eval.gold import Gold, read_gold
+from ner_edge.eval.metrics import Metrics, require_libraries, score_spans
+
+import ner_edge
+from ner_edge.errors import ModelError, UsageError
+from ner_edge.spans import ScoredSpan, Span
+from ner_edge.task import Task
+
+Progress = Callable[[str, int, int], None]
+"""Called with a model's name, the sentences done, and the sentences in all."""
+
+
+class Tagger(Protocol):
+    """What evaluation asks of a loaded model."""
+
+    @property
+    def task(self) -> Task:
+        """The labels and the prompt it works with."""
+
+    @property
+    def decoder(self) -> str:
+        """The decoder in use, by its command-line name."""
+
+    @property
+    def bits_per_weight(self) -> float | None:
+        """The achieved size of a weight in bits, where known."""
+
+    @property
+    def misaligned(self) -> int:
+        """How many outputs yielded so far did not copy their words or close their brackets."""
+
+    def tag_words(self, sentences: Iterable[list[str]]) -> Iterable[Sequence[ScoredSpan]]:
+        """The entities of each sentence, in order."""
+
+    def close(self) -> None:
+        """Free the model."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model to evaluate: its unique name, its file or folder, and how to load it."""
+
+    name: str
+    path: Path
+    load: Callable[[], Tagger]
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """One model's scores, size and speed."""
+
+    name: str
+    path: Path
+    decoder: str
+    metrics: Metrics
+    predictions: list[list[Span]] = field(repr=False)
+    size_bytes: int
+    bits_per_weight: float | None
+    seconds: float
+    """Decoding time, summed over all runs of a resumed evaluation; without loading."""
+    misaligned: int
+    """Sentences whose output was malformed or changed its words."""
+    notes: list[str]
+
+    @property
+    def f1(self) -> float:
+        """Strict micro F1 in percent."""
+        return self.metrics.micro.f1
+
+    @property
+    def sentences_per_second(self) -> float:
+        """Decoding speed."""
+        return len(self.predictions) / max(self.seconds, 1e-9)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A model against the baseline: F1 in percentage points with its 95 % interval, and flips."""
+
+    delta_f1: float
+    ci_low: float
+    ci_high: float
+    flips: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All models' results on one gold standard."""
+
+    gold: Gold
+    results: list[ModelResult]
+    baseline: str | None
+    """The name of the model that the others are compared with; None with a single model."""
+    differences: dict[str, Difference]
+    """By model name, the baseline's own (all zeros) included; empty without a baseline."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the figures must know, for standard error."""
+        return [note for result in self.results for note in result.notes]
+
+
+def run_eval(
+    data: Path,
+    models: Sequence[tuple[str, Path]],
+    *,
+    load_tagger: Callable[[Path], Tagger],
+    baseline: str | None = None,
+    limit: int | None = None,
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Evaluate models, given as (name, path), on the CoNLL file `data`, one at a time.
+
+    `baseline` is a name or a path among them, by default the first; `limit` keeps the first
+    sentences; predictions are kept in `cache_dir` and reused from there. A repeated name gets a
+    number. Raises `UsageError`, `DataError` or `ModelError` before any model is loaded.
+    """
+    require_libraries()
+    if not models:
+        raise UsageError("evaluation needs at least one model")
+    missing = [str(path) for _, path in models if not path.exists()]
+    if missing:
+        raise ModelError(f"no such model: {', '.join(missing)}")
+    names = _unique([name for name, _ in models])
+    candidates = [
+        Candidate(name, path, partial(load_tagger, path))
+        for name, (_, path) in zip(names, models, strict=True)
+    ]
+    reference = _find_baseline(baseline, candidates)
+    gold = read_gold(data, limit)
+    return compare(candidates, gold, reference, cache_dir=cache_dir, progress=progress)
+
+
+def compare(
+    candidates: Sequence[Candidate],
+    gold: Gold,
+    baseline: str,
+    *,
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Evaluate each candidate, only one loaded at a time, then set it beside `baseline`."""
+    results = []
+    for candidate in candidates:
+        tagger = candidate.load()
+        try:
+            results.append(
+                evaluate_model(tagger, candidate, gold, cache_dir=cache_dir, progress=progress)
+            )
+        finally:
+            tagger.close()
+            del tagger  # or it would live until the next model is loaded beside it
+    if len(results) < 2:
+        return Comparison(gold, results, None, {})
+    reference = next(result for result in results if result.name == baseline)
+    differences = {result.name: _difference(result, reference, gold) for result in results}
+    return Comparison(gold, results, baseline, differences)
+
+
+def evaluate_model(
+    tagger: Tagger,
+    candidate: Candidate,
+    gold: Gold,
+    *,
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> ModelResult:
+    """Tag the gold sentences and score the outcome; continue a cached pass where it ended."""
+    key = {}
+    if cache_dir is not None:
+        key = {
+            "model": sha256_of(candidate.path),
+            "data": sha256_of(gold.path),
+            "task": tagger.task.to_json(),
+            "decoder": tagger.decoder,
+            "version": ner_edge.__version__,
+        }
+    with prediction_cache(cache_dir, key) as (done, keep):
+        predictions = done[: len(gold.sentences)]
+        cached = len(predictions)
+        for prediction in _tag(tagger, [s.words for s in gold.sentences[cached:]]):
+            keep(prediction)
+            predictions.append(prediction)
+            if progress:
+                progress(candidate.name, len(predictions), len(gold.sentences))
+    if len(predictions) != len(gold.sentences):
+        raise ModelError(
+            f"{candidate.path}: gave {len(predictions)} answers to {len(gold.sentences)} sentences"
+        )
+    spans = [prediction.spans for prediction in predictions]
+    misaligned = sum(prediction.misaligned for prediction in predictions)
+    return ModelResult(
+        name=candidate.name,
+        path=candidate.path,
+        decoder=tagger.decoder,
+        metrics=score_spans(gold.spans, spans, gold.lengths),
+        predictions=spans,
+        size_bytes=_size(candidate.path),
+        bits_per_weight=tagger.bits_per_weight,
+        seconds=sum(prediction.seconds for prediction in predictions),
+        misaligned=misaligned,
+        notes=_notes(candidate.name, gold, tagger.task.labels, cached, misaligned),
+    )
+
+
+def _tag(tagger: Tagger, sentences: Sequence[list[str]]) -> Iterator[Prediction]:
+    """Each sentence's prediction, with the time spent waiting for it and nothing else."""
+    if not sentences:
+        return
+    misaligned = tagger.misaligned
+    started = perf_counter()
+    for spans in tagger.tag_words(sentences):
+        seconds = perf_counter() - started
+        plain = [Span(span.start, span.end, span.label) for span in spans]
+        yield Prediction(plain, seconds, tagger.misaligned > misaligned)
+        misaligned = tagger.misaligned
+        started = perf_counter()
+
+
+def _difference(result: ModelResult, reference: ModelResult, gold: Gold) -> Difference:
+    low, high = delta_f1_interval(
+        strict_counts(gold.spans, result.predictions),
+        strict_counts(gold.spans, reference.predictions),
+    )
+    return Difference(
+        result.f1 - reference.f1, low, high, flips(result.predictions, reference.predictions)
+    )
+
+
+def _notes(
+    name: str, gold: Gold, labels: Collection[str], cached: int, misaligned: int
+) -> list[str]:
+    notes = []
+    unknown = sorted(gold.labels - set(labels))
+    if unknown:
+        notes.append(
+            f"{name}: its task does not know {', '.join(unknown)}, found in {gold.path}; "
+            f"it finds only {', '.join(labels)}"
+        )
+    if cached:
+        notes.append(
+            f"{name}: {cached} of {len(gold.sentences)} sentences and their speed come from an "
+            "earlier run; --no-cache measures anew"
+        )
+    if misaligned:
+        notes.append(
+            f"{name}: {misaligned} of {len(gold.sentences)} outputs were malformed or changed "
+            "their words; entities were aligned where possible"
+        )
+    return notes
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """The names in order; the second `q4` becomes `q4-2`."""
+    unique: list[str] = []
+    for name in names:
+        candidate, number = name, 1
+        while candidate in unique:
+            number += 1
+            candidate = f"{name}-{number}"
+        unique.append(candidate)
+    return unique
+
+
+def _find_baseline(baseline: str | None, candidates: Sequence[Candidate]) -> str:
+    if baseline is None:
+        return candidates[0].name
+    for candidate in candidates:
+        if baseline in (candidate.name, str(candidate.path)):
+            return candidate.name
+    names = ", ".join(candidate.name for candidate in candidates)
+    raise UsageError(f"no model '{baseline}' to compare with; the models are: {names}")
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)

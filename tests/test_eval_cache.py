@@ -1,0 +1,90 @@
+"""Predictions survive on disk, and nothing damaged is ever believed."""
+
+import pytest
+from ner_edge.eval.cache import Prediction, prediction_cache, sha256_of
+
+from ner_edge.errors import NerEdgeError
+from ner_edge.spans import Span
+
+KEY = {"model": "m", "data": "d", "decoder": "copy"}
+FIRST = Prediction([Span(0, 2, "PER")], 0.25, False)
+SECOND = Prediction([], 0.5, True)
+
+
+def write(folder, *predictions, key=KEY):
+    with prediction_cache(folder, key) as (_, keep):
+        for prediction in predictions:
+            keep(prediction)
+
+
+def read(folder, key=KEY):
+    with prediction_cache(folder, key) as (done, _):
+        return done
+
+
+def test_what_was_kept_comes_back_equal(tmp_path):
+    write(tmp_path / "new" / "folder", FIRST, SECOND)
+    assert read(tmp_path / "new" / "folder") == [FIRST, SECOND]
+
+
+def test_a_second_run_appends(tmp_path):
+    write(tmp_path, FIRST)
+    write(tmp_path, SECOND)
+    assert read(tmp_path) == [FIRST, SECOND]
+
+
+@pytest.mark.parametrize("part", ["model", "data", "decoder"])
+def test_another_key_shares_nothing(tmp_path, part):
+    write(tmp_path, FIRST)
+    assert read(tmp_path, KEY | {part: "other"}) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(b'{"sentence": 1, "spa', id="torn line"),
+        pytest.param(
+            b'{"sentence": 1, "spans": [], "seconds": 1, "misaligned": false}', id="no \\n"
+        ),
+        pytest.param(b"\x00\xff\n", id="not text"),
+        pytest.param(b"[]\n", id="not a record"),
+        pytest.param(
+            b'{"sentence": 0, "spans": [], "seconds": 1, "misaligned": false}\n', id="second writer"
+        ),
+    ],
+)
+def test_damage_is_cut_off_and_the_next_append_is_sound(tmp_path, damage):
+    write(tmp_path, FIRST)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes() + damage)
+    assert read(tmp_path) == [FIRST]
+    write(tmp_path, SECOND)
+    assert read(tmp_path) == [FIRST, SECOND]
+
+
+def test_every_prediction_is_on_disk_before_the_next(tmp_path):
+    with prediction_cache(tmp_path, KEY) as (_, keep):
+        keep(FIRST)
+        (file,) = tmp_path.iterdir()
+        assert file.read_bytes().endswith(b"\n")
+
+
+def test_without_a_folder_nothing_is_kept():
+    write(None, FIRST)
+    assert read(None) == []
+
+
+def test_a_folder_that_cannot_be_made_names_the_way_out(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NerEdgeError, match="--no-cache"):
+        write(tmp_path / "file" / "cache", FIRST)
+
+
+def test_hash_of_a_file_and_of_a_folder(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2
+    assert sha256_of(tmp_path / "a") == expected
+    before = sha256_of(tmp_path)
+    assert before == sha256_of(tmp_path) != expected
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert sha256_of(tmp_path) != before

@@ -1,0 +1,176 @@
+"""A LoRA adapter as peft saves it, read without peft.
+
+Format: https://huggingface.co/docs/peft/main/en/developer_guides/checkpoint. Delta of a weight:
+`(alpha / r) · B · A`, or `(alpha / sqrt(r)) · B · A` with rslora (Hu et al. 2021; Kalajdzievski 2023).
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ner_edge.errors import ModelError
+from ner_edge.export.base import Base
+from ner_edge.export.names import gguf_name, permute_rows
+from ner_edge.export.safetensors_file import SafetensorsFile
+
+_PREFIX = "base_model.model."
+_LISTED = 8
+
+# What changes the arithmetic, so that an adapter with it must not be merged as plain LoRA.
+_UNSUPPORTED = (
+    "alora_invocation_tokens",
+    "arrow_config",
+    "fan_in_fan_out",
+    "kasa_config",
+    "layer_replication",
+    "lora_bias",
+    "modules_to_save",
+    "monteclora_config",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_dora",
+    "use_qalora",
+    "velora_config",
+)
+# Initialisations that leave the base weights as they are; others (pissa, loftq, ...) subtract.
+_PLAIN_INITS = (True, False, None, "gaussian", "eva", "orthogonal")
+
+
+@dataclass(frozen=True)
+class LoraPair:
+    """The update of one weight: `scale · B · A` with A `(r, in)` and B `(out, r)`, in GGUF's row
+    order."""
+
+    tensor: str
+    scale: float
+    a_name: str
+    b_name: str
+    permuted_heads: int | None
+    file: SafetensorsFile
+
+    def a(self) -> NDArray[np.float32]:
+        """A, `(r, in)`."""
+        return self.file.float32(self.a_name)
+
+    def b(self) -> NDArray[np.float32]:
+        """B, `(out, r)`, not scaled."""
+        rows = self.file.float32(self.b_name)
+        return rows if self.permuted_heads is None else permute_rows(rows, self.permuted_heads)
+
+    def delta(self) -> NDArray[np.float32]:
+        """What to add to the weight, `(out, in)`."""
+        return np.asarray((self.b() * np.float32(self.scale)) @ self.a(), np.float32)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A LoRA that fits its base: pairs by GGUF tensor name (`blk.0.attn_q.weight`)."""
+
+    path: Path
+    alpha: float
+    pairs: dict[str, LoraPair]
+    sha256: str
+
+
+def open_adapter(folder: Path, base: Base) -> Adapter:
+    """Read a peft folder and check every tensor in it against `base`.
+
+    Raises `ModelError` if it is damaged, needs more than plain LoRA, does not fit the base (naming
+    the tensors), or changes nothing.
+    """
+    config = _read_config(folder)
+    weights = folder / "adapter_model.safetensors"
+    if not weights.is_file():
+        hint = ""
+        if (folder / "adapter_model.bin").is_file():
+            hint = "; a .bin file can run code when read, save the adapter as safetensors"
+        raise ModelError(f"{folder}: holds no adapter_model.safetensors{hint}")
+    file = SafetensorsFile(weights)
+    pairs, problems = {}, []
+    modules: dict[str, set[str]] = {}
+    for name in file.entries:
+        match = re.fullmatch(rf"{re.escape(_PREFIX)}(.+)\.lora_([AB])\.weight", name)
+        if match is None:
+            problems.append(f"{name} (not a LoRA weight)")
+        else:
+            modules.setdefault(match[1], set()).add(match[2])
+    for module, halves in modules.items():
+        if halves != {"A", "B"}:
+            problems.append(f"{module} (only half of its pair)")
+            continue
+        pair = _pair(module, config, base, file)
+        problem = _misfit(module, pair, base)
+        if problem:
+            problems.append(problem)
+        else:
+            pairs[pair.tensor] = pair
+    if problems:
+        shown = problems[:_LISTED]
+        more = [f"and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
+        raise ModelError(
+            f"{folder}: does not fit the base {base.path}; "
+            f"{len(problems)} of its tensors do not: {'; '.join(shown + more)}"
+        )
+    if not any(pair.b().any() and pair.a().any() for pair in pairs.values()):
+        raise ModelError(f"{folder}: the adapter changes nothing (all its updates are zero)")
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return Adapter(folder, float(config["lora_alpha"]), pairs, digest)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "adapter_config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        float(config["lora_alpha"])
+    except FileNotFoundError:
+        raise ModelError(f"{folder}: not an adapter (holds no adapter_config.json)") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: not a LoRA configuration ({error})") from None
+    if config.get("peft_type") != "LORA":
+        raise ModelError(
+            f"{path}: peft type '{config.get('peft_type')}' cannot be merged, only LORA"
+        )
+    wrong = [key for key in _UNSUPPORTED if config.get(key)]
+    if config.get("bias", "none") != "none":
+        wrong.append("bias")
+    if config.get("init_lora_weights") not in _PLAIN_INITS:
+        wrong.append(f"init_lora_weights={config['init_lora_weights']}")
+    if wrong:
+        raise ModelError(f"{path}: cannot merge an adapter with {', '.join(wrong)}")
+    return dict(config)
+
+
+def _pair(module: str, config: dict[str, Any], base: Base, file: SafetensorsFile) -> LoraPair:
+    tensor = f"{gguf_name(module)}.weight"
+    a_name, b_name = (f"{_PREFIX}{module}.lora_{half}.weight" for half in "AB")
+    rank = file.entries[a_name].shape[0]
+    alpha = config["lora_alpha"]
+    for pattern, value in (config.get("alpha_pattern") or {}).items():
+        if re.fullmatch(rf"(.*\.)?({pattern})", module):
+            alpha = value
+            break
+    scale = alpha / (sqrt(rank) if config.get("use_rslora") else rank)
+    return LoraPair(tensor, scale, a_name, b_name, base.heads_to_permute(tensor), file)
+
+
+def _misfit(module: str, pair: LoraPair, base: Base) -> str | None:
+    """Why the pair cannot be added to the base, None if it can."""
+    a, b = pair.file.entries[pair.a_name].shape, pair.file.entries[pair.b_name].shape
+    tensor = base.tensors.get(pair.tensor)
+    if tensor is None and pair.tensor == "output.weight":  # tied: the head is the embedding
+        tensor = base.tensors["token_embd.weight"]
+    if tensor is None:
+        return f"{module} (the base has no such weight)"
+    if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
+        return f"{module} (A is {a}, B is {b}: no product)"
+    if (b[0], a[1]) != tensor.shape:
+        return f"{module} (changes {(b[0], a[1])}, the base's weight is {tensor.shape})"
+    return None

@@ -1,0 +1,79 @@
+"""The model to export, whatever it is stored as: metadata, and tensors read one at a time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from gguf import GGUFValue
+from numpy.typing import NDArray
+
+from ner_edge.errors import ModelError
+from ner_edge.export.gguf_file import GGUFFile
+from ner_edge.export.names import ARCHITECTURES, heads_to_permute
+
+
+class Tensor(NamedTuple):
+    """A tensor under its GGUF name, in GGUF's row order. `read` returns a fresh float32 array."""
+
+    name: str
+    shape: tuple[int, ...]
+    read: Callable[[], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Base:
+    """A full-precision model: `metadata` as `gguf.GGUFWriter` takes it, tensors by GGUF name."""
+
+    path: Path
+    architecture: str
+    heads: int
+    key_value_heads: int
+    metadata: dict[str, GGUFValue] = field(repr=False)
+    tensors: dict[str, Tensor] = field(repr=False)
+
+    def heads_to_permute(self, tensor: str) -> int | None:
+        """See `names.heads_to_permute`."""
+        return heads_to_permute(self.architecture, tensor, self.heads, self.key_value_heads)
+
+
+def check_architecture(architecture: object, path: Path) -> str:
+    """Raises `ModelError` with the supported list for any other architecture."""
+    if architecture not in ARCHITECTURES:
+        raise ModelError(
+            f"{path}: architecture '{architecture}' cannot be exported; "
+            f"supported: {', '.join(ARCHITECTURES)}"
+        )
+    return str(architecture)
+
+
+def open_gguf_base(path: Path) -> Base:
+    """A GGUF as base: its dequantized weights are the full-precision model.
+
+    Raises `ModelError` if it is damaged or of another architecture.
+    """
+    file = GGUFFile(path)
+    architecture = check_architecture(file.get("general.architecture"), path)
+    if file.get("general.type") not in (None, "model"):
+        raise ModelError(f"{path}: holds no model but '{file.get('general.type')}'")
+    if (file.get("split.count") or 0) > 1:
+        raise ModelError(f"{path}: is one part of a split model; merge the parts first")
+    heads = file.get(f"{architecture}.attention.head_count")
+    if not isinstance(heads, int) or "token_embd.weight" not in file.tensors:
+        raise ModelError(f"{path}: holds no complete {architecture} model")
+    return Base(
+        path,
+        architecture,
+        heads,
+        file.get(f"{architecture}.attention.head_count_kv") or heads,
+        file.metadata(),
+        {
+            name: Tensor(name, info.shape, _reader(file, name))
+            for name, info in file.tensors.items()
+        },
+    )
+
+
+def _reader(file: GGUFFile, name: str) -> Callable[[], NDArray[np.float32]]:
+    return lambda: file.float32(name)

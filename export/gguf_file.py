@@ -1,0 +1,210 @@
+"""Read a GGUF file: metadata at once, long arrays and tensors only when asked for.
+
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. `gguf.GGUFReader` takes seconds
+on a large vocabulary and reads out of bounds on a damaged file; this reader does neither.
+"""
+
+import mmap
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValue, GGUFValueType, dequantize
+from numpy.typing import NDArray
+
+from ner_edge.errors import ModelError
+
+_SCALARS = {
+    GGUFValueType.UINT8: struct.Struct("<B"),
+    GGUFValueType.INT8: struct.Struct("<b"),
+    GGUFValueType.UINT16: struct.Struct("<H"),
+    GGUFValueType.INT16: struct.Struct("<h"),
+    GGUFValueType.UINT32: struct.Struct("<I"),
+    GGUFValueType.INT32: struct.Struct("<i"),
+    GGUFValueType.FLOAT32: struct.Struct("<f"),
+    GGUFValueType.BOOL: struct.Struct("<?"),
+    GGUFValueType.UINT64: struct.Struct("<Q"),
+    GGUFValueType.INT64: struct.Struct("<q"),
+    GGUFValueType.FLOAT64: struct.Struct("<d"),
+}
+_UINT32, _UINT64 = _SCALARS[GGUFValueType.UINT32], _SCALARS[GGUFValueType.UINT64]
+
+
+class TensorInfo(NamedTuple):
+    """Where a tensor lies; `shape` is rows first, as in numpy."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: GGMLQuantizationType
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class _Array:
+    """A metadata array that has been skipped: its item type, length and first byte."""
+
+    item_type: GGUFValueType
+    length: int
+    offset: int
+
+
+class GGUFFile:
+    """A memory-mapped GGUF file.
+
+    Raises `ModelError` if the file is not a GGUF, is damaged, or is shorter than its tensors need.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except FileNotFoundError:
+            raise ModelError(f"{path}: no such file") from None
+        except (OSError, ValueError) as error:  # an empty file cannot be mapped
+            raise ModelError(f"{path}: not a GGUF file ({error})") from None
+        self._position = 0
+        try:
+            self._values, self.tensors = self._read_header()
+        except (struct.error, ValueError, OverflowError) as error:
+            raise ModelError(
+                f"{path}: damaged or incomplete GGUF file ({error}); fetch or export it again"
+            ) from None
+
+    @property
+    def size_bytes(self) -> int:
+        """The file's size."""
+        return len(self._bytes)
+
+    def get(self, key: str) -> Any:
+        """A metadata value, text as `str`; None if the key is absent or holds an array."""
+        kind, value = self._values.get(key, (None, None))
+        if isinstance(value, _Array):
+            return None
+        if kind == GGUFValueType.STRING:
+            return value.decode("utf-8", "replace")
+        return value
+
+    def metadata(self) -> dict[str, GGUFValue]:
+        """All metadata, arrays included, as `gguf.GGUFWriter` takes it. Text is in bytes."""
+        result = {}
+        for key, (kind, value) in self._values.items():
+            if isinstance(value, _Array):
+                if value.length:  # the writer refuses empty arrays; absent means the same
+                    result[key] = GGUFValue(self._items(value), kind, value.item_type)
+            else:
+                result[key] = GGUFValue(value, kind)
+        return result
+
+    def float32(self, name: str) -> NDArray[np.float32]:
+        """One tensor, dequantized, in a fresh array."""
+        info = self.tensors[name]
+        raw = np.frombuffer(self._bytes, np.uint8, info.nbytes, info.offset)
+        if info.type == GGMLQuantizationType.F32:
+            return raw.view(np.float32).reshape(info.shape).copy()
+        try:
+            values = dequantize(raw.reshape(prod(info.shape[:-1]), -1), info.type)
+        except NotImplementedError:
+            raise ModelError(
+                f"{self.path}: tensor {name} has type {info.type.name}, which cannot be read; "
+                "use a base of another quantization level"
+            ) from None
+        return np.asarray(values, np.float32).reshape(info.shape)
+
+    def _read_header(self) -> tuple[dict[str, tuple[GGUFValueType, Any]], dict[str, TensorInfo]]:
+        if self._take(4) != b"GGUF":
+            raise ModelError(f"{self.path}: not a GGUF file")
+        version = self._scalar(_UINT32)
+        if version not in (2, 3):
+            raise ModelError(f"{self.path}: GGUF version {version} is not supported (2 or 3)")
+        tensor_count, value_count = self._scalar(_UINT64), self._scalar(_UINT64)
+        values = {}
+        for _ in range(value_count):
+            key = self._string().decode("utf-8")
+            kind = GGUFValueType(self._scalar(_UINT32))
+            values[key] = (kind, self._value(kind))
+        infos = [self._tensor_info() for _ in range(tensor_count)]
+        alignment = values.get("general.alignment", (None, 32))[1]
+        if not isinstance(alignment, int) or alignment <= 0:
+            raise ValueError("bad alignment")
+        start = -(-self._position // alignment) * alignment
+        tensors = {info.name: info._replace(offset=start + info.offset) for info in infos}
+        end = max((info.offset + info.nbytes for info in tensors.values()), default=start)
+        if end > len(self._bytes):
+            raise ValueError(f"{len(self._bytes)} bytes, but its tensors end at {end}")
+        return values, tensors
+
+    def _take(self, count: int) -> bytes:
+        end = self._position + count
+        if end > len(self._bytes):
+            raise ValueError("it ends inside its header")
+        chunk = self._bytes[self._position : end]
+        self._position = end
+        return chunk
+
+    def _scalar(self, layout: struct.Struct) -> Any:
+        (value,) = layout.unpack_from(self._bytes, self._position)
+        self._position += layout.size
+        return value
+
+    def _string(self) -> bytes:
+        return self._take(self._scalar(_UINT64))
+
+    def _value(self, kind: GGUFValueType) -> Any:
+        if kind == GGUFValueType.STRING:
+            return self._string()
+        if kind == GGUFValueType.ARRAY:
+            return self._skip_array()
+        return self._scalar(_SCALARS[kind])
+
+    def _skip_array(self) -> _Array:
+        item_type = GGUFValueType(self._scalar(_UINT32))
+        length = self._scalar(_UINT64)
+        array = _Array(item_type, length, self._position)
+        if item_type == GGUFValueType.STRING:
+            for _start, end in self._string_bounds(array):
+                self._position = end
+        elif item_type == GGUFValueType.ARRAY:
+            raise ValueError("it holds nested arrays")
+        else:
+            self._position += length * _SCALARS[item_type].size
+        if self._position > len(self._bytes):
+            raise ValueError("it ends inside its header")
+        return array
+
+    def _string_bounds(self, array: _Array) -> Iterator[tuple[int, int]]:
+        read_length, data, end = _UINT64.unpack_from, self._bytes, array.offset
+        for _ in range(array.length):
+            start = end + 8
+            end = start + read_length(data, end)[0]
+            yield start, end
+
+    def _items(self, array: _Array) -> list[Any]:
+        if array.item_type == GGUFValueType.STRING:
+            return [self._bytes[start:end] for start, end in self._string_bounds(array)]
+        layout = f"<{array.length}{_SCALARS[array.item_type].format[-1]}"
+        return list(struct.unpack_from(layout, self._bytes, array.offset))
+
+    def _tensor_info(self) -> TensorInfo:
+        name = self._string().decode("utf-8")
+        dimensions = self._scalar(_UINT32)
+        if dimensions > 4:
+            raise ValueError(f"tensor {name} has {dimensions} dimensions")
+        shape = tuple(self._scalar(_UINT64) for _ in range(dimensions))[::-1]
+        kind = GGMLQuantizationType(self._scalar(_UINT32))
+        block, block_bytes = GGML_QUANT_SIZES[kind]
+        if not shape or shape[-1] % block:
+            raise ValueError(f"tensor {name} has rows that do not fit type {kind.name}")
+        nbytes = prod(shape) // block * block_bytes
+        return TensorInfo(name, shape, kind, self._scalar(_UINT64), nbytes)
+
+
+def text(metadata: Mapping[str, GGUFValue], key: str) -> str | None:
+    """A text value out of `GGUFFile.metadata`."""
+    value = metadata[key].value if key in metadata else None
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -1,0 +1,31 @@
+"""Base plus adapter, one tensor at a time: what is read is never kept."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ner_edge.export.adapter import Adapter, LoraPair
+from ner_edge.export.base import Base, Tensor
+
+
+def merge(base: Base, adapter: Adapter) -> Base:
+    """The base with each adapted weight replaced by `W + scale · B · A`, in float32, when read.
+
+    An adapted `lm_head` on tied embeddings becomes a weight of its own: the embedding stays.
+    """
+    tensors = dict(base.tensors)
+    for name, pair in adapter.pairs.items():
+        source = tensors.get(name) or tensors["token_embd.weight"]
+        tensors[name] = Tensor(name, source.shape, _adder(source, pair))
+    return replace(base, tensors=tensors)
+
+
+def _adder(source: Tensor, pair: LoraPair) -> Callable[[], NDArray[np.float32]]:
+    def read() -> NDArray[np.float32]:
+        weight = source.read()
+        weight += pair.delta()
+        return weight
+
+    return read

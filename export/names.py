@@ -1,0 +1,58 @@
+"""Hugging Face module paths and GGUF tensor names, for the architectures `llama` and `qwen2`."""
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+ARCHITECTURES = ("llama", "qwen2")
+
+_TOP = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+_LAYER = {
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+
+
+def gguf_name(module: str) -> str | None:
+    """`model.layers.3.mlp.up_proj` → `blk.3.ffn_up`; None if llama.cpp has no such tensor."""
+    if module in _TOP:
+        return _TOP[module]
+    match = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", module)
+    if match is None or match[2] not in _LAYER:
+        return None
+    return f"blk.{match[1]}.{_LAYER[match[2]]}"
+
+
+def layer_modules(layer: int) -> list[str]:
+    """The paths of all modules with weights in one layer."""
+    return [f"model.layers.{layer}.{module}" for module in _LAYER]
+
+
+def heads_to_permute(
+    architecture: str, tensor: str, heads: int, key_value_heads: int
+) -> int | None:
+    """How many heads' rows the GGUF holds in another order than Hugging Face, None if it does not.
+
+    llama.cpp rotates neighbouring pairs in `llama` (so q and k are permuted on conversion) but
+    halves, like Hugging Face, in `qwen2`.
+    """
+    if architecture != "llama":
+        return None
+    if ".attn_q." in tensor:
+        return heads
+    return key_value_heads if ".attn_k." in tensor else None
+
+
+def permute_rows(rows: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
+    """Hugging Face's row order of q or k (or of a LoRA B for them) to GGUF's: within each head,
+    the two halves are interleaved (llama.cpp, `LlamaModel.permute`)."""
+    split = rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:])
+    return split.swapaxes(1, 2).reshape(rows.shape)

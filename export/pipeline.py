@@ -1,0 +1,137 @@
+"""Base plus adapter to GGUF files at any number of quantization levels, in one run."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from gguf import GGUFValue
+
+from ner_edge import __version__
+from ner_edge.errors import ModelError, UsageError
+from ner_edge.export.adapter import Adapter, open_adapter
+from ner_edge.export.atomic import check_disk_space
+from ner_edge.export.base import Base, open_gguf_base
+from ner_edge.export.merge import merge
+from ner_edge.export.quantize import quantize
+from ner_edge.export.quants import QUANTS, Quant, parse_quants
+from ner_edge.export.write_gguf import (
+    DIRECT,
+    F16Overflow,
+    model_bytes,
+    text_value,
+    write_models,
+)
+from ner_edge.task import GGUF_KEY, Task, load_saved_task
+
+Progress = Callable[[str, int, int], None]
+
+
+def export_model(
+    base: Path,
+    adapter: Path | None,
+    out_dir: Path,
+    quants: Sequence[str],
+    *,
+    task: Task | None = None,
+    name: str | None = None,
+    progress: Progress | None = None,
+    threads: int | None = None,
+) -> list[Path]:
+    """Write `out_dir/{name}-{quant}.gguf` for each level in `quants` and return their paths.
+
+    `base` is a Hugging Face folder or a GGUF file, `adapter` a peft LoRA folder. The task embedded
+    is `task`, else the one saved beside the adapter, else the base's own. `name` defaults to the
+    adapter's, else the base's name. `progress(stage, done, total)` counts tensors; stages are
+    `merge` and the quantized levels. `threads` None means all. Each file appears complete or not
+    at all.
+
+    Raises `UsageError` for an unknown level, `ModelError` if base and adapter are damaged or do not
+    fit, `NerEdgeError` if the disk is full or llama.cpp fails.
+    """
+    levels = parse_quants(quants)
+    report = progress or (lambda stage, done, total: None)
+    model = open_base(base)
+    lora = None if adapter is None else open_adapter(adapter, model)
+    merged = model if lora is None else merge(model, lora)
+    name = name or _default_name(base, adapter)
+    if Path(name).name != name:
+        raise UsageError(f"name '{name}' must not hold a path")
+    if task is None:
+        task = _known_task(model, adapter)
+    extra = _provenance(model, lora, task)
+
+    out_dir.mkdir(parents=True, exist_ok=True)
+    paths = {level.name: out_dir / f"{name}-{level.name}.gguf" for level in levels}
+    direct = {paths[level.name]: level for level in levels if level.name in DIRECT}
+    native = [level for level in levels if level.name not in DIRECT]
+    with ExitStack() as stack:
+        source = next((paths[n] for n in ("f32", "f16") if n in paths), None)
+        if native and source is None:
+            source = out_dir / f".{name}.{os.getpid()}.intermediate.gguf"
+            stack.callback(source.unlink, missing_ok=True)
+            direct[source] = QUANTS["f16"]
+        needed = sum(_size(merged, level) for level in [*direct.values(), *native])
+        check_disk_space(out_dir, needed)
+
+        def merging(done: int, total: int) -> None:
+            report("merge", done, total)
+
+        try:
+            write_models(merged, direct, name, extra, merging)
+        except F16Overflow:
+            if source is None or source in paths.values():
+                raise  # the user asked for f16
+            direct[source] = QUANTS["f32"]
+            check_disk_space(out_dir, needed + _size(merged, QUANTS["f16"]))
+            write_models(merged, direct, name, extra, merging)
+        for level in native:
+            assert source is not None
+
+            def quantizing(done: int, total: int, stage: str = level.name) -> None:
+                report(stage, done, total)
+
+            quantize(source, paths[level.name], level, threads, quantizing)
+    return list(paths.values())
+
+
+def open_base(path: Path) -> Base:
+    """A base from a Hugging Face folder or a GGUF file. Raises `ModelError` if it is neither."""
+    if not path.exists():
+        raise ModelError(f"{path}: no such base model (give a model folder or a GGUF file)")
+    return open_gguf_base(path)
+
+
+def _size(model: Base, level: Quant) -> int:
+    # Small models come out larger than the table says, where rows do not fit the block sizes.
+    bits = level.bits_per_weight if level.name in DIRECT else 1.3 * level.bits_per_weight + 1
+    return model_bytes(list(model.tensors.values()), bits)
+
+
+def _default_name(base: Path, adapter: Path | None) -> str:
+    if adapter is not None:
+        return adapter.resolve().name
+    return base.resolve().name.removesuffix(".gguf")
+
+
+def _known_task(model: Base, adapter: Path | None) -> Task | None:
+    saved = None if adapter is None else load_saved_task(adapter)
+    if saved is not None or GGUF_KEY not in model.metadata:
+        return saved
+    value = model.metadata[GGUF_KEY].value
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return Task.from_json(text, str(model.path))
+
+
+def _provenance(model: Base, adapter: Adapter | None, task: Task | None) -> dict[str, GGUFValue]:
+    """What was made of what, for the metadata."""
+    facts = {"ner_edge.version": __version__}
+    if model.path.is_file():
+        with model.path.open("rb") as file:
+            facts["ner_edge.base_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    if adapter is not None:
+        facts["ner_edge.adapter_sha256"] = adapter.sha256
+    if task is not None:
+        facts[GGUF_KEY] = task.to_json()
+    return {key: text_value(value) for key, value in facts.items()}

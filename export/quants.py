@@ -1,0 +1,92 @@
+"""The quantization levels that llama.cpp can write, with what to expect of each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ner_edge.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Quant:
+    """One level: its name, llama.cpp's file type number and its cost.
+
+    `bits_per_weight` is measured on Llama-3.1-8B (llama.cpp, tools/quantize/README.md); small
+    models come out larger, because their rows fit the block sizes less well.
+    """
+
+    name: str
+    file_type: int
+    bits_per_weight: float
+    advice: str
+    needs_imatrix: bool = False
+
+
+_ALL = [
+    Quant("f32", 0, 32.0, "the merged weights as computed; for checks only"),
+    Quant("f16", 1, 16.0, "the reference on a laptop; every smaller level is made from it"),
+    Quant("bf16", 32, 16.0, "like f16, for weights that f16 cannot hold; slower on most CPUs"),
+    Quant("q8_0", 7, 8.5, "no loss that can be measured; the safe choice"),
+    Quant("q6_k", 18, 6.56, "nearly no loss"),
+    Quant("q5_k_m", 17, 5.70, "small loss; good for small models"),
+    Quant("q5_k_s", 16, 5.57, "a little smaller than q5_k_m"),
+    Quant("q5_1", 9, 6.0, "older; for rows that are not a multiple of 256"),
+    Quant("q5_0", 8, 5.5, "older; for rows that are not a multiple of 256"),
+    Quant("q4_k_m", 15, 4.89, "the usual balance of size and accuracy"),
+    Quant("q4_k_s", 14, 4.67, "a little smaller than q4_k_m"),
+    Quant("q4_1", 3, 5.0, "older; a little better than q4_0"),
+    Quant("q4_0", 2, 4.5, "the fastest on ARM and AVX2; larger loss than q4_k_m"),
+    Quant("iq4_nl", 25, 4.68, "as small as q4_0 and more exact; slower"),
+    Quant("iq4_xs", 30, 4.46, "the smallest with 4 bits"),
+    Quant("q3_k_l", 13, 4.30, "noticeable loss"),
+    Quant("q3_k_m", 12, 4.00, "noticeable loss"),
+    Quant("q3_k_s", 11, 3.64, "large loss"),
+    Quant("iq3_m", 27, 3.76, "better than q3_k_s at its size; slow"),
+    Quant("iq3_s", 26, 3.66, "noticeable loss; slow"),
+    Quant("iq3_xs", 22, 3.50, "large loss; slow", needs_imatrix=True),
+    Quant("iq3_xxs", 23, 3.25, "large loss; slow", needs_imatrix=True),
+    Quant("q2_k", 10, 3.16, "large loss; for models of 7B and more"),
+    Quant("q2_k_s", 21, 2.97, "large loss", needs_imatrix=True),
+    Quant("iq2_m", 29, 2.93, "large loss; slow", needs_imatrix=True),
+    Quant("iq2_s", 28, 2.74, "large loss; slow", needs_imatrix=True),
+    Quant("iq2_xs", 20, 2.59, "very large loss; slow", needs_imatrix=True),
+    Quant("iq2_xxs", 19, 2.38, "very large loss; slow", needs_imatrix=True),
+    Quant("iq1_m", 31, 2.15, "an experiment", needs_imatrix=True),
+    Quant("iq1_s", 24, 2.00, "an experiment", needs_imatrix=True),
+    Quant("tq2_0", 37, 2.06, "only for models trained with ternary weights"),
+    Quant("tq1_0", 36, 1.69, "only for models trained with ternary weights"),
+]
+
+QUANTS = {quant.name: quant for quant in _ALL}
+
+
+def quant_table() -> str:
+    """Every level in one table, largest first within its family, one line each."""
+    lines = [f"{'name':<8} {'bits/weight':>11}  advice"]
+    for quant in _ALL:
+        advice = quant.advice + (" (needs an importance matrix)" if quant.needs_imatrix else "")
+        lines.append(f"{quant.name:<8} {quant.bits_per_weight:>11.2f}  {advice}")
+    return "\n".join(lines)
+
+
+def parse_quants(names: Sequence[str]) -> list[Quant]:
+    """Levels by name, in any case, each once. Raises `UsageError` with the whole table for an
+    unknown name, and for a level that needs an importance matrix."""
+    if not names:
+        raise UsageError(f"no quantization level given; choose from\n{quant_table()}")
+    chosen: dict[str, Quant] = {}
+    for name in names:
+        quant = QUANTS.get(name.strip().lower())
+        if quant is None:
+            raise UsageError(f"no quantization level '{name}'; choose from\n{quant_table()}")
+        if quant.needs_imatrix:
+            raise UsageError(
+                f"{quant.name} needs an importance matrix, which this version cannot make; "
+                "the smallest levels without one are q2_k, q3_k_m and iq4_xs"
+            )
+        chosen[quant.name] = quant
+    return list(chosen.values())
+
+
+def file_type_name(file_type: int | None) -> str:
+    """The level whose llama.cpp file type number this is, `unknown` if there is none."""
+    return next((quant.name for quant in _ALL if quant.file_type == file_type), "unknown")

@@ -11,6 +11,7 @@ from ner_edge.eval.bootstrap import delta_f1_interval, flips, strict_counts
 from ner_edge.eval.cache import Prediction, prediction_cache, sha256_of
 from ner_edge.eval.gold import Gold, read_gold
 from ner_edge.eval.metrics import Metrics, require_libraries, score_spans
+from ner_edge.export.facts import describe
 
 import ner_edge
 from ner_edge.errors import ModelError, UsageError
@@ -31,10 +32,6 @@ class Tagger(Protocol):
     @property
     def decoder(self) -> str:
         """The decoder in use, by its command-line name."""
-
-    @property
-    def bits_per_weight(self) -> float | None:
-        """The achieved size of a weight in bits, where known."""
 
     @property
     def misaligned(self) -> int:
@@ -67,6 +64,7 @@ class ModelResult:
     predictions: list[list[Span]] = field(repr=False)
     size_bytes: int
     bits_per_weight: float | None
+    """Achieved, over all tensors; None if the model is not a GGUF file."""
     seconds: float
     """Decoding time, summed over all runs of a resumed evaluation; without loading."""
     misaligned: int
@@ -208,7 +206,9 @@ def evaluate_model(
         metrics=score_spans(gold.spans, spans, gold.lengths),
         predictions=spans,
         size_bytes=_size(candidate.path),
-        bits_per_weight=tagger.bits_per_weight,
+        bits_per_weight=(
+            describe(candidate.path).bits_per_weight if candidate.path.suffix == ".gguf" else None
+        ),
         seconds=sum(prediction.seconds for prediction in predictions),
         misaligned=misaligned,
         notes=_notes(candidate.name, gold, tagger.task.labels, cached, misaligned),

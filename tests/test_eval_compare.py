@@ -3,7 +3,9 @@
 import gc
 import weakref
 
+import numpy as np
 import pytest
+from gguf import GGUFWriter
 from ner_edge.eval.compare import run_eval
 from ner_edge.eval.gold import read_gold
 
@@ -40,7 +42,6 @@ class StubTagger:
     """Finds the phrases it knows, longest first."""
 
     decoder = "stub"
-    bits_per_weight = 4.5
 
     def __init__(self, known=RIGHT, task=TASK, dies_after=None, misaligned_words=()):
         self.known, self.task = known, task
@@ -112,13 +113,27 @@ def test_large_counts_are_grouped(tmp_path):
 
 
 def test_one_model_has_scores_and_no_baseline(data, model):
-    comparison = run_eval(data, [("q4", model("q4.gguf"))], load_tagger=lambda path: StubTagger())
+    comparison = run_eval(data, [("q4", model("q4"))], load_tagger=lambda path: StubTagger())
     (result,) = comparison.results
     assert result.f1 == pytest.approx(100)
-    assert (result.size_bytes, result.bits_per_weight, result.decoder) == (7, 4.5, "stub")
+    assert (result.size_bytes, result.bits_per_weight, result.decoder) == (2, None, "stub")
     assert result.misaligned == 0
     assert result.sentences_per_second == pytest.approx(3 / result.seconds)
     assert (comparison.baseline, comparison.differences, comparison.notes) == (None, {}, [])
+
+
+def test_bits_per_weight_are_those_of_the_file(data, tmp_path):
+    path = tmp_path / "half.gguf"
+    writer = GGUFWriter(path, "llama")
+    writer.add_tensor("half", np.zeros((64, 32), dtype=np.float16))
+    writer.add_tensor("full", np.zeros((64, 32), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    comparison = run_eval(data, [("half", path)], load_tagger=lambda path: StubTagger())
+    assert comparison.results[0].bits_per_weight == 24
+    assert comparison.results[0].size_bytes == path.stat().st_size
 
 
 def test_models_are_compared_with_the_baseline_on_the_same_sentences(data, model):

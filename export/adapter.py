@@ -1,7 +1,8 @@
 """A LoRA adapter as peft saves it, read without peft.
 
-Format: https://huggingface.co/docs/peft/main/en/developer_guides/checkpoint. Delta of a weight:
-`(alpha / r) · B · A`, or `(alpha / sqrt(r)) · B · A` with rslora (Hu et al. 2021; Kalajdzievski 2023).
+Format: https://huggingface.co/docs/peft/main/en/developer_guides/checkpoint. A weight's delta is
+`(alpha / r) · B · A` (Hu et al. 2021), or `(alpha / sqrt(r)) · B · A` with rslora (Kalajdzievski
+2023).
 """
 
 import hashlib
@@ -13,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
-from ner_edge.errors import ModelError
 from ner_edge.export.base import Base
 from ner_edge.export.names import gguf_name, permute_rows
 from ner_edge.export.safetensors_file import SafetensorsFile
+from numpy.typing import NDArray
+
+from ner_edge.errors import ModelError
 
 _PREFIX = "base_model.model."
 _LISTED = 8

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from ner_edge.errors import ModelError
 from ner_edge.export.gguf_file import GGUFFile
 from ner_edge.export.quants import file_type_name
+
+from ner_edge.errors import ModelError
 from ner_edge.task import GGUF_KEY, Task
 
 
@@ -23,7 +24,7 @@ class ModelFacts:
     parameters: int
     bits_per_weight: float
     tensor_types: dict[str, int]
-    """How many tensors have each ggml type, most frequent first, e.g. `{"Q4_K": 120, "F32": 61}`."""
+    """How many tensors have each ggml type, most frequent first: `{"Q4_K": 120, "F32": 61}`."""
     task: Task | None
 
 

@@ -6,7 +6,7 @@ on a large vocabulary and reads out of bounds on a damaged file; this reader doe
 
 import mmap
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -83,12 +83,10 @@ class GGUFFile:
 
     def get(self, key: str) -> Any:
         """A metadata value, text as `str`; None if the key is absent or holds an array."""
-        kind, value = self._values.get(key, (None, None))
-        if isinstance(value, _Array):
-            return None
-        if kind == GGUFValueType.STRING:
+        value = self._values[key][1] if key in self._values else None
+        if isinstance(value, bytes):
             return value.decode("utf-8", "replace")
-        return value
+        return None if isinstance(value, _Array) else value
 
     def metadata(self) -> dict[str, GGUFValue]:
         """All metadata, arrays included, as `gguf.GGUFWriter` takes it. Text is in bytes."""
@@ -202,9 +200,3 @@ class GGUFFile:
             raise ValueError(f"tensor {name} has rows that do not fit type {kind.name}")
         nbytes = prod(shape) // block * block_bytes
         return TensorInfo(name, shape, kind, self._scalar(_UINT64), nbytes)
-
-
-def text(metadata: Mapping[str, GGUFValue], key: str) -> str | None:
-    """A text value out of `GGUFFile.metadata`."""
-    value = metadata[key].value if key in metadata else None
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

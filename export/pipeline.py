@@ -7,12 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from gguf import GGUFValue
-
-from ner_edge import __version__
-from ner_edge.errors import ModelError, UsageError
 from ner_edge.export.adapter import Adapter, open_adapter
 from ner_edge.export.atomic import check_disk_space
 from ner_edge.export.base import Base, open_gguf_base
+from ner_edge.export.hf_base import open_hf_base
 from ner_edge.export.merge import merge
 from ner_edge.export.quantize import quantize
 from ner_edge.export.quants import QUANTS, Quant, parse_quants
@@ -23,6 +21,9 @@ from ner_edge.export.write_gguf import (
     text_value,
     write_models,
 )
+
+from ner_edge import __version__
+from ner_edge.errors import ModelError, UsageError
 from ner_edge.task import GGUF_KEY, Task, load_saved_task
 
 Progress = Callable[[str, int, int], None]
@@ -100,7 +101,7 @@ def open_base(path: Path) -> Base:
     """A base from a Hugging Face folder or a GGUF file. Raises `ModelError` if it is neither."""
     if not path.exists():
         raise ModelError(f"{path}: no such base model (give a model folder or a GGUF file)")
-    return open_gguf_base(path)
+    return open_hf_base(path) if path.is_dir() else open_gguf_base(path)
 
 
 def _size(model: Base, level: Quant) -> int:

@@ -11,9 +11,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ner_edge.errors import NerEdgeError
 from ner_edge.export.atomic import atomic_path
 from ner_edge.export.quants import Quant
+
+from ner_edge.errors import NerEdgeError
 
 _BUFFER_BYTES = 1 << 30  # of tensor rows held at once; llama.cpp's default is 8 GiB
 
@@ -59,11 +60,11 @@ def quantize(
 def _quantize_here(source: str, target: str, file_type: int, threads: int) -> int:
     import llama_cpp.llama_cpp as native
 
-    @native.llama_log_callback
     def print_log(level: int, text: bytes, _data: object) -> None:
         print(text.decode("utf-8", "replace"), end="", flush=True)
 
-    native.llama_log_set(print_log, ctypes.c_void_p(0))
+    callback = native.llama_log_callback(print_log)  # must outlive the call
+    native.llama_log_set(callback, ctypes.c_void_p(0))
     parameters = native.llama_model_quantize_default_params()
     parameters.ftype = file_type
     parameters.nthread = threads

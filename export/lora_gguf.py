@@ -1,0 +1,90 @@
+"""A LoRA adapter as GGUF, for llama.cpp to apply over a base that stays as it is."""
+
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from gguf import GGMLQuantizationType, GGUFWriter
+from ner_edge.export.adapter import Adapter, LoraPair, open_adapter
+from ner_edge.export.atomic import atomic_path
+from ner_edge.export.base import open_gguf_base
+from numpy.typing import NDArray
+
+from ner_edge import __version__
+from ner_edge.errors import ModelError
+from ner_edge.task import GGUF_KEY, Task, load_saved_task
+
+
+def export_adapter(base_gguf: Path, adapter: Path, out: Path, task: Task | None = None) -> Path:
+    """Write the peft folder `adapter` as a GGUF LoRA over `base_gguf` to `out` and return `out`.
+
+    The task embedded is `task`, else the one saved beside the adapter. llama.cpp scales by
+    `alpha / r`; any other factor (rslora, alpha_pattern) is multiplied into B. Raises `ModelError`
+    if base and adapter are damaged or do not fit. Format: llama.cpp, `convert_lora_to_gguf.py`.
+    """
+    base = open_gguf_base(base_gguf)
+    lora = open_adapter(adapter, base)
+    untied = sorted(set(lora.pairs) - set(base.tensors))
+    if untied:
+        raise ModelError(
+            f"{adapter}: adapts lm_head, which in {base_gguf} is the embedding, and llama.cpp "
+            "cannot apply that; merge the adapter instead"
+        )
+    task = task or load_saved_task(adapter)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(out) as temporary:
+        writer = GGUFWriter(temporary, base.architecture)
+        try:
+            writer.add_type("adapter")
+            writer.add_string("adapter.type", "lora")
+            writer.add_float32("adapter.lora.alpha", lora.alpha)
+            writer.add_name(adapter.resolve().name)
+            writer.add_string("ner_edge.version", __version__)
+            writer.add_string("ner_edge.adapter_sha256", lora.sha256)
+            if task is not None:
+                writer.add_string(GGUF_KEY, task.to_json())
+            _write_pairs(writer, lora)
+        finally:
+            writer.close()
+    return out
+
+
+def _write_pairs(writer: GGUFWriter, lora: Adapter) -> None:
+    for pair in lora.pairs.values():
+        kind = _tensor_type(pair, lora)
+        for half, name in (("a", pair.a_name), ("b", pair.b_name)):
+            shape = pair.file.entries[name].shape
+            width = 4 if kind == GGMLQuantizationType.F32 else 2
+            writer.add_tensor_info(
+                f"{pair.tensor}.lora_{half}",
+                shape,
+                np.dtype(np.float32),
+                width * prod(shape),
+                raw_dtype=kind,
+            )
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    for pair in lora.pairs.values():
+        kind = _tensor_type(pair, lora)
+        for values in (pair.a(), pair.b() * np.float32(_extra_scale(pair, lora))):
+            if not np.isfinite(values).all():
+                raise ModelError(f"{lora.path}: not all weights of {pair.tensor} are finite")
+            writer.write_tensor_data(_encode(values, kind))
+
+
+def _tensor_type(pair: LoraPair, lora: Adapter) -> GGMLQuantizationType:
+    """f16 where that loses nothing, else f32."""
+    dtypes = {pair.file.entries[name].dtype for name in (pair.a_name, pair.b_name)}
+    exact = dtypes == {"F16"} and _extra_scale(pair, lora) == 1.0
+    return GGMLQuantizationType.F16 if exact else GGMLQuantizationType.F32
+
+
+def _extra_scale(pair: LoraPair, lora: Adapter) -> float:
+    rank = pair.file.entries[pair.a_name].shape[0]
+    return pair.scale * rank / lora.alpha
+
+
+def _encode(values: NDArray[np.float32], kind: GGMLQuantizationType) -> NDArray[np.generic]:
+    dtype = np.float16 if kind == GGMLQuantizationType.F16 else np.float32
+    return np.ascontiguousarray(values, dtype)

@@ -1,0 +1,138 @@
+"""Tiny random models, tokenizers and adapters in the formats of real ones, made on the spot."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+QWEN2_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+LLAMA3_PATTERN = QWEN2_PATTERN.replace(r"\p{N}| ?", r"\p{N}{1,3}| ?")
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+UNMARKED = ["<tool_call>", "<|fim_pad|>"]
+TEXTS = [
+    "Hussain , considered surplus to England 's one-day requirements",
+    "The European Commission said on Thursday it disagreed with German advice.",
+    "BRUSSELS 1996-08-22, 10:45 — 12 345.67 %",
+    "[Hussain | PER] lives in [New York | LOC]\n\n\nI'll don't we've   spaces \t tabs",
+    "naïve Zürich façade Ωμέγα Привет мир 東京都 مرحبا بالعالم שלום 👩‍👩‍👧 🇩🇪 e\u0301",
+    "def f(x):\n    return {'a': x**2}\n\r\n  \n",
+]
+
+
+def save_tokenizer(folder: Path, pre: str = "smollm") -> int:
+    """Write tokenizer.json and tokenizer_config.json; returns how many tokens there are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = Tokenizer(models.BPE(ignore_merges=pre == "llama-bpe"))
+    steps: list[Any] = []
+    if pre == "smollm":
+        steps.append(pre_tokenizers.Digits(individual_digits=True))
+    elif pre != "gpt-2":
+        pattern = Regex(QWEN2_PATTERN if pre == "qwen2" else LLAMA3_PATTERN)
+        steps.append(pre_tokenizers.Split(pattern, "isolated"))
+    whole_regex = pre in ("smollm", "gpt-2")
+    steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=whole_regex))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps) if len(steps) > 1 else steps[0]
+    if pre == "qwen2":
+        tokenizer.normalizer = normalizers.NFC()
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=420,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(TEXTS * 3, trainer)
+    tokenizer.add_tokens(UNMARKED)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<|im_start|>",
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|im_end|>",
+        "chat_template": "{% for m in messages %}{{ m['content'] }}{% endfor %}",
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return tokenizer.get_vocab_size()
+
+
+def save_model(
+    folder: Path,
+    architecture: str = "llama",
+    *,
+    tied: bool = True,
+    padding: int = 5,
+    dtype: torch.dtype = torch.float32,
+    max_shard_size: str = "1GB",
+    **settings: Any,
+) -> Path:
+    """Write a random model with grouped-query attention, its vocabulary padded by `padding`."""
+    tokens = save_tokenizer(folder, "smollm" if architecture == "llama" else "qwen2")
+    torch.manual_seed(0)
+    values = {
+        "vocab_size": tokens + padding,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+        "tie_word_embeddings": tied,
+        "initializer_range": 0.2,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": None,
+        **settings,
+    }
+    model: PreTrainedModel
+    if architecture == "llama":
+        model = LlamaForCausalLM(LlamaConfig(**values))
+    else:
+        model = Qwen2ForCausalLM(Qwen2Config(**values))
+    with torch.no_grad():  # biases and norms start at 0 and 1, which would hide their loss
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    model.to(dtype).save_pretrained(folder, max_shard_size=max_shard_size)
+    return folder
+
+
+def save_adapter(folder: Path, base: Path, **settings: Any) -> Path:
+    """Write a random LoRA (both halves nonzero) for the model in `base`."""
+    torch.manual_seed(1)
+    values = {"r": 4, "lora_alpha": 12, "target_modules": ALL_LINEAR, **settings}
+    model = get_peft_model(load_model(base), LoraConfig(**values))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.copy_(torch.randn_like(parameter) * 0.1)
+    model.save_pretrained(str(folder))
+    return folder
+
+
+def load_model(base: Path, adapter: Path | None = None) -> Any:
+    """The torch model in float32, its adapter beside the weights (not merged into them)."""
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    if adapter is not None:
+        model = PeftModel.from_pretrained(model, str(adapter))
+    return model.eval()
+
+
+def logits(model: Any, ids: list[int]) -> Any:
+    """Logits of a torch model for every position, `(tokens, vocabulary)`."""
+    with torch.no_grad():
+        return model(torch.tensor([ids])).logits[0].float().numpy()

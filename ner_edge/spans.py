@@ -14,6 +14,15 @@ class Span(NamedTuple):
     label: str
 
 
+class ScoredSpan(NamedTuple):
+    """A predicted span; `score` is its probability under the decoder that found it, 0 to 1."""
+
+    start: int
+    end: int
+    label: str
+    score: float
+
+
 def spans_from_tags(tags: Sequence[str]) -> list[Span]:
     """Read IOB1 or IOB2 tags; the one rule that serves both is that an entity begins at `B-`,
     after `O`, or where the label changes (Ramshaw and Marcus 1995; Tjong Kim Sang 2002).

@@ -1,0 +1,117 @@
+"""Attention for sequences that share one prefix.
+
+A packed sequence is `prefix, example 1, example 2, ...`; each example attends to the prefix and to
+itself. A mask over the whole sequence would compute, and throw away, every pair of examples. Here
+the examples become the rows of a padded batch, each with the prefix's keys before its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AttentionInterface
+
+NAME = "ner_edge_shared_prefix"
+
+
+@dataclass(frozen=True)
+class PrefixLayout:
+    """Where the prefix and the examples of a packed sequence of T tokens stand.
+
+    `rows` [examples, longest] holds the position of each example's tokens in the sequence, padded
+    with 0; `place` [T - prefix] the position of each of them in the flattened rows. The biases, 0
+    where a token may look and -inf where not, are [longest, prefix + longest] for any example
+    (padding stands at the end, where causality already hides it) and [prefix, prefix].
+    """
+
+    prefix: int
+    rows: torch.Tensor
+    place: torch.Tensor
+    bias: torch.Tensor
+    prefix_bias: torch.Tensor
+
+    @classmethod
+    def of(
+        cls, prefix: int, lengths: Sequence[int], device: torch.device | str, dtype: torch.dtype
+    ) -> "PrefixLayout":
+        """The layout of a prefix of `prefix` tokens and examples of `lengths` tokens each."""
+        longest = max(lengths)
+        column = torch.arange(longest)
+        length = torch.tensor(lengths)
+        valid = column < length[:, None]
+        starts = prefix + length.cumsum(0) - length
+        rows = torch.where(valid, starts[:, None] + column, 0)
+        place = valid.flatten().nonzero().squeeze(1)
+        bias = torch.cat([torch.zeros(longest, prefix), _causal_bias(longest)], dim=1)
+        return cls(
+            prefix,
+            rows.to(device),
+            place.to(device),
+            bias.to(device, dtype),
+            _causal_bias(prefix).to(device, dtype),
+        )
+
+
+def _causal_bias(length: int) -> torch.Tensor:
+    return torch.full((length, length), -torch.inf).triu(1)
+
+
+def shared_prefix_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    layout: PrefixLayout,
+    scaling: float,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Query [1, heads, T, dim], key and value [1, kv heads, T, dim] → output [1, T, heads, dim]."""
+    heads, kv_heads, dim = query.shape[1], key.shape[1], query.shape[3]
+    examples, longest = layout.rows.shape
+    group = heads // kv_heads  # query heads that share a key head
+    prefix = layout.prefix
+
+    def fold(x: torch.Tensor) -> torch.Tensor:  # [1, heads, t, dim] → [1, kv heads, group*t, dim]
+        return x.reshape(1, kv_heads, -1, dim)
+
+    def to_rows(x: torch.Tensor) -> torch.Tensor:  # [1, h, T, dim] → [examples, h, longest, dim]
+        return x[0][:, layout.rows].transpose(0, 1)
+
+    def with_prefix(x: torch.Tensor) -> torch.Tensor:
+        shared = x[:, :, :prefix].expand(examples, -1, -1, -1)
+        return torch.cat([shared, to_rows(x)], dim=2)
+
+    head = _attend(
+        fold(query[:, :, :prefix]), key[:, :, :prefix], value[:, :, :prefix], layout.prefix_bias, scaling
+    ).reshape(1, heads, prefix, dim)
+    body = _attend(
+        to_rows(query).reshape(examples, kv_heads, group * longest, dim),
+        with_prefix(key),
+        with_prefix(value),
+        layout.bias,
+        scaling,
+    )
+    body = body.reshape(examples, heads, longest, dim).permute(0, 2, 1, 3).flatten(0, 1)
+    return torch.cat([head.transpose(1, 2), body[layout.place][None]], dim=1), None
+
+
+def _attend(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor, scaling: float
+) -> torch.Tensor:
+    """Plain attention: on CPU, for rows this short, twice as fast as torch's fused kernel, whose
+    backward pass is slow; on GPU the fused one."""
+    group = query.shape[2] // bias.shape[0]
+    if query.device.type != "cpu":
+        bias = bias.repeat(group, 1)
+        return torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=bias, scale=scaling
+        )
+    scores = (query * scaling) @ key.transpose(2, 3)
+    weights = (scores.unflatten(2, (group, -1)) + bias).softmax(-1).flatten(2, 3)
+    return weights @ value
+
+
+AttentionInterface.register(NAME, shared_prefix_attention)

@@ -1,0 +1,55 @@
+"""Training checkpoints: all that a killed run needs to go on as if nothing had happened."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ner_edge.errors import ModelError
+
+CHECKPOINT_FILE = "checkpoint.pt"
+
+
+def adapter_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The trained tensors of `model` by name."""
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def save_checkpoint(
+    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+) -> None:
+    """Write adapter, optimizer and `state` (plain values) in one step, replacing the last."""
+    temporary = folder / (CHECKPOINT_FILE + ".tmp")
+    contents = {
+        "adapter": adapter_weights(model),
+        "optimizer": optimizer.state_dict(),
+        "state": state,
+    }
+    torch.save(contents, temporary)
+    os.replace(temporary, folder / CHECKPOINT_FILE)
+
+
+def load_checkpoint(
+    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Any] | None:
+    """Restore `model` and `optimizer` in place and return the state; None without a checkpoint."""
+    path = folder / CHECKPOINT_FILE
+    if not path.is_file():
+        return None
+    try:
+        contents = torch.load(path, weights_only=True, map_location="cpu")
+        weights = adapter_weights(model)
+        if contents["adapter"].keys() != weights.keys():
+            raise KeyError("other layers")
+        with torch.no_grad():
+            for name, weight in weights.items():
+                weight.copy_(contents["adapter"][name])
+        optimizer.load_state_dict(contents["optimizer"])
+        state: dict[str, Any] = contents["state"]
+    except (KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise ModelError(
+            f"{path}: not a checkpoint of this run ({error}); remove it to start anew"
+        ) from error
+    return state

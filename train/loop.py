@@ -1,0 +1,115 @@
+"""The training loop."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from ner_edge.errors import UsageError
+from ner_edge.train.batches import plan_epoch, split_by_tokens
+from ner_edge.train.checkpoint import load_checkpoint, save_checkpoint
+from ner_edge.train.loss import packed_loss
+from ner_edge.train.packing import Example, pack
+from ner_edge.train.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What a finished optimizer step has to say."""
+
+    step: int
+    steps: int
+    loss: float
+    """Mean cross-entropy of the response tokens, in nats, smoothed over about 20 steps."""
+    learning_rate: float
+    sentences_per_second: float
+
+
+def learning_rate_factor(step: int, steps: int, warmup_ratio: float) -> float:
+    """Linear warm-up, then a cosine to zero; `step` counts from 0."""
+    warmup = math.ceil(steps * warmup_ratio)
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def train(
+    model: Any,
+    prefix: Sequence[int],
+    examples: Sequence[Example],
+    settings: TrainSettings,
+    folder: Path,
+    *,
+    resume: bool = False,
+    report: Callable[[StepReport], None] = lambda _: None,
+) -> None:
+    """Train the adapter of `model` (a peft model) in place, with checkpoints in `folder`.
+
+    Under `torchrun` each process takes its share of every batch and the gradients are summed, so
+    the result does not depend on the number of processes but for rounding.
+    """
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    base = model.get_base_model()
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(
+        weights, lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    per_epoch = math.ceil(len(examples) / settings.batch_size)
+    steps = math.ceil(per_epoch * settings.epochs)
+    identity = {"steps": steps, **{k: v for k, v in asdict(settings).items() if "check" not in k}}
+    first_step, mean_loss = 0, 0.0
+    if resume and (state := load_checkpoint(folder, model, optimizer)):
+        changed = [key for key, value in identity.items() if state["settings"].get(key) != value]
+        if changed:
+            raise UsageError(
+                f"--resume: the checkpoint in {folder} was made with another {', '.join(changed)}"
+            )
+        first_step, mean_loss = state["step"], state["loss"]
+
+    lengths = [len(example) for example in examples]
+    model.train()
+    plan: list[list[int]] = []
+    for step in range(first_step, steps):
+        started = time.perf_counter()
+        epoch, position = divmod(step, per_epoch)
+        if position == 0 or not plan:
+            plan = plan_epoch(lengths, settings.batch_size, settings.seed, epoch)
+        batch = [examples[i] for i in plan[position]]
+        targets = sum(len(example.response) for example in batch)
+        total = torch.zeros(())
+        for part in split_by_tokens(batch[rank::world], len(prefix), settings.max_tokens):
+            loss = packed_loss(base, pack(prefix, part, base.device, base.dtype)) / targets
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach().cpu()
+        if world > 1:
+            _sum_over_processes(weights, total)
+        torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm)
+        rate = settings.learning_rate * learning_rate_factor(step, steps, settings.warmup_ratio)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        optimizer.zero_grad()
+        mean_loss += (total.item() - mean_loss) / min(step + 1, 20)
+        if rank == 0:
+            done = step + 1
+            if done % settings.checkpoint_every == 0 or done == steps:
+                state = {"step": done, "loss": mean_loss, "settings": identity}
+                save_checkpoint(folder, model, optimizer, state)
+            speed = len(batch) / (time.perf_counter() - started)
+            report(StepReport(done, steps, mean_loss, rate, speed))
+    model.eval()
+
+
+def _sum_over_processes(weights: Sequence[torch.Tensor], total: torch.Tensor) -> None:
+    gradients = [w.grad if w.grad is not None else torch.zeros_like(w) for w in weights]
+    flat = torch.cat([gradient.flatten() for gradient in gradients] + [total[None]])
+    dist.all_reduce(flat)
+    parts = flat.split([weight.numel() for weight in weights] + [1])
+    for weight, part in zip(weights, parts, strict=False):
+        weight.grad = part.view_as(weight)
+    total.copy_(parts[-1][0])

@@ -1,0 +1,59 @@
+"""The base model and its LoRA adapter, as transformers and peft load them."""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from ner_edge.errors import ModelError
+from ner_edge.train.attention import NAME as SHARED_PREFIX_ATTENTION
+from ner_edge.train.lora import speed_up_lora
+from ner_edge.train.settings import TrainSettings
+
+
+def load_base(base: str, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
+    """A causal language model and its tokenizer from a hub id, a local directory or a GGUF file.
+
+    A GGUF is dequantized. Raises `ModelError` if it cannot be loaded.
+    """
+    path = Path(base)
+    where, extra = base, {}
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"{base}: no such file")
+        where, extra = str(path.parent), {"gguf_file": path.name}
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        with open(os.devnull, "w") as sink, contextlib.redirect_stderr(sink):
+            tokenizer = AutoTokenizer.from_pretrained(where, **extra)
+            model = AutoModelForCausalLM.from_pretrained(
+                where,
+                dtype=dtype,
+                attn_implementation=SHARED_PREFIX_ATTENTION,
+                use_safetensors=True,
+                **extra,
+            )
+    except (OSError, ValueError, KeyError, NotImplementedError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(f"{base}: cannot be loaded as a base model ({reason})") from error
+    return model.to(device), tokenizer
+
+
+def add_adapter(model: Any, settings: TrainSettings) -> Any:
+    """A fresh LoRA adapter on all linear layers of `model`, in float32."""
+    torch.manual_seed(settings.seed)
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    adapted = get_peft_model(model, config)
+    speed_up_lora(adapted)
+    return adapted

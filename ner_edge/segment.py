@@ -1,0 +1,143 @@
+"""Raw text to sentences to words, with character offsets: the words that CoNLL-2003 would hold."""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import NamedTuple
+
+MAX_WORD = 200
+"""Longer runs of characters (code points) are cut into several words."""
+
+
+class Word(NamedTuple):
+    """`text` is `original[start:end]`; offsets count code points, half-open."""
+
+    text: str
+    start: int
+    end: int
+
+
+def segment(text: str, *, max_words: int = 120) -> Iterator[list[Word]]:
+    """The sentences of `text` in order, each a non-empty list of words in order.
+
+    Words never overlap. White space, control characters and lone surrogates (no tokenizer takes
+    them) separate words; every other character is in exactly one word. Sentences longer than
+    `max_words` (at least 1) are cut, after a comma, colon or semicolon where possible.
+    """
+    shape = _shape(text)
+    for start, end in _sentences(shape):
+        words = [
+            Word(text[i : min(i + MAX_WORD, stop)], i, min(i + MAX_WORD, stop))
+            for first, stop in _words(shape, start, end)
+            for i in range(first, stop, MAX_WORD)
+        ]
+        while len(words) > max_words:
+            cut = _cut(words, max_words)
+            yield words[:cut]
+            words = words[cut:]
+        if words:
+            yield words
+
+
+# In a text's *shape* (same length) a mark stands for every character that only modifies the one
+# before it, and a space for every character that cannot be part of a word.
+_MARK = "\u0301"
+_SHAPE_OF = {"Mn": _MARK, "Mc": _MARK, "Me": _MARK, "Cf": _MARK, "Cc": " ", "Cs": " "}
+
+
+def _shape(text: str) -> str:
+    shapes = {ord(c): _SHAPE_OF.get(unicodedata.category(c)) for c in set(text) - {"\n"}}
+    return text.translate({c: shape for c, shape in shapes.items() if shape})
+
+
+_PARAGRAPH_BREAK = re.compile(r"\n\s*\n")
+# nupunkt looks back and ahead over runs of punctuation, in quadratic time; a window bounds that.
+_WINDOW = 2000
+
+
+def _sentences(shape: str) -> Iterator[tuple[int, int]]:
+    """Spans of sentences; what lies between them is white space."""
+    start = 0
+    for gap in _PARAGRAPH_BREAK.finditer(shape):
+        yield from _sentences_of_paragraph(shape, start, gap.start())
+        start = gap.end()
+    yield from _sentences_of_paragraph(shape, start, len(shape))
+
+
+def _sentences_of_paragraph(shape: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    import nupunkt  # here, because it takes 50 ms
+
+    while start < end:
+        window = shape[start : min(start + _WINDOW, end)]
+        spans = [(start + i, start + j) for i, j in nupunkt.sentence_spans(window)]
+        if start + len(window) == end:
+            yield from spans
+            return
+        if len(spans) > 1:  # the last one may go on beyond the window
+            yield from spans[:-1]
+            start = spans[-1][0]
+        else:
+            stop = start + (window.rfind(" ") if " " in window.strip() else len(window))
+            yield start, stop
+            start = stop
+
+
+# Only these keep their dot before a capital; a missing one costs a dot, an extra one may cost more.
+_ABBREVIATIONS = (
+    "Adm Assn Assoc Ave Bldg Blvd Brig Bros Capt Cie Cmdr Co Col Corp Cos Cpl Dept Dist Dr Drs Esq"
+    " Est Fr Ft Gen Gov Govt Hon Inc Jr Lt Ltd Maj Messrs Mfg Mgr Mme Mlle Mr Mrs Ms Msgr Mt Nos"
+    " Ph Pres Prof Pty Pvt Rep Reps Rev Rt Sen Sens Sgt Sr St Ste Supt Univ"
+    " Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec Mon Tue Tues Wed Thu Thurs Fri Sat Sun"
+    " Ala Ariz Ark Calif Colo Conn Del Fla Ga Ill Ind Kan Ky La Mass Md Mich Minn Miss Mo Mont Neb"
+    " Nev Okla Ont Ore Pa Penn Que Tenn Tex Va Vt Wash Wis Wyo"
+    " No Art Ed Eds Fig Figs Op Pp Sec Vol vs al approx art bn ca cf dept ed eds est etc fig max"
+    " min mn no nos op pct pp sec vol"
+)
+_WORD = re.compile(
+    r"""
+      [^\W\d_]+ (?= [\s,] )                                      # most words, quickly
+    | (?: https?:// | www\. ) [^\s<>"]* [\w/\u0301]             # a web address
+    | [#@] \w+                                                  # a hashtag, a mention
+    | [A-Z]{1,3} \$                                             # US$  C$
+    | (?<! [\w\u0301] ) [+-]? \.? \d+ (?: [.,:/-] \d+ )*        # 1,000.5  1996-08-22  6-4  .500
+      (?: \. (?= \s+ \S ) | [\w\u0301]* (?: [-&'’/] \w+ )* )    # 1. Smith  20th-century
+    | (?: (?: ABBREVIATIONS ) \.                                # Mr.
+      | (?: [^\W\d_] \. )+ (?! [\w\u0301] )                    # U.S.
+      | [A-Z] \. (?= [A-Z][a-z] )                               # J.Smith
+      | [\w\u0301]+ \. (?= \s* [,;:] | \s+ [a-z] )              # the sentence goes on
+      | [\w\u0301]+
+      )
+      (?: (?: \.? [-&@+'’] | \. (?! [A-Z][a-z] ) ) [\w\u0301]+ )*  # one-day  O'Brien  S&P  a@b.org
+      (?: (?<= \.[A-Za-z] ) \. )?                               # the last dot of Iraq-U.N.
+    | ['’] (?i: s | re | ve | ll | d | m ) (?! \w )             # a clitic that stands alone
+    | ( [-.*=~!?'`] ) \1+                                       # --  ...  **
+    | \S \u0301*
+    """.replace("ABBREVIATIONS", r"\b(?:" + _ABBREVIATIONS.replace(" ", "|") + ")"),
+    re.VERBOSE,
+)
+_CLITIC = re.compile(r"(?: n['’]t | ['’] (?: s | re | ve | ll | d | m ) ) \Z", re.VERBOSE | re.I)
+
+
+def _words(shape: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    # A sentence's last dot is a word of its own, even after an abbreviation.
+    core = end
+    while core > start and not (shape[core - 1].isalnum() or shape[core - 1] == _MARK):
+        core -= 1
+    if core == start or shape[core : core + 1] != "." or shape[core + 1 : core + 2] in (")", "]"):
+        core = end
+    for begin, stop in ((start, core), (core, end)):
+        for match in _WORD.finditer(shape, begin, stop):
+            first, last = match.span()
+            word = match.group()
+            if ("'" in word or "’" in word) and (clitic := _CLITIC.search(word, 1)):
+                yield first, first + clitic.start()
+                first += clitic.start()
+            yield first, last
+
+
+def _cut(words: list[Word], max_words: int) -> int:
+    """Where to end a sentence that is too long: after the last pause of its second half."""
+    for position in range(max_words, max_words // 2, -1):
+        if words[position - 1].text in {",", ";", ":", "--"}:
+            return position
+    return max_words

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ner_edge.export.base import Base
+from ner_edge.export.base import Base, Tensor
 from ner_edge.export.names import gguf_name, permute_rows
 from ner_edge.export.safetensors_file import SafetensorsFile
 from numpy.typing import NDArray
@@ -99,10 +99,10 @@ def open_adapter(folder: Path, base: Base) -> Adapter:
     modules: dict[str, set[str]] = {}
     for name in file.entries:
         match = re.fullmatch(rf"{re.escape(_PREFIX)}(.+)\.lora_([AB])\.weight", name)
-        if match is None:
-            problems.append(f"{name} (not a LoRA weight)")
-        else:
+        if match is not None:
             modules.setdefault(match[1], set()).add(match[2])
+        elif not _is_copy_of_base(name, file, base):
+            problems.append(f"{name} (not a LoRA weight)")
     for module, halves in modules.items():
         if halves != {"A", "B"}:
             problems.append(f"{module} (only half of its pair)")
@@ -162,12 +162,25 @@ def _pair(module: str, config: dict[str, Any], base: Base, file: SafetensorsFile
     return LoraPair(tensor, scale, a_name, b_name, base.heads_to_permute(tensor), file)
 
 
+def _is_copy_of_base(name: str, file: SafetensorsFile, base: Base) -> bool:
+    """peft saves an embedding or head beside its LoRA, in case it was resized or trained."""
+    match = re.fullmatch(rf"{re.escape(_PREFIX)}(.+)\.base_layer\.weight", name)
+    tensor = _base_tensor(f"{gguf_name(match[1])}.weight", base) if match else None
+    if tensor is None or file.entries[name].shape != tensor.shape:
+        return False
+    return np.allclose(file.float32(name), tensor.read(), rtol=0.01, atol=1e-6)
+
+
+def _base_tensor(name: str, base: Base) -> Tensor | None:
+    if name == "output.weight" and name not in base.tensors:  # tied: the head is the embedding
+        name = "token_embd.weight"
+    return base.tensors.get(name)
+
+
 def _misfit(module: str, pair: LoraPair, base: Base) -> str | None:
     """Why the pair cannot be added to the base, None if it can."""
     a, b = pair.file.entries[pair.a_name].shape, pair.file.entries[pair.b_name].shape
-    tensor = base.tensors.get(pair.tensor)
-    if tensor is None and pair.tensor == "output.weight":  # tied: the head is the embedding
-        tensor = base.tensors["token_embd.weight"]
+    tensor = _base_tensor(pair.tensor, base)
     if tensor is None:
         return f"{module} (the base has no such weight)"
     if len(a) != 2 or len(b) != 2 or a[0] != b[1]:

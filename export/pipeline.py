@@ -105,8 +105,12 @@ def open_base(path: Path) -> Base:
 
 
 def _size(model: Base, level: Quant) -> int:
-    # Small models come out larger than the table says, where rows do not fit the block sizes.
-    bits = level.bits_per_weight if level.name in DIRECT else 1.3 * level.bits_per_weight + 1
+    """About how large the file becomes, rather too large than too small."""
+    bits = level.bits_per_weight
+    if level.name not in DIRECT:
+        bits *= 1.15  # small models: the embedding, kept at more bits, weighs more
+        if any(tensor.shape[-1] % 256 for tensor in model.tensors.values()):
+            bits = max(bits, 7.0)  # rows that k-quants do not fit fall back to larger types
     return model_bytes(list(model.tensors.values()), bits)
 
 

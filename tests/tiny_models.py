@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import llama_cpp
+import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -29,7 +31,8 @@ TEXTS = [
     "The European Commission said on Thursday it disagreed with German advice.",
     "BRUSSELS 1996-08-22, 10:45 — 12 345.67 %",
     "[Hussain | PER] lives in [New York | LOC]\n\n\nI'll don't we've   spaces \t tabs",
-    "naïve Zürich façade Ωμέγα Привет мир 東京都 مرحبا بالعالم שלום 👩‍👩‍👧 🇩🇪 e\u0301",
+    "naïve Zürich façade Ωμέγα Привет мир 東京都 مرحبا بالعالم שלום 👩‍👩‍👧 🇩🇪",
+    "<|im_start|>user<tool_call><|fim_pad|><|endoftext|>",
     "def f(x):\n    return {'a': x**2}\n\r\n  \n",
 ]
 
@@ -136,3 +139,25 @@ def logits(model: Any, ids: list[int]) -> Any:
     """Logits of a torch model for every position, `(tokens, vocabulary)`."""
     with torch.no_grad():
         return model(torch.tensor([ids])).logits[0].float().numpy()
+
+
+def gguf_logits(path: Path, ids: list[int], lora: Path | None = None) -> Any:
+    """Logits of llama.cpp for every position, `(tokens, vocabulary)`, with a float32 KV cache."""
+    model = llama_cpp.Llama(
+        str(path),
+        n_ctx=256,
+        n_threads=1,
+        logits_all=True,
+        verbose=False,
+        type_k=llama_cpp.GGML_TYPE_F32,
+        type_v=llama_cpp.GGML_TYPE_F32,
+        lora_path=None if lora is None else str(lora),
+    )
+    model.eval(ids)
+    return np.array(model.scores[: len(ids)])
+
+
+def gguf_tokens(path: Path, text: str) -> list[int]:
+    """Token ids by llama.cpp, special tokens in the text recognised."""
+    model = llama_cpp.Llama(str(path), vocab_only=True, verbose=False)
+    return list(model.tokenize(text.encode(), add_bos=False, special=True))

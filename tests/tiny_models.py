@@ -116,20 +116,30 @@ def save_model(
 
 def save_adapter(folder: Path, base: Path, **settings: Any) -> Path:
     """Write a random LoRA (both halves nonzero) for the model in `base`."""
+    add_adapter(load_model(base), folder, **settings)
+    return folder
+
+
+def add_adapter(model: Any, folder: Path, **settings: Any) -> Any:
+    """Give a torch model a random LoRA, write that to `folder`, and return both together."""
     torch.manual_seed(1)
     values = {"r": 4, "lora_alpha": 12, "target_modules": ALL_LINEAR, **settings}
-    model = get_peft_model(load_model(base), LoraConfig(**values))
+    model = get_peft_model(model, LoraConfig(**values))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_" in name:
                 parameter.copy_(torch.randn_like(parameter) * 0.1)
     model.save_pretrained(str(folder))
-    return folder
+    return model.eval()
 
 
 def load_model(base: Path, adapter: Path | None = None) -> Any:
-    """The torch model in float32, its adapter beside the weights (not merged into them)."""
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    """The torch model of a folder or GGUF in float32, its adapter beside it (not merged)."""
+    if base.is_file():
+        source, gguf = base.parent, base.name
+    else:
+        source, gguf = base, None
+    model = AutoModelForCausalLM.from_pretrained(source, gguf_file=gguf, dtype=torch.float32)
     if adapter is not None:
         model = PeftModel.from_pretrained(model, str(adapter))
     return model.eval()
@@ -145,7 +155,7 @@ def gguf_logits(path: Path, ids: list[int], lora: Path | None = None) -> Any:
     """Logits of llama.cpp for every position, `(tokens, vocabulary)`, with a float32 KV cache."""
     model = llama_cpp.Llama(
         str(path),
-        n_ctx=256,
+        n_ctx=512,
         n_threads=1,
         logits_all=True,
         verbose=False,

@@ -68,18 +68,19 @@ def _sentences_of_paragraph(shape: str, start: int, end: int) -> Iterator[tuple[
     import nupunkt  # here, because it takes 50 ms
 
     while start < end:
-        window = shape[start : min(start + _WINDOW, end)]
+        stop = min(start + _WINDOW, end)
+        window = shape[start:stop]
         spans = [(start + i, start + j) for i, j in nupunkt.sentence_spans(window)]
-        if start + len(window) == end:
-            yield from spans
-            return
-        if len(spans) > 1:  # the last one may go on beyond the window
-            yield from spans[:-1]
-            start = spans[-1][0]
-        else:
-            stop = start + (window.rfind(" ") if " " in window.strip() else len(window))
-            yield start, stop
-            start = stop
+        if stop < end and spans:
+            last = spans.pop()[0]  # it may go on beyond the window: begin the next one with it,
+            if last >= start + _WINDOW // 2:
+                stop = last
+            else:  # unless it is so long that it must be cut
+                space = start + window.rfind(" ")
+                stop = space if space > last else stop
+                spans.append((last, stop))
+        yield from spans
+        start = stop
 
 
 # Only these keep their dot before a capital; a missing one costs a dot, an extra one may cost more.

@@ -36,18 +36,22 @@ def read_conll(path: Path, *, keep_docstart: bool = False) -> list[Sentence]:
     Blank lines separate sentences. Raises `DataError` naming file and line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        number = error.object[: error.start].count(b"\n") + 1
+        raise DataError(f"{path}:{number}: not UTF-8 text ({error.reason})") from error
     sentences = []
     for first_line, rows in _blocks(path, lines):
-        words, tags = [row[0] for row in rows], [row[-1] for row in rows]
-        try:
-            sentence = Sentence(words, spans_from_tags(tags))
-        except DataError as error:
-            raise DataError(f"{path}:{first_line}: {error}") from None
+        for number, row in enumerate(rows, first_line):
+            try:
+                spans_from_tags(row[-1:])
+            except DataError as error:
+                raise DataError(f"{path}:{number}: {error}") from None
+        sentence = Sentence([row[0] for row in rows], spans_from_tags([row[-1] for row in rows]))
         if keep_docstart or not sentence.is_docstart:
             sentences.append(sentence)
     if not sentences:

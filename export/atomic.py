@@ -34,6 +34,14 @@ def atomic_path(target: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def make_folder(folder: Path) -> None:
+    """Make an output folder with its parents. Raises `NerEdgeError` if that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NerEdgeError(f"{folder}: cannot be made a folder: {error.strerror}") from None
+
+
 def check_disk_space(folder: Path, needed: int) -> None:
     """Raises `NerEdgeError` with both figures if `folder`'s disk has less than `needed` bytes."""
     free = shutil.disk_usage(folder).free

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter
 from ner_edge.export.adapter import Adapter, LoraPair, open_adapter
-from ner_edge.export.atomic import atomic_path
+from ner_edge.export.atomic import atomic_path, make_folder
 from ner_edge.export.base import open_gguf_base
 from numpy.typing import NDArray
 
@@ -31,7 +31,7 @@ def export_adapter(base_gguf: Path, adapter: Path, out: Path, task: Task | None 
             "cannot apply that; merge the adapter instead"
         )
     task = task or load_saved_task(adapter)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     with atomic_path(out) as temporary:
         writer = GGUFWriter(temporary, base.architecture)
         try:

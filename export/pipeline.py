@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gguf import GGUFValue
 from ner_edge.export.adapter import Adapter, open_adapter
-from ner_edge.export.atomic import check_disk_space
+from ner_edge.export.atomic import check_disk_space, make_folder
 from ner_edge.export.base import Base, open_gguf_base
 from ner_edge.export.hf_base import open_hf_base
 from ner_edge.export.merge import merge
@@ -63,7 +63,7 @@ def export_model(
         task = _known_task(model, adapter)
     extra = _provenance(model, lora, task)
 
-    out_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(out_dir)
     paths = {level.name: out_dir / f"{name}-{level.name}.gguf" for level in levels}
     direct = {paths[level.name]: level for level in levels if level.name in DIRECT}
     native = [level for level in levels if level.name not in DIRECT]

@@ -36,6 +36,7 @@ def quantize(
         arguments = [str(source), str(temporary), str(quant.file_type), str(threads or 0)]
         process = subprocess.Popen(
             command + arguments,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -35,7 +35,7 @@ _NOT_COPIED = (
     "split.",
 )
 
-logging.getLogger("gguf").setLevel(logging.ERROR)
+logging.getLogger("gguf").setLevel(logging.ERROR)  # it warns of what is expected here
 
 
 class F16Overflow(ModelError):

@@ -247,6 +247,12 @@ def test_bases_that_are_none(tmp_path):
         export_model(tmp_path / "a.gguf", None, tmp_path, ["f16"])
 
 
+def test_output_folder_that_is_a_file(base, tmp_path):
+    (tmp_path / "out").touch()
+    with pytest.raises(NerEdgeError, match="out: cannot be made a folder: File exists"):
+        export_model(base, None, tmp_path / "out", ["f16"])
+
+
 def test_name_is_no_path(base, tmp_path):
     with pytest.raises(UsageError, match="must not hold a path"):
         export_model(base, None, tmp_path, ["f16"], name="../x")

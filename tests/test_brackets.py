@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ner_edge.brackets import Parsed, parse_brackets, write_brackets
@@ -44,6 +44,7 @@ def test_the_format() -> None:
     assert parse_brackets(text, sentence, LABELS) == Parsed(spans, True, True)
 
 
+@settings(deadline=None)
 @given(labelled())
 def test_parsing_inverts_writing(example: tuple[list[str], list[Span]]) -> None:
     sentence, spans = example
@@ -52,6 +53,7 @@ def test_parsing_inverts_writing(example: tuple[list[str], list[Span]]) -> None:
     assert parse_brackets(output + " \nmore [x | PER]", sentence, LABELS).spans == spans
 
 
+@settings(deadline=None)
 @given(
     st.one_of(
         st.text(),
@@ -66,6 +68,7 @@ def test_any_output_gives_sound_spans(output: str, sentence: list[str]) -> None:
         assert write_brackets(sentence, parsed.spans).split() == output.partition("\n")[0].split()
 
 
+@settings(deadline=None)
 @given(labelled(), st.data())
 def test_a_damaged_copy_gives_sound_spans(
     example: tuple[list[str], list[Span]], data: st.DataObject

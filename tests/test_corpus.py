@@ -2,7 +2,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ner_edge.corpus import DOCSTART, Sentence, read_conll, write_conll
@@ -118,6 +118,7 @@ def sentences(draw: st.DrawFn) -> Sentence:
     return Sentence(tokens, spans)
 
 
+@settings(deadline=None)
 @given(st.lists(sentences(), min_size=1, max_size=4))
 def test_reading_inverts_writing(
     tmp_path_factory: pytest.TempPathFactory, written: list[Sentence]

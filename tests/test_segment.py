@@ -2,7 +2,7 @@ import time
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ner_edge.segment import MAX_WORD, Word, segment
@@ -28,6 +28,7 @@ def sentences_of(text: str) -> list[str]:
     return [" ".join(word.text for word in sentence) for sentence in segment(text)]
 
 
+@settings(deadline=None)
 @given(any_text)
 def test_words_are_slices_in_order_and_cover_the_text(text: str) -> None:
     sentences = list(segment(text))
@@ -42,6 +43,7 @@ def test_words_are_slices_in_order_and_cover_the_text(text: str) -> None:
     assert all(skipped(character) for character in text[position:])
 
 
+@settings(deadline=None)
 @given(any_text, st.integers(1, 9))
 def test_no_sentence_is_longer_than_asked_and_cutting_loses_no_word(text: str, limit: int) -> None:
     sentences = list(segment(text, max_words=limit))

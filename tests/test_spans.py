@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ner_edge.errors import DataError
@@ -19,6 +19,7 @@ def labelled(draw: st.DrawFn) -> Labelled:
     return spans, position + draw(st.integers(0, 2))
 
 
+@settings(deadline=None)
 @given(labelled())
 def test_iob2_round_trip(example: Labelled) -> None:
     spans, length = example
@@ -28,6 +29,7 @@ def test_iob2_round_trip(example: Labelled) -> None:
     assert sum(tag.startswith("B-") for tag in tags) == len(spans)
 
 
+@settings(deadline=None)
 @given(labelled())
 def test_iob1_round_trip(example: Labelled) -> None:
     spans, length = example

@@ -3,7 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ner_edge.errors import ModelError, UsageError
@@ -97,6 +97,7 @@ tasks = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(tasks)
 def test_json_round_trip(task: Task) -> None:
     text = task.to_json()
@@ -105,6 +106,7 @@ def test_json_round_trip(task: Task) -> None:
     assert list(json.loads(text)["labels"]) == list(task.labels)
 
 
+@settings(deadline=None)
 @given(tasks)
 def test_saving_and_loading(tmp_path_factory: pytest.TempPathFactory, task: Task) -> None:
     folder = tmp_path_factory.getbasetemp()

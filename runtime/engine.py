@@ -1,0 +1,132 @@
+"""Many sentences through one context: the loop of the copy decoder."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ner_edge.runtime.llama import LlamaModel, Run
+from ner_edge.runtime.policy import DraftPolicy
+from ner_edge.runtime.sentence import SentenceDecoder
+from ner_edge.runtime.trie import ChunkTokenizer
+from ner_edge.spans import ScoredSpan
+
+_PREFIX = 0  # the sequence that holds the instruction, shared by all others
+
+
+@dataclass
+class _Slot:
+    """A sentence in flight."""
+
+    number: int
+    sequence: int
+    decoder: SentenceDecoder
+    length: int
+    """Tokens of its sequence in the model's memory."""
+    reserved: int
+    """Tokens it may need at most."""
+
+
+class CopyEngine:
+    """Decodes sentences, several at a time, each contributing the tokens up to its next decision.
+
+    All sequences begin with `prefix`, evaluated once. `in_flight` sentences share a batch.
+    """
+
+    def __init__(
+        self,
+        model: LlamaModel,
+        labels: Sequence[str],
+        prefix: Sequence[int],
+        suffix: Sequence[int],
+        *,
+        in_flight: int,
+        policy: DraftPolicy | None = None,
+    ) -> None:
+        self._model = model
+        self._labels = labels
+        self._prefix = len(prefix)
+        self._room = model.context_size - len(prefix)
+        self._suffix = list(suffix)
+        self._in_flight = in_flight
+        self._policy = policy or DraftPolicy()
+        self.chunks = ChunkTokenizer(model.tokenize)
+        self._bracket_tokens = _most_bracket_tokens(self.chunks, labels)
+        for start in range(0, len(prefix), model.batch_size):
+            model.decode([Run(_PREFIX, start, prefix[start : start + model.batch_size], [])])
+
+    def tokens_needed(self, words: Sequence[str]) -> int:
+        """An upper bound of what the sentence takes in the context, the prefix not counted."""
+        copied = 2 * len(self.chunks.of_words(words))
+        return copied + len(self._suffix) + len(words) * self._bracket_tokens
+
+    @property
+    def longest(self) -> int:
+        """What one sentence may need at most."""
+        return min(self._model.context_size, self._model.trained_context) - self._prefix
+
+    def decode(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
+        """The entities of each sentence, in order. No sentence may need more than `longest`."""
+        waiting = enumerate(sentences)
+        arrived = next(waiting, None)
+        free = list(range(self._in_flight, 0, -1))
+        slots: list[_Slot] = []
+        done: dict[int, list[ScoredSpan]] = {}
+        to_yield = 0
+        try:
+            while slots or arrived is not None:
+                while arrived is not None and free:
+                    number, words = arrived
+                    need = self.tokens_needed(words)
+                    if slots and need + sum(slot.reserved for slot in slots) > self._room:
+                        break
+                    slots.append(self._admit(number, words, free.pop(), need))
+                    arrived = next(waiting, None)
+                self._advance([slot for slot in slots if not slot.decoder.finished])
+                for slot in [slot for slot in slots if slot.decoder.finished]:
+                    slots.remove(slot)
+                    self._model.forget(slot.sequence, 0)
+                    free.append(slot.sequence)
+                    done[slot.number] = slot.decoder.spans
+                while to_yield in done:
+                    yield done.pop(to_yield)
+                    to_yield += 1
+        finally:
+            for slot in slots:
+                self._model.forget(slot.sequence, 0)
+
+    def _admit(self, number: int, words: Sequence[str], sequence: int, need: int) -> _Slot:
+        self._model.share(_PREFIX, sequence)
+        prompt = self.chunks.of_words(words) + self._suffix
+        decoder = SentenceDecoder(words, self._labels, prompt, self.chunks, self._policy)
+        return _Slot(number, sequence, decoder, self._prefix, need)
+
+    def _advance(self, slots: Sequence[_Slot]) -> None:
+        """One batch: whatever fits of what the sentences want to feed."""
+        if not slots:
+            return
+        runs: list[Run] = []
+        fed: list[_Slot] = []
+        room = self._model.batch_size
+        for slot in slots:
+            decoder = slot.decoder
+            tokens = decoder.pending
+            if len(tokens) <= room:
+                runs.append(Run(slot.sequence, slot.length, tokens, decoder.wanted))
+                fed.append(slot)
+                room -= len(tokens)
+            elif not runs:  # a prompt longer than a batch goes in pieces
+                piece = decoder.feed_ahead(room)
+                runs.append(Run(slot.sequence, slot.length, piece, []))
+                slot.length += len(piece)
+                break
+        rows = self._model.decode(runs)
+        for slot, run, row_of in zip(fed, runs, rows, strict=False):
+            model = self._model
+            stands = slot.decoder.settle(lambda i, tokens, rows=row_of: model.logits(rows[i], tokens))
+            slot.length += stands
+            if stands < len(run.tokens):
+                self._model.forget(slot.sequence, slot.length)
+
+
+def _most_bracket_tokens(chunks: ChunkTokenizer, labels: Sequence[str]) -> int:
+    closing = max(len(chunks.tokens(f" {label}]\n")) for label in labels)
+    return closing + len(chunks.tokens(" |")) + len(chunks.tokens(" ["))

@@ -1,0 +1,38 @@
+"""The copy automaton of a sentence as GBNF, for llama.cpp's own grammar sampler."""
+
+from collections.abc import Sequence
+
+from ner_edge.runtime.automaton import START, CopyAutomaton, State
+
+
+def gbnf(words: Sequence[str], labels: Sequence[str]) -> str:
+    """A grammar whose language is exactly the bracketed readings of `words`, each with a newline.
+
+    Format: https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md
+    """
+    automaton = CopyAutomaton(words, labels)
+    rules = [f"root ::= {_name(START)}"]
+    # Where an entity began does not change what may follow, so one name serves all beginnings.
+    states = [State(i, None) for i in range(len(words))]
+    states += [State(i, 0) for i in range(1, len(words) + 1)]
+    for state in states:
+        ways = []
+        for move in automaton.moves(state):
+            end = "" if move.target == automaton.end else f" {_name(move.target)}"
+            ways.append(_literal("".join(move.chunks)) + end)
+        rules.append(f"{_name(state)} ::= {' | '.join(ways)}")
+    return "\n".join(rules) + "\n"
+
+
+def _name(state: State) -> str:
+    return f"{'o' if state.begin is None else 'i'}{state.position}"
+
+
+def _literal(text: str) -> str:
+    escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n"}
+    return '"' + "".join(escapes.get(c) or _character(c) for c in text) + '"'
+
+
+def _character(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02X}" if code < 0x20 or code == 0x7F else character

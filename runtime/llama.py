@@ -1,0 +1,237 @@
+"""A model and its memory, as thin a layer over llama.cpp's C interface as is safe.
+
+A failed assertion in native code ends the process, so everything that could cause one is checked
+here first.
+"""
+
+import ctypes
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import llama_cpp
+import numpy as np
+
+from ner_edge.errors import ModelError, NerEdgeError
+
+
+@llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
+def _discard_log(level: int, text: bytes, user_data: ctypes.c_void_p) -> None:
+    pass
+
+
+def _start_backend() -> None:
+    if os.environ.get("NER_EDGE_LLAMA_LOG") is None:
+        llama_cpp.llama_log_set(_discard_log, ctypes.c_void_p(0))
+    llama_cpp.llama_backend_init()
+
+
+def physical_cores() -> int:
+    """Processor cores this process may use, hyper-threads not counted where Linux tells them."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    if allowed is None:
+        return max(1, (os.cpu_count() or 2) // 2)
+    siblings = set()
+    for cpu in allowed:
+        topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        try:
+            siblings.add(topology.read_text())
+        except OSError:
+            siblings.add(str(cpu))
+    return len(siblings)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Tokens to append to one sequence; `wanted` are the indices whose logits are needed."""
+
+    sequence: int
+    position: int
+    tokens: Sequence[int]
+    wanted: Sequence[int]
+
+
+class LlamaModel:
+    """A GGUF file in llama.cpp with one context. Use as a context manager or call `close`.
+
+    `context` is the number of tokens all sequences together may hold, `sequences` the number of
+    sequences, `batch` the most tokens of one `decode`. `gpu_layers` None means all if llama.cpp was
+    built for a GPU. `lora` is a GGUF LoRA to run on top.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        context: int,
+        sequences: int,
+        batch: int = 512,
+        threads: int | None = None,
+        gpu_layers: int | None = None,
+        lora: Path | None = None,
+    ) -> None:
+        self._model = self._context = self._lora = None
+        _start_backend()
+        if gpu_layers is None:
+            gpu_layers = 999 if llama_cpp.llama_supports_gpu_offload() else 0
+        parameters = llama_cpp.llama_model_default_params()
+        parameters.n_gpu_layers = gpu_layers
+        self._model = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
+        if not self._model:
+            raise ModelError(f"{path}: llama.cpp cannot load it; is the file complete?")
+        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
+        self.vocabulary_size: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        self.trained_context: int = llama_cpp.llama_model_n_ctx_train(self._model)
+        self.context_size = context
+        self.batch_size = batch
+        self._open_context(path, context, sequences, batch, threads or physical_cores())
+        self._memory = llama_cpp.llama_get_memory(self._context)
+        if lora is not None:
+            self._add_lora(lora)
+        self._batch = _Batch(batch)
+
+    def _open_context(
+        self, path: Path, context: int, sequences: int, batch: int, threads: int
+    ) -> None:
+        parameters = llama_cpp.llama_context_default_params()
+        parameters.n_ctx = context
+        parameters.n_batch = parameters.n_ubatch = batch
+        parameters.n_seq_max = sequences
+        parameters.n_threads = parameters.n_threads_batch = threads
+        parameters.kv_unified = True
+        parameters.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        parameters.no_perf = True
+        self._context = llama_cpp.llama_init_from_model(self._model, parameters)
+        if not self._context:
+            self.close()
+            raise ModelError(f"{path}: llama.cpp cannot run it; is there enough memory?")
+
+    def _add_lora(self, path: Path) -> None:
+        self._lora = llama_cpp.llama_adapter_lora_init(self._model, os.fsencode(path))
+        if not self._lora:
+            self.close()
+            raise ModelError(f"{path}: not a LoRA for this model")
+        adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(self._lora)
+        scales = (ctypes.c_float * 1)(1.0)
+        llama_cpp.llama_set_adapters_lora(self._context, adapters, 1, scales)
+
+    def tokenize(self, text: str, *, special: bool = False, start: bool = False) -> list[int]:
+        """Token ids of `text`. Special tokens are parsed only if `special`; `start` puts the
+        model's begin-of-sequence token before, if it wants one."""
+        data = text.encode("utf-8")
+        room = len(data) + 2
+        tokens = (llama_cpp.llama_token * room)()
+        count = llama_cpp.llama_tokenize(
+            self._vocab, data, len(data), tokens, room, False, special
+        )
+        if count < 0:
+            raise NerEdgeError("llama.cpp cannot tokenize this text")
+        begin = []
+        if start and llama_cpp.llama_vocab_get_add_bos(self._vocab):
+            begin = [llama_cpp.llama_vocab_bos(self._vocab)]
+        return begin + tokens[:count]
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that `token` writes."""
+        buffer = ctypes.create_string_buffer(256)
+        length = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, 256, 0, False)
+        return buffer.raw[: max(length, 0)]
+
+    def decode(self, runs: Sequence[Run]) -> list[dict[int, int]]:
+        """Evaluate all `runs` in one batch. Returns for each its wanted indices with the row of
+        their logits, to be read by `logits` until the next `decode`."""
+        if sum(len(run.tokens) for run in runs) > self.batch_size:
+            raise NerEdgeError("internal: more tokens than a batch holds")
+        rows = self._batch.fill(runs)
+        status = llama_cpp.llama_decode(self._context, self._batch.struct)
+        if status != 0:
+            raise NerEdgeError(f"llama.cpp failed to evaluate a batch (status {status})")
+        return rows
+
+    def logits(self, row: int, tokens: Sequence[int]) -> list[float]:
+        """Logits of some `tokens` in a row that `decode` returned."""
+        values = llama_cpp.llama_get_logits_ith(self._context, row)
+        return [values[token] for token in tokens]
+
+    def all_logits(self, row: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+        """A copy of a whole row, [vocabulary]."""
+        values = llama_cpp.llama_get_logits_ith(self._context, row)
+        return np.ctypeslib.as_array(values, shape=(self.vocabulary_size,)).copy()
+
+    def share(self, source: int, target: int) -> None:
+        """Let sequence `target` begin with all that `source` holds; costs no memory."""
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+
+    def forget(self, sequence: int, position: int) -> None:
+        """Drop the tokens of `sequence` from `position` on."""
+        llama_cpp.llama_memory_seq_rm(self._memory, sequence, position, -1)
+
+    @property
+    def vocab(self) -> ctypes.c_void_p:
+        """llama.cpp's handle of the vocabulary, for its samplers."""
+        return self._vocab
+
+    def close(self) -> None:
+        """Free the native memory; the object is of no use afterwards."""
+        if self._context:
+            llama_cpp.llama_free(self._context)
+        if self._lora:
+            llama_cpp.llama_adapter_lora_free(self._lora)
+        if self._model:
+            llama_cpp.llama_model_free(self._model)
+        self._context = self._lora = self._model = None
+
+    def __enter__(self) -> "LlamaModel":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Batch:
+    """A `llama_batch` over numpy arrays, so that a run is written in a few assignments."""
+
+    def __init__(self, size: int) -> None:
+        self._tokens = np.zeros(size, np.int32)
+        self._positions = np.zeros(size, np.int32)
+        self._sequences = np.zeros(size, np.int32)
+        self._counts = np.ones(size, np.int32)
+        self._wanted = np.zeros(size, np.int8)
+        pointers = (ctypes.POINTER(ctypes.c_int32) * size)()
+        for i in range(size):
+            address = self._sequences.ctypes.data + 4 * i
+            pointers[i] = ctypes.cast(address, ctypes.POINTER(ctypes.c_int32))
+        self._pointers = pointers
+        self.struct = llama_cpp.llama_batch()
+        self.struct.token = _pointer(self._tokens, ctypes.c_int32)
+        self.struct.pos = _pointer(self._positions, ctypes.c_int32)
+        self.struct.n_seq_id = _pointer(self._counts, ctypes.c_int32)
+        self.struct.seq_id = pointers
+        self.struct.logits = _pointer(self._wanted, ctypes.c_int8)
+
+    def fill(self, runs: Sequence[Run]) -> list[dict[int, int]]:
+        rows = []
+        start = 0
+        for run in runs:
+            end = start + len(run.tokens)
+            self._tokens[start:end] = run.tokens
+            self._positions[start:end] = np.arange(run.position, run.position + end - start)
+            self._sequences[start:end] = run.sequence
+            self._wanted[start:end] = 0
+            rows.append({index: start + index for index in run.wanted})
+            for row in rows[-1].values():
+                self._wanted[row] = 1
+            start = end
+        self.struct.n_tokens = start
+        return rows
+
+
+def _pointer(array: np.ndarray, kind: type) -> "ctypes._Pointer[ctypes.c_int32]":  # type: ignore
+    return array.ctypes.data_as(ctypes.POINTER(kind))

@@ -1,0 +1,194 @@
+"""The tagger: text in, entities with character offsets out."""
+
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+from ner_edge.errors import DataError, ModelError
+from ner_edge.export.facts import describe
+from ner_edge.runtime.engine import CopyEngine
+from ner_edge.runtime.grammar_decoder import GrammarDecoder
+from ner_edge.runtime.llama import LlamaModel
+from ner_edge.runtime.trie import chunks_tokenize_alone
+from ner_edge.segment import Word, segment
+from ner_edge.spans import ScoredSpan
+from ner_edge.task import Task
+
+Decoder = Literal["copy", "grammar"]
+
+IN_FLIGHT = 8
+_CONTEXT = 4096  # tokens of all sentences in flight; one sentence's worst case must fit
+
+
+@dataclass(frozen=True)
+class Entity:
+    """Characters `start` to `end` (code points, half-open) of the text; `text` is what stands
+    there, `score` the probability of the entity under the decoder, 0 to 1."""
+
+    start: int
+    end: int
+    text: str
+    label: str
+    score: float
+
+
+class Tagger:
+    """Finds entities with one model. Not thread-safe: use one per thread.
+
+    >>> with Tagger.load(Path("model-q8_0.gguf")) as tagger:
+    ...     tagger("Ada Lovelace lived in London.")
+    """
+
+    misaligned = 0
+    """Outputs that did not copy their sentence; the decoders here cannot produce one."""
+
+    def __init__(self, model: LlamaModel, task: Task, decoder: Decoder) -> None:
+        self.task = task
+        self._model = model
+        prefix = model.tokenize(task.prefix, special=True, start=True)
+        suffix = model.tokenize(task.suffix, special=True)
+        labels = list(task.labels)
+        self._engine = CopyEngine(model, labels, prefix, suffix, in_flight=IN_FLIGHT)
+        self._grammar = None
+        if decoder == "copy" and not chunks_tokenize_alone(model.tokenize):
+            warnings.warn(
+                "this model's vocabulary joins words across spaces: using the grammar decoder",
+                stacklevel=3,
+            )
+            decoder = "grammar"
+        self.decoder = decoder
+        if decoder == "grammar":
+            self._grammar = GrammarDecoder(model, labels, prefix, suffix)
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        *,
+        decoder: Decoder = "copy",
+        threads: int | None = None,
+        gpu_layers: int | None = None,
+        lora: Path | None = None,
+    ) -> "Tagger":
+        """Load a GGUF made by `ner-edge export`.
+
+        `threads` None means the physical cores, `gpu_layers` None all layers where llama.cpp was
+        built for a GPU. `lora` is a GGUF LoRA to run over the model. Raises `ModelError` if a file
+        is damaged or holds no task.
+        """
+        facts = describe(path)
+        task = facts.task or (describe(lora).task if lora else None)
+        if task is None:
+            raise ModelError(
+                f"{path}: holds no ner-edge task; make the file with `ner-edge export`, "
+                "which embeds one"
+            )
+        model = LlamaModel(
+            path,
+            context=_CONTEXT,
+            sequences=IN_FLIGHT + 1,
+            threads=threads,
+            gpu_layers=gpu_layers,
+            lora=lora,
+        )
+        try:
+            return cls(model, task, decoder)
+        except BaseException:
+            model.close()
+            raise
+
+    def __call__(self, text: str) -> list[Entity]:
+        """The entities of one text of any length, in order."""
+        return next(self.pipe([text]))
+
+    def pipe(self, texts: Iterable[str]) -> Iterator[list[Entity]]:
+        """The entities of each text, in order, many sentences at a time; memory stays bounded."""
+        fed: deque[tuple[str, list[Word]] | None] = deque()  # None ends a text
+
+        def sentences() -> Iterator[list[str]]:
+            for text in texts:
+                for words in segment(text):
+                    fed.append((text, words))
+                    yield [word.text for word in words]
+                fed.append(None)
+
+        entities: list[Entity] = []
+        for spans in self.tag_words(sentences()):
+            while (sentence := fed.popleft()) is None:
+                yield entities
+                entities = []
+            entities += _entities(*sentence, spans)
+        for _ in fed:
+            yield entities
+            entities = []
+
+    def tag_words(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
+        """The entities, as spans of words, of sentences that are already split into words.
+
+        Raises `DataError` on a word that is empty, holds white space, or is too long.
+        """
+        parts_of: deque[list[Sequence[str]]] = deque()  # sentences under way, in parts that fit
+
+        def parts() -> Iterator[Sequence[str]]:
+            for words in sentences:
+                _check(words)
+                parts_of.append(self._split(words))
+                yield from parts_of[-1]
+
+        results = (self._grammar or self._engine).decode(parts())
+        for spans in results:
+            while not parts_of[0]:
+                parts_of.popleft()
+                yield []
+            found, offset = list(spans), 0
+            first, *rest = parts_of.popleft()
+            for before, _ in zip([first, *rest], rest, strict=False):
+                offset += len(before)
+                found += [
+                    ScoredSpan(start + offset, end + offset, label, score)
+                    for start, end, label, score in next(results)
+                ]
+            yield found
+        for _ in parts_of:
+            yield []
+
+    def _split(self, words: Sequence[str]) -> list[Sequence[str]]:
+        """The sentence in as few halves, quarters, ... as fit the context."""
+        if not words or self._engine.tokens_needed(words) <= self._engine.longest:
+            return [words] if words else []
+        if len(words) == 1:
+            raise DataError(f"the word '{words[0][:20]}…' is too long for the model's context")
+        warnings.warn("a sentence is too long for the model's context: split", stacklevel=2)
+        middle = len(words) // 2
+        return self._split(words[:middle]) + self._split(words[middle:])
+
+    def close(self) -> None:
+        """Free the model."""
+        self._model.close()
+
+    def __enter__(self) -> "Tagger":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _check(words: Sequence[str]) -> None:
+    for word in words:
+        if word.split() != [word] or "\0" in word:
+            raise DataError(f"{word!r} is not a word: it is empty or holds white space or a NUL")
+
+
+def _entities(text: str, words: Sequence[Word], spans: Iterable[ScoredSpan]) -> Iterator[Entity]:
+    for first, end, label, score in spans:
+        begin, stop = words[first].start, words[end - 1].end
+        yield Entity(begin, stop, text[begin:stop], label, score)

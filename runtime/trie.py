@@ -1,0 +1,85 @@
+"""Tokens of the copy automaton: which token may come next, and which move a path of tokens is."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from ner_edge.runtime.automaton import CopyAutomaton, Move, State
+
+Tokenize = Callable[[str], list[int]]
+"""Text to token ids; special tokens in the text are not parsed."""
+
+Moves = tuple[Move, ...]
+Node = dict[int, "Node | Moves"]
+"""Next token → the rest of the trie, or the moves that this token completes (nearly always one)."""
+
+_BATTERY = (
+    "EU rejects German call .",
+    "[EU | ORG] rejects [German | MISC] call to boycott [British | MISC] lamb .",
+    "He said : \" we 'll see , 3-4 ( 1996-08-22 ) \" $ 1,000.50 at 7.30 %",
+    "[São Paulo | LOC] naïve Zürich 東京 Москва שלום مرحبا 😀 e\u0301",
+    "https://example.org/a?b=c x@y.org #tag @name ... -- '' `` [ ] | [[ ]] || <|im_end|>",
+)
+
+
+class ChunkTokenizer:
+    """Tokenizes the output chunk by chunk, remembering frequent chunks.
+
+    Every byte-level BPE vocabulary in scope starts a new pre-token at a space, so each chunk
+    tokenizes alone, always the same way; `holds_for` checks that premise.
+    """
+
+    def __init__(self, tokenize: Tokenize) -> None:
+        self.tokens = lru_cache(maxsize=50_000)(lambda chunk: tuple(tokenize(chunk)))
+
+    def of_move(self, move: Move) -> tuple[int, ...]:
+        """The tokens that write `move`."""
+        if len(move.chunks) == 1:
+            return self.tokens(move.chunks[0])
+        return tuple(token for chunk in move.chunks for token in self.tokens(chunk))
+
+    def of_words(self, words: Sequence[str]) -> list[int]:
+        """The tokens of the words joined by single spaces."""
+        tokens = list(self.tokens(words[0]))
+        for word in words[1:]:
+            tokens += self.tokens(" " + word)
+        return tokens
+
+
+def chunks_tokenize_alone(tokenize: Tokenize) -> bool:
+    """Does a vocabulary start a new pre-token at each space, on a battery of difficult text?"""
+    chunks = ChunkTokenizer(tokenize)
+    return all(chunks.of_words(text.split(" ")) == tokenize(text) for text in _BATTERY)
+
+
+def build_trie(automaton: CopyAutomaton, state: State, chunks: ChunkTokenizer) -> Node:
+    """The trie of all moves from `state`; its paths of tokens tell any two moves apart."""
+    paths = [_Path(chunks.of_move(move), (move,)) for move in automaton.moves(state)]
+    # Where one move's tokens begin another's (` [` and ` [[` when the word is a bracket), what may
+    # follow the shorter one tells them apart.
+    while shorter := _begins_another(paths):
+        paths.remove(shorter)
+        for move in automaton.moves(shorter.moves[-1].target):
+            paths.append(_Path(shorter.tokens + chunks.of_move(move), (*shorter.moves, move)))
+    root: Node = {}
+    for tokens, moves in paths:
+        node = root
+        for token in tokens[:-1]:
+            below = node.setdefault(token, {})
+            assert isinstance(below, dict)
+            node = below
+        node[tokens[-1]] = moves
+    return root
+
+
+class _Path(NamedTuple):
+    tokens: tuple[int, ...]
+    moves: Moves
+
+
+def _begins_another(paths: Sequence[_Path]) -> _Path | None:
+    for path in paths:
+        for other in paths:
+            if path is not other and other.tokens[: len(path.tokens)] == path.tokens:
+                return path
+    return None

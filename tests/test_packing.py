@@ -1,0 +1,110 @@
+"""Packing changes the cost of training, not its result."""
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+from ner_edge.train.attention import NAME
+from ner_edge.train.batches import plan_epoch, split_by_tokens
+from ner_edge.train.lora import speed_up_lora
+from ner_edge.train.loss import packed_loss
+from ner_edge.train.packing import Example, pack
+
+PREFIX = [5, 9, 2, 7]
+EXAMPLES = [
+    Example([11, 12, 13], [21, 22]),
+    Example([31], [41, 42, 43, 44, 45]),
+    Example([51, 52, 53, 54], [61]),
+    Example([71, 72], [81, 82, 83]),
+]
+SHAPE = {
+    "vocab_size": 100,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+}
+
+
+def tiny_model(family: str, attention: str) -> torch.nn.Module:
+    """A random model with an adapter whose B is not zero, so that every gradient flows."""
+    torch.manual_seed(1)
+    if family == "llama":
+        model = LlamaForCausalLM(LlamaConfig(**SHAPE, attn_implementation=attention))
+    else:
+        model = Qwen2ForCausalLM(Qwen2Config(**SHAPE, attn_implementation=attention))
+        for name, bias in model.named_parameters():
+            if name.endswith("bias"):
+                torch.nn.init.normal_(bias)
+    model = get_peft_model(model, LoraConfig(r=3, lora_alpha=5, target_modules="all-linear"))
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight)
+    return model
+
+
+def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
+
+
+def naive_loss(model: torch.nn.Module) -> torch.Tensor:
+    """One forward pass per sentence, each with its whole prompt, peft's LoRA, torch's loss."""
+    total = torch.zeros(())
+    for example in EXAMPLES:
+        prompt = PREFIX + example.prompt
+        ids = torch.tensor([prompt + example.response])
+        logits = model(input_ids=ids).logits[0, len(prompt) - 1 : -1]
+        target = torch.tensor(example.response)
+        total = total + torch.nn.functional.cross_entropy(logits, target, reduction="sum")
+    return total
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_packed_loss_and_gradients_equal_the_naive_ones(family: str) -> None:
+    naive, packed = tiny_model(family, "eager"), tiny_model(family, NAME)
+    speed_up_lora(packed)
+
+    expected = naive_loss(naive)
+    expected.backward()
+    loss = packed_loss(packed.get_base_model(), pack(PREFIX, EXAMPLES))
+    loss.backward()
+
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    for name, gradient in gradients(naive).items():
+        assert gradient.abs().max() > 0
+        torch.testing.assert_close(gradients(packed)[name], gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_accumulating_small_packs_equals_one_large_pack() -> None:
+    whole, parts = tiny_model("llama", NAME), tiny_model("llama", NAME)
+    packed_loss(whole.get_base_model(), pack(PREFIX, EXAMPLES)).backward()
+    splits = list(split_by_tokens(EXAMPLES, len(PREFIX), max_tokens=14))
+    assert len(splits) > 1
+    for part in splits:
+        packed_loss(parts.get_base_model(), pack(PREFIX, part)).backward()
+    for name, gradient in gradients(whole).items():
+        torch.testing.assert_close(gradients(parts)[name], gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_examples_do_not_see_each_other() -> None:
+    model = tiny_model("llama", NAME).get_base_model()
+    together = packed_loss(model, pack(PREFIX, EXAMPLES))
+    alone = sum(packed_loss(model, pack(PREFIX, [example])) for example in EXAMPLES)
+    assert together.item() == pytest.approx(alone.item(), rel=1e-5)
+
+
+def test_split_keeps_every_example_in_order_even_one_too_long() -> None:
+    splits = list(split_by_tokens(EXAMPLES, len(PREFIX), max_tokens=1))
+    assert splits == [[example] for example in EXAMPLES]
+
+
+def test_an_epoch_holds_each_sentence_once_and_depends_on_seed_and_epoch_only() -> None:
+    lengths = [(i * 37) % 50 for i in range(101)]
+    plan = plan_epoch(lengths, 8, seed=3, epoch=0)
+    assert sorted(i for batch in plan for i in batch) == list(range(101))
+    assert plan == plan_epoch(lengths, 8, seed=3, epoch=0)
+    assert plan != plan_epoch(lengths, 8, seed=3, epoch=1)
+    assert plan != plan_epoch(lengths, 8, seed=4, epoch=0)

@@ -6,13 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ner_edge.eval.compare import Comparison, ModelResult
-from ner_edge.eval.metrics import Score
-from ner_edge.export.atomic import atomic_path
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
+
+from ner_edge.eval.compare import Comparison, ModelResult
+from ner_edge.eval.metrics import Score
+from ner_edge.export.atomic import atomic_path
 
 
 class Table(NamedTuple):

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ner_edge.export.base import Base, Tensor
-from ner_edge.export.names import gguf_name, permute_rows
-from ner_edge.export.safetensors_file import SafetensorsFile
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
+from ner_edge.export.base import Base, Tensor
+from ner_edge.export.names import gguf_name, permute_rows
+from ner_edge.export.safetensors_file import SafetensorsFile
 
 _PREFIX = "base_model.model."
 _LISTED = 8

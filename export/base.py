@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 from gguf import GGUFValue
-from ner_edge.export.gguf_file import GGUFFile
-from ner_edge.export.names import ARCHITECTURES, heads_to_permute
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
+from ner_edge.export.gguf_file import GGUFFile
+from ner_edge.export.names import ARCHITECTURES, heads_to_permute
 
 
 class Tensor(NamedTuple):

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+from ner_edge.errors import ModelError
 from ner_edge.export.gguf_file import GGUFFile
 from ner_edge.export.quants import file_type_name
-
-from ner_edge.errors import ModelError
 from ner_edge.task import GGUF_KEY, Task
 
 

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import numpy as np
 from gguf import GGUFWriter
+from numpy.typing import NDArray
+
+from ner_edge.errors import ModelError
 from ner_edge.export.base import Base, Tensor, check_architecture
 from ner_edge.export.hf_config import (
     HFConfig,
@@ -15,9 +18,6 @@ from ner_edge.export.hf_config import (
 from ner_edge.export.hf_tokenizer import add_tokenizer
 from ner_edge.export.names import gguf_name, heads_to_permute, layer_modules, permute_rows
 from ner_edge.export.safetensors_file import SafetensorsFile
-from numpy.typing import NDArray
-
-from ner_edge.errors import ModelError
 
 _LISTED = 8
 _IGNORED = ".rotary_emb.inv_freq"  # old checkpoints store what the configuration says

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from gguf import GGUFWriter, SpecialVocab, TokenType
-from ner_edge.export.hf_config import read_json
 
 from ner_edge.errors import ModelError
+from ner_edge.export.hf_config import read_json
 
 _QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"

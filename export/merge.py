@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
+
 from ner_edge.export.adapter import Adapter, LoraPair
 from ner_edge.export.base import Base, Tensor
-from numpy.typing import NDArray
 
 
 def merge(base: Base, adapter: Adapter) -> Base:

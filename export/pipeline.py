@@ -7,6 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from gguf import GGUFValue
+
+from ner_edge import __version__
+from ner_edge.errors import ModelError, UsageError
 from ner_edge.export.adapter import Adapter, open_adapter
 from ner_edge.export.atomic import check_disk_space, make_folder
 from ner_edge.export.base import Base, open_gguf_base
@@ -21,9 +24,6 @@ from ner_edge.export.write_gguf import (
     text_value,
     write_models,
 )
-
-from ner_edge import __version__
-from ner_edge.errors import ModelError, UsageError
 from ner_edge.task import GGUF_KEY, Task, load_saved_task
 
 Progress = Callable[[str, int, int], None]

@@ -11,10 +11,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from ner_edge.errors import NerEdgeError
 from ner_edge.export.atomic import atomic_path
 from ner_edge.export.quants import Quant
-
-from ner_edge.errors import NerEdgeError
 
 _BUFFER_BYTES = 1 << 30  # of tensor rows held at once; llama.cpp's default is 8 GiB
 

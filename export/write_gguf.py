@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFValue, GGUFValueType, GGUFWriter
-from ner_edge.export.atomic import atomic_path
-from ner_edge.export.base import Base, Tensor
-from ner_edge.export.quants import Quant
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
+from ner_edge.export.atomic import atomic_path
+from ner_edge.export.base import Base, Tensor
+from ner_edge.export.quants import Quant
 
 _TYPES = {
     "f32": GGMLQuantizationType.F32,

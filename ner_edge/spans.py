@@ -65,3 +65,14 @@ def iob1_from_spans(spans: Iterable[Span], length: int) -> list[str]:
             tags[start] = f"B-{label}"
         previous_end, previous_label = end, label
     return tags
+
+
+def strict_f1(gold: Iterable[Iterable[Span]], predicted: Iterable[Iterable[Span]]) -> float:
+    """Micro F1 in percent over sentences; a span counts if both ends and its label are right."""
+    right = gold_count = predicted_count = 0
+    for wanted, found in zip(gold, predicted, strict=True):
+        wanted_set, found_set = set(wanted), set(found)
+        right += len(wanted_set & found_set)
+        gold_count += len(wanted_set)
+        predicted_count += len(found_set)
+    return 200 * right / (gold_count + predicted_count) if right else 0.0

@@ -66,9 +66,7 @@ class CopyAutomaton:
             return []
         newline = "\n" if position == len(self.words) else ""
         target = State(position, None)
-        return [
-            Move((f" {PIPE}", f" {label}]{newline}"), target, label) for label in self._labels
-        ]
+        return [Move((f" {PIPE}", f" {label}]{newline}"), target, label) for label in self._labels]
 
     def moves(self, state: State) -> list[Move]:
         """Every legal way on from `state`; none from `end`."""

@@ -1,7 +1,8 @@
 """Many sentences through one context: the loop of the copy decoder."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ner_edge.runtime.llama import LlamaModel, Run
 from ner_edge.runtime.policy import DraftPolicy
@@ -120,11 +121,13 @@ class CopyEngine:
                 break
         rows = self._model.decode(runs)
         for slot, run, row_of in zip(fed, runs, rows, strict=False):
-            model = self._model
-            stands = slot.decoder.settle(lambda i, tokens, rows=row_of: model.logits(rows[i], tokens))
+            stands = slot.decoder.settle(partial(self._logits, row_of))
             slot.length += stands
             if stands < len(run.tokens):
                 self._model.forget(slot.sequence, slot.length)
+
+    def _logits(self, row_of: Mapping[int, int], index: int, tokens: Sequence[int]) -> list[float]:
+        return self._model.logits(row_of[index], tokens)
 
 
 def _most_bracket_tokens(chunks: ChunkTokenizer, labels: Sequence[str]) -> int:

@@ -1,5 +1,7 @@
-"""The copy automaton run by llama.cpp's own grammar sampler, token by token: slow, and the yardstick
-for the copy engine."""
+"""The copy automaton run by llama.cpp's own grammar sampler, token by token.
+
+Slow, and the yardstick for the copy engine.
+"""
 
 import ctypes
 import math
@@ -21,9 +23,9 @@ _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32
 class GrammarDecoder:
     """Decodes sentences one at a time, greedily, under a GBNF grammar made for each.
 
-    The grammar fixes the text and not its tokens, so the model may spell a word with unusual tokens.
-    A score is the product of the probabilities, among the legal tokens, of all tokens from bracket
-    to bracket.
+    The grammar fixes the text and not its tokens: the model may spell a word with unusual ones. A
+    score is the product of the probabilities, among the legal tokens, of all tokens from bracket to
+    bracket.
     """
 
     def __init__(

@@ -50,21 +50,19 @@ class SentenceDecoder:
 
         Returns how many tokens of `pending` stand. The next `pending` and `wanted` are ready.
         """
-        index = len(self._known) - 1
+        last = len(self._known) - 1
         self._known = []
-        for index in range(index, len(self.pending)):
-            if self.finished:
-                break
-            token = self._decide(index, logits)
-            if self.pending[index + 1 : index + 2] != [token]:
+        while not self._known:
+            token = self._decide(last, logits)
+            if self.pending[last + 1 : last + 2] == [token]:
+                last += 1
+            else:
                 self._known = [token]
-                break
-        stands = index + 1
         self._prepare()
-        return stands
+        return last + 1
 
     def feed_ahead(self, count: int) -> list[int]:
-        """Hand out up to `count` tokens of a `pending` too long for one batch, certain ones only."""
+        """Hand out up to `count` certain tokens of a `pending` too long for one batch."""
         piece = self._known[: min(count, len(self._known) - 1)]
         del self._known[: len(piece)], self.pending[: len(piece)]
         self.wanted = [index - len(piece) for index in self.wanted]

@@ -16,7 +16,7 @@ Node = dict[int, "Node | Moves"]
 _BATTERY = (
     "EU rejects German call .",
     "[EU | ORG] rejects [German | MISC] call to boycott [British | MISC] lamb .",
-    "He said : \" we 'll see , 3-4 ( 1996-08-22 ) \" $ 1,000.50 at 7.30 %",
+    'He said : " we \'ll see , 3-4 ( 1996-08-22 ) " $ 1,000.50 at 7.30 %',
     "[São Paulo | LOC] naïve Zürich 東京 Москва שלום مرحبا 😀 e\u0301",
     "https://example.org/a?b=c x@y.org #tag @name ... -- '' `` [ ] | [[ ]] || <|im_end|>",
 )

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+
 from ner_edge.eval.bootstrap import delta_f1_interval, flips, strict_counts
 from ner_edge.eval.metrics import score_spans
-
 from ner_edge.spans import Span
 
 PER, LOC = Span(0, 1, "PER"), Span(0, 1, "LOC")

@@ -1,9 +1,9 @@
 """Predictions survive on disk, and nothing damaged is ever believed."""
 
 import pytest
-from ner_edge.eval.cache import Prediction, prediction_cache, sha256_of
 
 from ner_edge.errors import NerEdgeError
+from ner_edge.eval.cache import Prediction, prediction_cache, sha256_of
 from ner_edge.spans import Span
 
 KEY = {"model": "m", "data": "d", "decoder": "copy"}

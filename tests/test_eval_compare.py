@@ -6,10 +6,10 @@ import weakref
 import numpy as np
 import pytest
 from gguf import GGUFWriter
-from ner_edge.eval.compare import run_eval
-from ner_edge.eval.gold import read_gold
 
 from ner_edge.errors import DataError, ModelError, UsageError
+from ner_edge.eval.compare import run_eval
+from ner_edge.eval.gold import read_gold
 from ner_edge.spans import ScoredSpan
 from ner_edge.task import Task
 

@@ -7,9 +7,9 @@ from dataclasses import astuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ner_edge.eval.metrics import SCENARIOS, Score, require_libraries, score_spans
 
 from ner_edge.errors import NerEdgeError
+from ner_edge.eval.metrics import SCENARIOS, Score, require_libraries, score_spans
 from ner_edge.spans import Span, iob2_from_spans
 
 GOLD = [

@@ -7,14 +7,14 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from ner_edge.eval.compare import Comparison, Difference, ModelResult
-from ner_edge.eval.gold import Gold
-from ner_edge.eval.metrics import score_spans
-from ner_edge.eval.report import markdown, print_report, to_json, write_json
 from rich.console import Console
 
 from ner_edge.corpus import Sentence
 from ner_edge.errors import NerEdgeError
+from ner_edge.eval.compare import Comparison, Difference, ModelResult
+from ner_edge.eval.gold import Gold
+from ner_edge.eval.metrics import score_spans
+from ner_edge.eval.report import markdown, print_report, to_json, write_json
 from ner_edge.spans import Span
 
 GOLD = Gold(

@@ -7,12 +7,12 @@ import pytest
 from gguf import GGUFReader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ner_edge.export.facts import describe
-from ner_edge.export.gguf_file import GGUFFile
-from ner_edge.export.pipeline import export_model
 from tiny_models import save_model
 
 from ner_edge.errors import ModelError
+from ner_edge.export.facts import describe
+from ner_edge.export.gguf_file import GGUFFile
+from ner_edge.export.pipeline import export_model
 
 
 @pytest.fixture(scope="module")

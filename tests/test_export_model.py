@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_models import add_adapter, gguf_logits, gguf_tokens, load_model, logits
+
 from ner_edge.export.lora_gguf import export_adapter
 from ner_edge.export.pipeline import export_model
-from tiny_models import add_adapter, gguf_logits, gguf_tokens, load_model, logits
 
 pytestmark = pytest.mark.model
 

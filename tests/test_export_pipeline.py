@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ner_edge.export import pipeline, write_gguf
-from ner_edge.export.facts import describe
-from ner_edge.export.pipeline import export_model
 from tiny_models import gguf_logits, load_model, logits, save_adapter, save_model
 
 from ner_edge.errors import ModelError, NerEdgeError, UsageError
+from ner_edge.export import pipeline, write_gguf
+from ner_edge.export.facts import describe
+from ner_edge.export.pipeline import export_model
 from ner_edge.task import load_task
 
 IDS = [5, 60, 300, 7, 299, 12, 200, 33]

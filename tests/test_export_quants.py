@@ -2,9 +2,9 @@
 
 import llama_cpp
 import pytest
-from ner_edge.export.quants import QUANTS, file_type_name, parse_quants, quant_table
 
 from ner_edge.errors import UsageError
+from ner_edge.export.quants import QUANTS, file_type_name, parse_quants, quant_table
 
 
 def test_every_number_is_llama_cpps():

@@ -4,12 +4,12 @@ import json
 
 import pytest
 from gguf import TokenType
-from ner_edge.export.gguf_file import GGUFFile
-from ner_edge.export.pipeline import export_model
 from tiny_models import SPECIAL, TEXTS, gguf_tokens, save_model, save_tokenizer
 from tokenizers import Tokenizer
 
 from ner_edge.errors import ModelError
+from ner_edge.export.gguf_file import GGUFFile
+from ner_edge.export.pipeline import export_model
 
 
 @pytest.fixture(scope="module", params=["smollm", "qwen2", "llama-bpe", "gpt-2"])

@@ -85,7 +85,11 @@ def shared_prefix_attention(
         return torch.cat([shared, to_rows(x)], dim=2)
 
     head = _attend(
-        fold(query[:, :, :prefix]), key[:, :, :prefix], value[:, :, :prefix], layout.prefix_bias, scaling
+        fold(query[:, :, :prefix]),
+        key[:, :, :prefix],
+        value[:, :, :prefix],
+        layout.prefix_bias,
+        scaling,
     ).reshape(1, heads, prefix, dim)
     body = _attend(
         to_rows(query).reshape(examples, kv_heads, group * longest, dim),

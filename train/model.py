@@ -12,21 +12,19 @@ from transformers.utils import logging as transformers_logging
 
 from ner_edge.errors import ModelError
 from ner_edge.train.attention import NAME as SHARED_PREFIX_ATTENTION
+from ner_edge.train.checkpoint import adapter_weights
 from ner_edge.train.lora import speed_up_lora
 from ner_edge.train.settings import TrainSettings
 
 
-def load_base(base: str, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
-    """A causal language model and its tokenizer from a hub id, a local directory or a GGUF file.
+def load_base(path: Path, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
+    """A causal language model and its tokenizer from a folder or a GGUF file (dequantized).
 
-    A GGUF is dequantized. Raises `ModelError` if it cannot be loaded.
+    Raises `ModelError` if it cannot be loaded.
     """
-    path = Path(base)
-    where, extra = base, {}
-    if path.suffix == ".gguf":
-        if not path.is_file():
-            raise ModelError(f"{base}: no such file")
-        where, extra = str(path.parent), {"gguf_file": path.name}
+    where, extra = path, {}
+    if path.is_file():
+        where, extra = path.parent, {"gguf_file": path.name}
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
@@ -41,7 +39,7 @@ def load_base(base: str, dtype: torch.dtype, device: torch.device) -> tuple[Any,
             )
     except (OSError, ValueError, KeyError, NotImplementedError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise ModelError(f"{base}: cannot be loaded as a base model ({reason})") from error
+        raise ModelError(f"{path}: cannot be loaded as a base model ({reason})") from error
     return model.to(device), tokenizer
 
 
@@ -57,3 +55,11 @@ def add_adapter(model: Any, settings: TrainSettings) -> Any:
     adapted = get_peft_model(model, config)
     speed_up_lora(adapted)
     return adapted
+
+
+def save_adapter(model: Any, folder: Path, base: str) -> None:
+    """Write the adapter in peft's format, as float16 safetensors; `base` is what it is for."""
+    weights = {name: weight.half() for name, weight in adapter_weights(model).items()}
+    model.peft_config["default"].base_model_name_or_path = base
+    model.save_pretrained(folder, state_dict=weights, safe_serialization=True)
+    (folder / "README.md").unlink(missing_ok=True)  # peft's model card, with nothing filled in

@@ -1,26 +1,87 @@
 """A whole training run, from files to an adapter directory."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
 
 import ner_edge
 from ner_edge.corpus import Sentence, read_conll
-from ner_edge.errors import DataError
+from ner_edge.errors import DataError, UsageError
+from ner_edge.models import resolve_base
+from ner_edge.progress import Update
 from ner_edge.task import Task
 from ner_edge.train.checkpoint import CHECKPOINT_FILE
+from ner_edge.train.dev import dev_f1
 from ner_edge.train.loop import StepReport, train
-from ner_edge.train.model import add_adapter, load_base
+from ner_edge.train.model import add_adapter, load_base, save_adapter
 from ner_edge.train.packing import PromptEncoder
 from ner_edge.train.settings import TrainSettings
 
 
-def check_labels(sentences: list[Sentence], task: Task, path: Path) -> None:
-    """Raise `DataError` if the file holds a label that the task does not know, or no entity."""
+def run_training(
+    base: str,
+    train_file: Path,
+    dev_file: Path | None,
+    out: Path,
+    task: Task,
+    settings: TrainSettings,
+    *,
+    resume: bool = False,
+    update: Update,
+) -> float | None:
+    """Train an adapter for `base` on `train_file` and write it to `out`.
+
+    `out` receives the adapter (float16 safetensors, peft's format), the task, and the settings.
+    Returns the strict micro F1 in percent on `dev_file`, if there is one.
+    """
+    sentences = _read(train_file, task)
+    dev_sentences = _read(dev_file, task) if dev_file else []
+    base_path = resolve_base(base)
+    _join_processes()
+    is_main = not dist.is_initialized() or dist.get_rank() == 0
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model, tokenizer = load_base(base_path, getattr(torch, settings.dtype), device)
+    model = add_adapter(model, settings)
+    encoder = PromptEncoder(tokenizer, task)
+    examples = [encoder.example(sentence) for sentence in sentences]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be made a folder ({error.strerror})") from error
+
+    def report(step: StepReport) -> None:
+        note = f"loss {step.loss:.4f}, {step.sentences_per_second:.1f} sentences/s"
+        update(step.step, step.steps, note=note)
+
+    train(model, encoder.prefix, examples, settings, out, resume=resume, report=report)
+    if not is_main:
+        return None
+    save_adapter(model, out, base)
+    task.save(out)
+    f1 = None
+    if dev_sentences:
+
+        def report_dev(done: int, total: int) -> None:
+            update(done, total, label="dev set")
+
+        f1 = dev_f1(model, tokenizer, encoder, dev_sentences, report_dev)
+    settings.save(
+        out,
+        ner_edge=ner_edge.__version__,
+        base=base,
+        train_file=train_file.name,
+        dev_file=dev_file.name if dev_file else None,
+        dev_f1=f1,
+    )
+    (out / CHECKPOINT_FILE).unlink(missing_ok=True)
+    return f1
+
+
+def _read(path: Path, task: Task) -> list[Sentence]:
+    """The sentences of a file, which must hold entities, and only those the task knows."""
+    sentences = read_conll(path)
     found = {span.label for sentence in sentences for span in sentence.spans}
     unknown = sorted(found - set(task.labels))
     if unknown:
@@ -30,55 +91,7 @@ def check_labels(sentences: list[Sentence], task: Task, path: Path) -> None:
         )
     if not found:
         raise DataError(f"{path}: holds no entity, so there is nothing to learn")
-
-
-def run_training(
-    base: str,
-    train_file: Path,
-    out: Path,
-    task: Task,
-    settings: TrainSettings,
-    *,
-    resume: bool = False,
-    report: Callable[[StepReport], None] = lambda _: None,
-) -> Any:
-    """Train an adapter for `base` on `train_file` and write it to `out`; returns the model,
-    its tokenizer and the device.
-
-    `out` receives the adapter (float16 safetensors, peft's format), the task, and the settings.
-    """
-    _join_processes()
-    sentences = read_conll(train_file)
-    check_labels(sentences, task, train_file)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model, tokenizer = load_base(base, getattr(torch, settings.dtype), device)
-    model = add_adapter(model, settings)
-    encoder = PromptEncoder(tokenizer, task)
-    examples = [encoder.example(sentence) for sentence in sentences]
-    out.mkdir(parents=True, exist_ok=True)
-    train(model, encoder.prefix, examples, settings, out, resume=resume, report=report)
-    if not dist.is_initialized() or dist.get_rank() == 0:
-        _save(model, base, train_file, out, task, settings)
-    return model, tokenizer
-
-
-def _save(
-    model: Any, base: str, train_file: Path, out: Path, task: Task, settings: TrainSettings
-) -> None:
-    for weight in model.parameters():
-        if weight.requires_grad:
-            weight.data = weight.data.half()
-    model.peft_config["default"].base_model_name_or_path = Path(base).stem if base.endswith(".gguf") else base
-    model.save_pretrained(out, safe_serialization=True)
-    task.save(out)
-    settings.save(
-        out,
-        base=model.peft_config["default"].base_model_name_or_path,
-        train_file=train_file.name,
-        ner_edge=ner_edge.__version__,
-    )
-    (out / "README.md").unlink(missing_ok=True)  # peft's empty model card
-    (out / CHECKPOINT_FILE).unlink(missing_ok=True)
+    return sentences
 
 
 def _join_processes() -> None:

@@ -1,0 +1,313 @@
+"""The command line: each command calls the library and prints. Heavy rooms load only in use."""
+
+import os
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ner_edge import __version__
+from ner_edge.errors import NerEdgeError, UsageError
+
+
+class _Group(TyperGroup):
+    """Turns the user's mistakes into one line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NerEdgeError as error:
+            _say(f"error: {error}")
+            raise typer.Exit(error.exit_code) from None
+        except BrokenPipeError:
+            # Whoever read our output has had enough, as `head` does.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Named-entity recognition with small language models, on your own machine.",
+)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"ner-edge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+class DecoderName(StrEnum):
+    copy = "copy"
+    grammar = "grammar"
+
+
+class FormatName(StrEnum):
+    brackets = "brackets"
+    jsonl = "jsonl"
+    conll = "conll"
+
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="A GGUF by path, or conll2003-135m[:quant]."),
+]
+DecoderOption = Annotated[
+    DecoderName,
+    typer.Option(help="copy: the fast decoder; grammar: llama.cpp's own grammar sampler."),
+]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="CPU threads (physical cores).")]
+GpuOption = Annotated[
+    int | None, typer.Option(min=0, help="Layers on the GPU (all, if llama.cpp has one).")
+]
+
+
+@app.command()
+def tag(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Text files, one text per line; - is stdin.")
+    ] = None,
+    model: ModelOption = None,
+    format: Annotated[FormatName, typer.Option(help="How to print.")] = FormatName.brackets,
+    decoder: DecoderOption = DecoderName.copy,
+    threads: ThreadsOption = None,
+    gpu_layers: GpuOption = None,
+) -> None:
+    """Find the entities in text files, or in what is piped in."""
+    from ner_edge.models import resolve_model
+    from ner_edge.progress import progress_bar
+    from ner_edge.texts import STDIN, check_readable, read_texts
+
+    paths = files or [STDIN]
+    if not files and sys.stdin.isatty():
+        _say("reading from the terminal; end with Ctrl-D")
+    total = check_readable(paths)
+    path = resolve_model(model)
+
+    from ner_edge.formats import FORMATS
+    from ner_edge.runtime.tagger import Tagger
+
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    with (
+        Tagger.load(path, decoder=decoder.value, threads=threads, gpu_layers=gpu_layers) as tagger,
+        progress_bar("tagging", total) as update,
+    ):
+        read = 0
+
+        def advance(size: int) -> None:
+            nonlocal read
+            read += size
+            update(read, total)
+
+        texts = read_texts(paths, lambda text: _say(f"warning: {text}"), advance)
+        for result in FORMATS[format](tagger, texts):
+            print(result, flush=total is None)
+
+
+@app.command("eval")
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="Gold sentences in CoNLL columns.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="A GGUF by path, or conll2003-135m[:quant]; repeat."),
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Compare with this model (the first).")
+    ] = None,
+    markdown: Annotated[bool, typer.Option(help="Print Markdown tables.")] = False,
+    json: Annotated[str | None, typer.Option(help="Write JSON to this path; - is stdout.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N sentences.")] = None,
+    decoder: DecoderOption = DecoderName.copy,
+    threads: ThreadsOption = None,
+    gpu_layers: GpuOption = None,
+    cache: Annotated[
+        bool, typer.Option(help="Keep predictions, so that a killed run resumes.")
+    ] = True,
+) -> None:
+    """Measure models on gold data: F1, what each loses to the baseline, size and speed."""
+    from rich.console import Console
+
+    from ner_edge.cache import cache_dir
+    from ner_edge.eval import report
+    from ner_edge.eval.compare import run_eval
+    from ner_edge.models import resolve_model
+    from ner_edge.progress import progress_bar
+    from ner_edge.runtime.tagger import Tagger
+
+    paths = [resolve_model(name) for name in model or [None]]
+    names = [
+        name if name and ":" in name else path.stem
+        for name, path in zip(model or [None], paths, strict=True)
+    ]
+    with progress_bar("evaluating") as update:
+        comparison = run_eval(
+            data,
+            list(zip(names, paths, strict=True)),
+            load_tagger=lambda path: Tagger.load(
+                path, decoder=decoder.value, threads=threads, gpu_layers=gpu_layers
+            ),
+            baseline=baseline,
+            limit=limit,
+            cache_dir=cache_dir() / "predictions" if cache else None,
+            progress=lambda name, done, total: update(done, total, label=name),
+        )
+    for note in comparison.notes:
+        _say(f"note: {note}")
+    if json != "-":
+        if markdown:
+            print(report.markdown(comparison))
+        else:
+            report.print_report(comparison, Console())
+    if json is not None:
+        report.write_json(comparison, json)
+
+
+@app.command()
+def export(
+    adapter: Annotated[
+        Path | None, typer.Argument(help="A LoRA adapter's folder; none exports the base.")
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(help="Its base: a GGUF, a folder, smollm2 or a hub id (as the adapter says)."),
+    ] = None,
+    quant: Annotated[
+        list[str] | None, typer.Option("--quant", "-q", help="Level, like q4_k_m; repeat.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")] = Path("."),
+    name: Annotated[str | None, typer.Option(help="Name of the files (the adapter's).")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Task to embed: a name or a TOML file (the adapter's).")
+    ] = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Merge an adapter into its base and write GGUF files at any quantization levels."""
+    from ner_edge.export.pipeline import export_model
+    from ner_edge.export.quants import parse_quants
+    from ner_edge.models import resolve_base
+    from ner_edge.progress import progress_bar
+    from ner_edge.task import load_task
+
+    levels = quant or ["q8_0"]
+    parse_quants(levels)
+    if adapter is None and base is None:
+        raise UsageError("give an adapter's folder, or --base to export a base model alone")
+    if adapter is not None and not adapter.is_dir():
+        raise UsageError(f"{adapter}: no such adapter folder")
+    base_path = resolve_base(base or _base_of(adapter))
+    with progress_bar("export") as update:
+        paths = export_model(
+            base_path,
+            adapter,
+            out,
+            levels,
+            task=None if task is None else load_task(task),
+            name=name,
+            threads=threads,
+            progress=lambda stage, done, total: update(done, total, label=stage),
+        )
+    for path in paths:
+        print(path)
+
+
+def _base_of(adapter: Path | None) -> str:
+    import json
+
+    assert adapter is not None
+    try:
+        config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+        return str(config["base_model_name_or_path"] or "")
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UsageError(f"{adapter}: does not say which base it is for; give --base") from None
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="Labelled sentences in CoNLL columns.")],
+    base: Annotated[
+        str, typer.Option(help="A hub id, a local folder, a GGUF, or smollm2.")
+    ] = "smollm2",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the adapter.")] = Path(
+        "adapter"
+    ),
+    dev: Annotated[Path | None, typer.Option(help="Report F1 on this file at the end.")] = None,
+    task: Annotated[str, typer.Option(help="A task's name or TOML file.")] = "conll2003",
+    preset: Annotated[str, typer.Option(help="paper or edge.")] = "edge",
+    config: Annotated[Path | None, typer.Option(help="YAML with settings.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = False,
+    rank: Annotated[int | None, typer.Option(help="LoRA rank.")] = None,
+    alpha: Annotated[int | None, typer.Option(help="LoRA alpha.")] = None,
+    epochs: Annotated[float | None, typer.Option()] = None,
+    learning_rate: Annotated[float | None, typer.Option()] = None,
+    warmup_ratio: Annotated[float | None, typer.Option()] = None,
+    weight_decay: Annotated[float | None, typer.Option()] = None,
+    max_grad_norm: Annotated[float | None, typer.Option()] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Sentences per step.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens per packed sequence.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="bfloat16 or float32.")] = None,
+    seed: Annotated[int | None, typer.Option()] = None,
+    checkpoint_every: Annotated[int | None, typer.Option(help="Steps.")] = None,
+) -> None:
+    """Fine-tune a LoRA adapter on labelled sentences."""
+    from ner_edge.progress import progress_bar
+    from ner_edge.task import load_task
+
+    flags = {
+        "rank": rank,
+        "alpha": alpha,
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "warmup_ratio": warmup_ratio,
+        "weight_decay": weight_decay,
+        "max_grad_norm": max_grad_norm,
+        "batch_size": batch_size,
+        "max_tokens": max_tokens,
+        "dtype": dtype,
+        "seed": seed,
+        "checkpoint_every": checkpoint_every,
+    }
+    chosen_task = load_task(task)
+    try:
+        from ner_edge.train.settings import resolve_settings
+    except ImportError as error:
+        raise _missing_extra("train", error) from None
+    settings = resolve_settings(preset, config, flags)
+    try:
+        from ner_edge.train.run import run_training
+    except ImportError as error:
+        raise _missing_extra("train", error) from None
+    with progress_bar("training") as update:
+        f1 = run_training(base, data, dev, out, chosen_task, settings, resume=resume, update=update)
+    print(out)
+    if f1 is not None:
+        print(f"dev strict micro F1 {f1:.2f}")
+
+
+def _missing_extra(extra: str, error: ImportError) -> UsageError:
+    return UsageError(f"{error.name} is missing; install it with: pip install 'ner-edge[{extra}]'")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    app(arguments)

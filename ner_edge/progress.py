@@ -1,0 +1,46 @@
+"""Progress bars on standard error, and only on a terminal."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Update(Protocol):
+    """Report progress: units done, of how many if that changed, and a short remark."""
+
+    def __call__(
+        self, done: float, total: float | None = None, *, label: str | None = None, note: str = ""
+    ) -> None: ...
+
+
+@contextmanager
+def progress_bar(label: str, total: float | None = None) -> Iterator[Update]:
+    """A bar that shows `label`, a percentage, a remark and the time left."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=total, note="")
+
+        def update(
+            done: float, total: float | None = None, *, label: str | None = None, note: str = ""
+        ) -> None:
+            bar.update(task, completed=done, total=total, description=label, note=note)
+
+        yield update

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from ner_edge import __version__
-from ner_edge.errors import NerEdgeError, UsageError
+from ner_edge.errors import NerEdgeError, NerEdgeWarning, UsageError
 
 
 class _Group(TyperGroup):
@@ -55,7 +56,10 @@ def _root(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    pass
+    # Our warnings are one line each; those of the libraries below are not for users.
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("default", NerEdgeWarning)
+    warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
 
 
 class DecoderName(StrEnum):
@@ -156,10 +160,7 @@ def evaluate(
     from ner_edge.runtime.tagger import Tagger
 
     paths = [resolve_model(name) for name in model or [None]]
-    names = [
-        name if name and ":" in name else path.stem
-        for name, path in zip(model or [None], paths, strict=True)
-    ]
+    names = [_display_name(name) for name in model or [None]]
     with progress_bar("evaluating") as update:
         comparison = run_eval(
             data,
@@ -181,6 +182,14 @@ def evaluate(
             report.print_report(comparison, Console())
     if json is not None:
         report.write_json(comparison, json)
+
+
+def _display_name(model: str | None) -> str:
+    from ner_edge.models import DEFAULT_MODEL, DEFAULT_QUANT
+
+    if model is None or model == DEFAULT_MODEL:
+        return f"{DEFAULT_MODEL}:{DEFAULT_QUANT}"
+    return Path(model).stem if Path(model).is_file() else model
 
 
 @app.command()

@@ -19,3 +19,7 @@ class DataError(NerEdgeError):
 
 class ModelError(NerEdgeError):
     """A model, adapter or task is missing, damaged, or does not fit the others."""
+
+
+class NerEdgeWarning(UserWarning):
+    """Something a user should know about a result that is right all the same."""

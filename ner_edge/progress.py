@@ -1,5 +1,6 @@
 """Progress bars on standard error, and only on a terminal."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -27,6 +28,7 @@ def progress_bar(label: str, total: float | None = None) -> Iterator[Update]:
     )
 
     console = Console(stderr=True)
+    is_main = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -35,7 +37,7 @@ def progress_bar(label: str, total: float | None = None) -> Iterator[Update]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, disable=not (console.is_terminal and is_main)) as bar:
         task = bar.add_task(label, total=total, note="")
 
         def update(

@@ -126,4 +126,4 @@ def load_saved_task(folder: Path) -> Task | None:
     path = folder / TASK_FILE
     if not path.is_file():
         return None
-    return Task.from_json(path.read_text(encoding="utf-8"), str(path))
+    return Task.from_json(path.read_text(encoding="utf-8", errors="replace"), str(path))

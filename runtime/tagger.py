@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from ner_edge.errors import DataError, ModelError
+from ner_edge.errors import DataError, ModelError, NerEdgeWarning
 from ner_edge.export.facts import describe
 from ner_edge.runtime.engine import CopyEngine
 from ner_edge.runtime.grammar_decoder import GrammarDecoder
@@ -57,6 +57,7 @@ class Tagger:
         if decoder == "copy" and not chunks_tokenize_alone(model.tokenize):
             warnings.warn(
                 "this model's vocabulary joins words across spaces: using the grammar decoder",
+                NerEdgeWarning,
                 stacklevel=3,
             )
             decoder = "grammar"
@@ -144,14 +145,14 @@ class Tagger:
             while not parts_of[0]:
                 parts_of.popleft()
                 yield []
-            found, offset = list(spans), 0
-            first, *rest = parts_of.popleft()
-            for before, _ in zip([first, *rest], rest, strict=False):
-                offset += len(before)
+            first, *others = parts_of.popleft()
+            found, offset = list(spans), len(first)
+            for part in others:
                 found += [
                     ScoredSpan(start + offset, end + offset, label, score)
                     for start, end, label, score in next(results)
                 ]
+                offset += len(part)
             yield found
         for _ in parts_of:
             yield []
@@ -162,7 +163,11 @@ class Tagger:
             return [words] if words else []
         if len(words) == 1:
             raise DataError(f"the word '{words[0][:20]}…' is too long for the model's context")
-        warnings.warn("a sentence is too long for the model's context: split", stacklevel=2)
+        warnings.warn(
+            "a sentence is too long for the model's context: it is split",
+            NerEdgeWarning,
+            stacklevel=2,
+        )
         middle = len(words) // 2
         return self._split(words[:middle]) + self._split(words[middle:])
 

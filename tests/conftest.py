@@ -1,8 +1,15 @@
 """Fixtures that several rooms' tests share."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+from ner_edge.task import Task
+
+settings.register_profile("shared machines", deadline=None)
+settings.load_profile("shared machines")
 
 
 @pytest.fixture(scope="session")
@@ -11,3 +18,28 @@ def base_gguf() -> Path:
     from ner_edge.models import default_base
 
     return default_base()
+
+
+@dataclass(frozen=True)
+class TinyModel:
+    """A random model: the folder it was made in, its task, and the GGUF exported from both."""
+
+    folder: Path
+    gguf: Path
+    task: Task
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
+    """A model that runs in milliseconds, and finds entities, if nonsensical ones."""
+    from tiny_models import save_model
+
+    from ner_edge.export.pipeline import export_model
+
+    root = tmp_path_factory.mktemp("tiny")
+    folder = save_model(
+        root / "tiny", hidden_size=32, intermediate_size=48, max_position_embeddings=2048
+    )
+    task = Task("tiny", {"PER": "person", "LOC": "location"}, "Find entities.")
+    (gguf,) = export_model(folder, None, root, ["f16"], task=task)
+    return TinyModel(folder, gguf, task)

@@ -1,0 +1,5 @@
+"""`python -m ner_edge`, the same as the `ner-edge` command."""
+
+from ner_edge.cli import main
+
+main()

@@ -1,0 +1,75 @@
+"""The default model, end to end: built from its base and adapter, read by both decoders."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ner_edge.models import DEFAULT_QUANT, default_model
+from ner_edge.runtime.tagger import Tagger
+
+pytestmark = pytest.mark.model
+
+NEWS = Path(__file__).parent.parent / "examples" / "news.txt"
+ODD = [
+    "",
+    "   \t ",
+    "[ | ] and <|im_end|> in Paris , with [brackets | PER] of its own",
+    "😀😀 مرحبا بالعالم שלום עולם e\u0301 \u200d \x00 \x01",
+    "A" * 5000 + " met " + "x|" * 500,
+    "Reuters " * 300,
+]
+
+
+@pytest.fixture(scope="module")
+def model() -> Path:
+    return default_model(DEFAULT_QUANT)
+
+
+@pytest.fixture(scope="module")
+def tagger(model: Path) -> Iterator[Tagger]:
+    with Tagger.load(model) as loaded:
+        yield loaded
+
+
+def test_plain_entities_are_found(tagger: Tagger) -> None:
+    text = "Barack Obama met Angela Merkel in Berlin on Friday."
+    assert [(e.text, e.label) for e in tagger(text)] == [
+        ("Barack Obama", "PER"),
+        ("Angela Merkel", "PER"),
+        ("Berlin", "LOC"),
+    ]
+
+
+def test_offsets_and_scores_hold_on_odd_texts(tagger: Tagger) -> None:
+    for text, entities in zip(ODD, tagger.pipe(ODD), strict=True):
+        end = 0
+        for entity in entities:
+            assert entity.start >= end
+            assert text[entity.start : entity.end] == entity.text
+            assert 0 < entity.score <= 1
+            end = entity.end
+
+
+def test_both_decoders_agree(model: Path, tagger: Tagger) -> None:
+    """Word for word, on sentences whose decisions are clear."""
+    texts = NEWS.read_text(encoding="utf-8").splitlines()[:4]
+    with Tagger.load(model, decoder="grammar") as grammar:
+        for text, ours, theirs in zip(texts, tagger.pipe(texts), grammar.pipe(texts), strict=True):
+            sure = [(e.start, e.end, e.label) for e in ours if e.score > 0.7]
+            assert set(sure) <= {(e.start, e.end, e.label) for e in theirs}, text
+
+
+def test_the_command_finds_the_cached_model_and_prints_one_object_per_line(model: Path) -> None:
+    written = model.stat().st_mtime_ns
+    command = [sys.executable, "-m", "ner_edge", "tag", "--format", "jsonl"]
+    text = "Ada Lovelace lived in London.\n\nIBM\n"
+    result = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+    objects = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [o["text"] for o in objects] == text.splitlines()
+    assert [e["label"] for e in objects[0]["entities"]] == ["PER", "LOC"]
+    assert result.stderr == ""
+    assert model.stat().st_mtime_ns == written

@@ -40,6 +40,7 @@ class GrammarDecoder:
         self._prefix = len(prefix)
         self._suffix = list(suffix)
         self._candidates = np.zeros(model.vocabulary_size, _CANDIDATE)
+        model.forget(_PREFIX, 0)  # a copy engine may have left its own
         for start in range(0, len(prefix), model.batch_size):
             model.decode([Run(_PREFIX, start, prefix[start : start + model.batch_size], [])])
 

@@ -4,6 +4,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,13 +21,20 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
         except NerEdgeError as error:
             _say(f"error: {error}")
             raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:
             # Whoever read our output has had enough, as `head` does.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard_stdout()
+            raise typer.Exit(1) from None
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            _say(f"error: {where}{error.strerror or error}")
+            _discard_stdout()
             raise typer.Exit(1) from None
 
 
@@ -37,6 +45,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Named-entity recognition with small language models, on your own machine.",
 )
+
+
+def _discard_stdout() -> None:
+    """Or Python would try again, at exit, to write what could not be written."""
+    with suppress(OSError):
+        sys.stdout.flush()
+    with suppress(OSError):  # a standard output that is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(text: str) -> None:
@@ -115,7 +131,8 @@ def tag(
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
     with (
         Tagger.load(path, decoder=decoder.value, threads=threads, gpu_layers=gpu_layers) as tagger,
-        progress_bar("tagging", total) as update,
+        # On a terminal the results themselves show the progress.
+        progress_bar("tagging", total, hidden=sys.stdout.isatty()) as update,
     ):
         read = 0
 

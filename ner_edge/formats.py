@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ner_edge.runtime.tagger import Entity, Tagger
 
 Format = Callable[["Tagger", Iterable[str]], Iterator[str]]
-"""Tagger and texts → for each text, what to print for it, without its last newline."""
+"""Tagger and texts → what to print, piece by piece, each without its last newline."""
 
 
 def _lines(
@@ -51,15 +51,11 @@ def as_jsonl(tagger: "Tagger", texts: Iterable[str]) -> Iterator[str]:
 
 
 def as_conll(tagger: "Tagger", texts: Iterable[str]) -> Iterator[str]:
-    """A word and its IOB2 tag per line, a blank line after each sentence."""
-    for text in texts:
-        sentences = [[word.text for word in words] for words in segment(text)]
-        lines = []
-        for words, found in zip(sentences, tagger.tag_words(sentences), strict=True):
-            tags = iob2_from_spans([Span(*span[:3]) for span in found], len(words))
-            lines += [f"{word} {tag}" for word, tag in zip(words, tags, strict=True)]
-            lines.append("")
-        yield "\n".join(lines)
+    """For each sentence, a word and its IOB2 tag per line, and a blank line."""
+    ahead, behind = tee([word.text for word in words] for text in texts for words in segment(text))
+    for words, found in zip(behind, tagger.tag_words(ahead), strict=True):
+        tags = iob2_from_spans([Span(*span[:3]) for span in found], len(words))
+        yield "".join(f"{word} {tag}\n" for word, tag in zip(words, tags, strict=True))
 
 
 FORMATS: dict[str, Format] = {"brackets": as_brackets, "jsonl": as_jsonl, "conll": as_conll}

@@ -26,8 +26,8 @@ def resolve_model(name: str | None) -> Path:
     if model == DEFAULT_MODEL:
         return default_model(quant or DEFAULT_QUANT)
     path = Path(name)
-    if not path.is_file():
-        kind = "is a folder" if path.is_dir() else "no such file"
+    if not os.path.isfile(name):
+        kind = "is a folder" if os.path.isdir(name) else "no such file"
         raise ModelError(
             f"{name}: {kind}; give the path of a .gguf file made by `ner-edge export`, "
             f"or {DEFAULT_MODEL}[:quant]"
@@ -77,9 +77,8 @@ def resolve_base(name: str) -> Path:
     A hub id is downloaded (safetensors and tokenizer only) into the hub's own cache. Raises
     `ModelError` if that fails, `UsageError` if `name` is nothing of these.
     """
-    path = Path(name)
-    if path.exists():
-        return path
+    if name and os.path.exists(name):
+        return Path(name)
     if name == DEFAULT_BASE:
         return default_base()
     if name.count("/") != 1 or name.startswith((".", "/", "~")) or name.endswith(".gguf"):

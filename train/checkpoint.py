@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ner_edge.errors import ModelError
+from ner_edge.errors import ModelError, UsageError
 
 CHECKPOINT_FILE = "checkpoint.pt"
 
@@ -32,14 +32,28 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    settings: dict[str, Any],
 ) -> dict[str, Any] | None:
-    """Restore `model` and `optimizer` in place and return the state; None without a checkpoint."""
+    """Restore `model` and `optimizer` in place and return the state; None without a checkpoint.
+
+    Raises `UsageError` if the state's `settings` are not the same as `settings`, `ModelError` if
+    the checkpoint cannot be read.
+    """
     path = folder / CHECKPOINT_FILE
     if not path.is_file():
         return None
     try:
         contents = torch.load(path, weights_only=True, map_location="cpu")
+        state: dict[str, Any] = contents["state"]
+        then = state["settings"]
+        changed = [key for key, now in settings.items() if then.get(key, now) != now]
+        if changed:
+            raise UsageError(
+                f"--resume: the checkpoint in {folder} was made with another {', '.join(changed)}"
+            )
         weights = adapter_weights(model)
         if contents["adapter"].keys() != weights.keys():
             raise KeyError("other layers")
@@ -47,9 +61,9 @@ def load_checkpoint(
             for name, weight in weights.items():
                 weight.copy_(contents["adapter"][name])
         optimizer.load_state_dict(contents["optimizer"])
-        state: dict[str, Any] = contents["state"]
     except (KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
         raise ModelError(
-            f"{path}: not a checkpoint of this run ({error}); remove it to start anew"
+            f"{path}: not a checkpoint of this run ({reason}); remove it to start anew"
         ) from error
     return state

@@ -33,8 +33,11 @@ def dev_f1(
     try:
         for start in range(0, len(order), _BATCH):
             chosen = order[start : start + _BATCH]
-            prompts = [encoder.prefix + encoder.prompt(sentences[i]) for i in chosen]
-            answers = _generate(model, tokenizer, prompts, pad)
+            prompts = [encoder.prompt(sentences[i]) for i in chosen]
+            # Enough for one entity per token: `[`, the token, ` |`, its label and `]`.
+            limit = 6 * max(map(len, prompts)) + 32
+            prompts = [encoder.prefix + prompt for prompt in prompts]
+            answers = _generate(model, tokenizer, prompts, pad, limit)
             for i, answer in zip(chosen, answers, strict=True):
                 words = sentences[i].words
                 predicted[i] = parse_brackets(answer, words, encoder.task.labels).spans
@@ -44,7 +47,9 @@ def dev_f1(
     return strict_f1((sentence.spans for sentence in sentences), predicted)
 
 
-def _generate(model: Any, tokenizer: Any, prompts: list[list[int]], pad: int) -> list[str]:
+def _generate(
+    model: Any, tokenizer: Any, prompts: list[list[int]], pad: int, limit: int
+) -> list[str]:
     longest = max(map(len, prompts))
     padding = [longest - len(prompt) for prompt in prompts]
     ids = torch.tensor([[pad] * n + p for n, p in zip(padding, prompts, strict=True)])
@@ -53,7 +58,7 @@ def _generate(model: Any, tokenizer: Any, prompts: list[list[int]], pad: int) ->
         output = model.generate(
             input_ids=ids.to(model.device),
             attention_mask=mask.to(model.device),
-            max_new_tokens=2 * longest + 32,
+            max_new_tokens=limit,
             do_sample=False,
             pad_token_id=pad,
             stop_strings=["\n"],

@@ -2,6 +2,7 @@
 
 import math
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from ner_edge.errors import UsageError
 from ner_edge.train.batches import plan_epoch, split_by_tokens
 from ner_edge.train.checkpoint import load_checkpoint, save_checkpoint
 from ner_edge.train.loss import packed_loss
@@ -61,14 +61,10 @@ def train(
     )
     per_epoch = math.ceil(len(examples) / settings.batch_size)
     steps = math.ceil(per_epoch * settings.epochs)
-    identity = {"steps": steps, **{k: v for k, v in asdict(settings).items() if "check" not in k}}
+    identity = {k: v for k, v in asdict(settings).items() if "check" not in k}
+    identity |= {"steps": steps, "data": zlib.crc32(repr((prefix, examples)).encode())}
     first_step, mean_loss = 0, 0.0
-    if resume and (state := load_checkpoint(folder, model, optimizer)):
-        changed = [key for key, value in identity.items() if state["settings"].get(key) != value]
-        if changed:
-            raise UsageError(
-                f"--resume: the checkpoint in {folder} was made with another {', '.join(changed)}"
-            )
+    if resume and (state := load_checkpoint(folder, model, optimizer, identity)):
         first_step, mean_loss = state["step"], state["loss"]
 
     lengths = [len(example) for example in examples]

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from ner_edge.errors import ModelError
+from ner_edge.export.base import check_architecture
 from ner_edge.train.attention import NAME as SHARED_PREFIX_ATTENTION
 from ner_edge.train.checkpoint import adapter_weights
 from ner_edge.train.lora import speed_up_lora
@@ -30,16 +31,21 @@ def load_base(path: Path, dtype: torch.dtype, device: torch.device) -> tuple[Any
     try:
         with open(os.devnull, "w") as sink, contextlib.redirect_stderr(sink):
             tokenizer = AutoTokenizer.from_pretrained(where, **extra)
-            model = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 where,
                 dtype=dtype,
                 attn_implementation=SHARED_PREFIX_ATTENTION,
                 use_safetensors=True,
+                output_loading_info=True,
                 **extra,
             )
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:
+    except Exception as error:  # each format's reader has errors of its own
         reason = str(error).strip().split("\n")[0]
         raise ModelError(f"{path}: cannot be loaded as a base model ({reason})") from error
+    model, info = loaded
+    check_architecture(model.config.model_type, path)
+    if missing := sorted(info["missing_keys"]):  # they would be random
+        raise ModelError(f"{path}: its weights lack {', '.join(missing[:8])}")
     return model.to(device), tokenizer
 
 
@@ -61,5 +67,8 @@ def save_adapter(model: Any, folder: Path, base: str) -> None:
     """Write the adapter in peft's format, as float16 safetensors; `base` is what it is for."""
     weights = {name: weight.half() for name, weight in adapter_weights(model).items()}
     model.peft_config["default"].base_model_name_or_path = base
-    model.save_pretrained(folder, state_dict=weights, safe_serialization=True)
+    # Told to decide itself about the embeddings, peft would look for the base on the hub.
+    model.save_pretrained(
+        folder, state_dict=weights, safe_serialization=True, save_embedding_layers=False
+    )
     (folder / "README.md").unlink(missing_ok=True)  # peft's model card, with nothing filled in

@@ -38,6 +38,10 @@ def run_training(
     """
     sentences = _read(train_file, task)
     dev_sentences = _read(dev_file, task) if dev_file else []
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be made a folder ({error.strerror})") from error
     base_path = resolve_base(base)
     _join_processes()
     is_main = not dist.is_initialized() or dist.get_rank() == 0
@@ -46,10 +50,6 @@ def run_training(
     model = add_adapter(model, settings)
     encoder = PromptEncoder(tokenizer, task)
     examples = [encoder.example(sentence) for sentence in sentences]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{out}: cannot be made a folder ({error.strerror})") from error
 
     def report(step: StepReport) -> None:
         note = f"loss {step.loss:.4f}, {step.sentences_per_second:.1f} sentences/s"

@@ -1,6 +1,8 @@
 """Training settings: command-line flags over a YAML file over a preset, all of them checked."""
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -11,6 +13,16 @@ import yaml
 from ner_edge.errors import UsageError
 
 SETTINGS_FILE = "training_settings.json"
+_POSITIVE = (
+    "rank",
+    "alpha",
+    "epochs",
+    "learning_rate",
+    "max_grad_norm",
+    "batch_size",
+    "max_tokens",
+    "checkpoint_every",
+)
 
 
 @dataclass(frozen=True)
@@ -42,15 +54,17 @@ class TrainSettings:
             value = getattr(self, field.name)
             if field.type is int and (isinstance(value, bool) or not isinstance(value, int)):
                 raise UsageError(f"{field.name} must be a whole number, not {value!r}")
-            if field.type is float and not isinstance(value, int | float):
+            if field.type is float and not _is_number(value):
                 raise UsageError(f"{field.name} must be a number, not {value!r}")
-        for name in ("rank", "alpha", "epochs", "learning_rate", "batch_size", "max_tokens"):
+        for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 raise UsageError(f"{name} must be positive, not {getattr(self, name)}")
+        if self.weight_decay < 0:
+            raise UsageError(f"weight_decay must not be negative, not {self.weight_decay}")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"seed must lie in [0, 2^63), not {self.seed}")
         if not 0 <= self.warmup_ratio < 1:
             raise UsageError(f"warmup_ratio must lie in [0, 1), not {self.warmup_ratio}")
-        if self.checkpoint_every < 1:
-            raise UsageError(f"checkpoint_every must be positive, not {self.checkpoint_every}")
         if self.dtype not in ("bfloat16", "float32"):
             raise UsageError(f"dtype must be bfloat16 or float32, not {self.dtype!r}")
 
@@ -98,10 +112,26 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{path}: no such settings file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{path}: not a YAML file ({error})") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f":{where.line + 1}" if where else ""
+        reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise UsageError(f"{path}{line}: not YAML ({reason})") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise UsageError(f"{path}: expected lines of 'setting: value'")
-    return {str(key): value for key, value in values.items()}
+    return {str(key): _float_if_exponent(value) for key, value in values.items()}
+
+
+def _float_if_exponent(value: Any) -> Any:
+    """YAML 1.1, which the library reads, takes `1e-4` (without a dot) for text."""
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+[eE][+-]?\d+", value):
+        return float(value)
+    return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

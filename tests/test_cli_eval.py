@@ -1,0 +1,123 @@
+"""`ner-edge eval`: the tables, the JSON, and what it refuses."""
+
+import json
+
+import pytest
+from command_line import assert_error, run, run_ok
+
+CONLL = """-DOCSTART- -X- O O
+
+Zoe NNP B-NP I-PER
+Smith NNP I-NP I-PER
+lives VBZ B-VP O
+in IN B-PP O
+Rome NNP B-NP I-LOC
+. . O O
+
+Nothing NN B-NP O
+
+[ ( O O
+Paris NNP B-NP B-LOC
+| : O O
+"""
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    monkeypatch.setenv("NER_EDGE_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "gold.conll"
+    path.write_text(CONLL)
+    return path
+
+
+@pytest.fixture
+def other(tiny, tmp_path):
+    """The same model under another name."""
+    path = tmp_path / "other.gguf"
+    path.symlink_to(tiny.gguf)
+    return path
+
+
+def test_tables_on_a_terminal(tiny, data):
+    stdout = run_ok("eval", data, "-m", tiny.gguf, "--threads", 1)
+    for shown in ("seqeval", "nervaluate", "PER", "LOC", "micro avg", "tiny-f16", "Comparison"):
+        assert shown in stdout
+    assert "3 sentences (4 with -DOCSTART- lines), 10 tokens, 3 entities" in stdout
+
+
+def test_markdown(tiny, data):
+    stdout = run_ok("eval", data, "-m", tiny.gguf, "--markdown", "--limit", 2, "--threads", 1)
+    assert "| Entity | Precision | Recall | F1 | Support |\n| --- | ---:" in stdout
+    assert "2 sentences" in stdout
+
+
+@pytest.mark.parametrize("decoder", ["copy", "grammar"])
+def test_json_on_stdout_is_nothing_but_json(tiny, data, decoder):
+    arguments = ["-m", tiny.gguf, "--json", "-", "--decoder", decoder, "--threads", 1]
+    report = json.loads(run_ok("eval", data, *arguments))
+    (model,) = report["models"]
+    assert 0 <= model["f1"] <= 100
+    assert model["decoder"] == decoder
+    assert model["misaligned"] == 0
+    assert model["size_bytes"] == tiny.gguf.stat().st_size
+    assert (report["sentences"], report["entities"], report["baseline"]) == (3, 3, None)
+
+
+def test_two_models_and_a_baseline(tiny, other, data, tmp_path):
+    models = ["-m", tiny.gguf, "-m", other, "--threads", 1]
+    stdout = run_ok("eval", data, *models, "--baseline", "other", "--json", tmp_path / "r.json")
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert [model["name"] for model in report["models"]] == ["tiny-f16", "other"]
+    assert report["baseline"] == "other"
+    assert [model["delta_f1"] for model in report["models"]] == [0, 0]
+    assert [model["flips"] for model in report["models"]] == [0, 0]
+    assert "baseline" in stdout
+
+
+def test_cached_run_says_so(tiny, data):
+    first = run("eval", data, "-m", tiny.gguf, "--json", "-", "--threads", 1)
+    again = run("eval", data, "-m", tiny.gguf, "--json", "-", "--threads", 1)
+    fresh = run("eval", data, "-m", tiny.gguf, "--json", "-", "--threads", 1, "--no-cache")
+    assert (first.stderr, fresh.stderr) == ("", "")
+    assert "3 of 3 sentences and their speed come from an earlier run; --no-cache" in again.stderr
+    f1 = [json.loads(result.stdout)["models"][0]["f1"] for result in (first, again, fresh)]
+    assert f1[0] == f1[1] == f1[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "exit_code"),
+    [
+        (["absent"], "absent: no such file", 1),
+        (["."], r"\.: cannot be read \(Is a directory\)", 1),
+        (["empty"], "empty: holds no sentence", 1),
+        (["column"], "column:2: expected a word and its tag, found 'alone'", 1),
+        (["tag"], "tag:1: 'X-PER' is not an IOB tag", 1),
+        (["latin"], "latin:1: not UTF-8", 1),
+        (
+            ["gold.conll", "--baseline", "x"],
+            "no model 'x' to compare with; the models are: tiny",
+            2,
+        ),
+        (["gold.conll", "--json", "absent/r.json"], "absent: no such folder", 2),
+        (["gold.conll", "-m", "absent.gguf"], r"absent\.gguf: no such file", 1),
+    ],
+)
+def test_mistakes_are_one_line_before_a_model_loads(
+    arguments, message, exit_code, tiny, data, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").write_text("\n\n")
+    (tmp_path / "column").write_text("Zoe I-PER\nalone\n")
+    (tmp_path / "tag").write_text("Zoe X-PER\n")
+    (tmp_path / "latin").write_bytes(b"Zo\xeb I-PER\n")
+    monkeypatch.setattr(
+        "ner_edge.runtime.tagger.Tagger.load", lambda *_, **__: pytest.fail("loaded")
+    )
+    assert_error(run("eval", *arguments, "-m", tiny.gguf), message, exit_code)
+
+
+def test_missing_extra_is_one_line(tiny, data, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "nervaluate", None)
+    result = run("eval", data, "-m", tiny.gguf)
+    assert result.exit_code != 0
+    assert_error(result, r"ner-edge\[eval\]", result.exit_code)

@@ -1,0 +1,410 @@
+"""`ner-edge train`: from sentences to an adapter that export takes and tag runs."""
+
+import json
+import re
+import shutil
+
+import pytest
+import torch
+from command_line import assert_error, run, run_ok
+from safetensors.torch import load_file
+from tiny_models import load_model, save_model
+
+from ner_edge.corpus import Sentence, read_conll
+from ner_edge.spans import Span
+from ner_edge.task import Task
+from ner_edge.train import dev
+from ner_edge.train.model import add_adapter, load_base
+from ner_edge.train.packing import PromptEncoder
+from ner_edge.train.run import run_training
+from ner_edge.train.settings import resolve_settings
+
+TASK = """
+name = "tiny"
+instruction = "Find entities."
+[labels]
+PER = "person"
+LOC = "location"
+"""
+NAMES = ["Zoe", "Ada", "Hussain", "Kim"]
+PLACES = ["Rome", "England", "Oslo"]
+CONLL = "".join(
+    f"{name} I-PER\nlives O\nin O\n{place} I-LOC\n. O\n\n" for name in NAMES for place in PLACES
+)
+# 12 sentences, 4 in a step, 2 epochs: 6 steps.
+SETTINGS = {"rank": 4, "alpha": 8, "batch_size": 4, "epochs": 2, "dtype": "float32"}
+FLAGS = [x for key, value in SETTINGS.items() for x in (f"--{key.replace('_', '-')}", value)]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "train.conll").write_text(CONLL)
+    (folder / "dev.conll").write_text(CONLL[: CONLL.index("\n\n")])
+    (folder / "tiny.toml").write_text(TASK)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tiny, files, tmp_path_factory):
+    """An adapter made on the command line, and what was printed."""
+    out = tmp_path_factory.mktemp("trained") / "new" / "ner"
+    arguments = ["--base", tiny.folder, "--task", files / "tiny.toml", "--out", out]
+    result = run("train", files / "train.conll", *arguments, "--dev", files / "dev.conll", *FLAGS)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return out, result.stdout
+
+
+def test_output_folder_is_complete(tiny, trained):
+    out, stdout = trained
+    assert {path.name for path in out.iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "ner_edge_task.json",
+        "training_settings.json",
+    }
+    weights = load_file(out / "adapter_model.safetensors")
+    assert {weight.dtype for weight in weights.values()} == {torch.float16}
+    assert len(weights) == 2 * 7 * 2, "two halves of seven linear layers in two blocks"
+    assert all(weight.any() for weight in weights.values())
+    config = json.loads((out / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"]) == (4, 8)
+    assert config["base_model_name_or_path"] == str(tiny.folder)
+    saved = json.loads((out / "training_settings.json").read_text())
+    assert saved["settings"].items() >= SETTINGS.items()
+    assert saved["settings"]["learning_rate"] == 1e-3, "the preset's, resolved"
+    assert (saved["base"], saved["train_file"]) == (str(tiny.folder), "train.conll")
+    match = re.fullmatch(rf"{re.escape(str(out))}\ndev strict micro F1 (\d+\.\d\d)\n", stdout)
+    assert float(match[1]) == pytest.approx(saved["dev_f1"], abs=0.005)
+    assert 0 <= saved["dev_f1"] <= 100
+
+
+def test_adapter_is_exported_and_tags(trained, tmp_path):
+    out, _ = trained
+    (path,) = run_ok("export", out, "-o", tmp_path, "-q", "f16").splitlines()
+    assert path == f"{tmp_path}/ner-f16.gguf"
+    text = "Zoe lives in Rome.\n"
+    tagged = run_ok("tag", "-m", path, "--format", "jsonl", "--threads", 1, stdin=text)
+    assert {entity["label"] for entity in json.loads(tagged)["entities"]} <= {"PER", "LOC"}
+
+
+def test_training_learns(tiny, files, tmp_path):
+    losses = []
+
+    def update(done, total=None, *, label=None, note=""):
+        losses.append(float(re.match(r"loss ([\d.]+)", note)[1]))
+
+    settings = resolve_settings("edge", flags=SETTINGS | {"epochs": 5, "learning_rate": 0.01})
+    task = Task.from_toml(files / "tiny.toml")
+    file = files / "train.conll"
+    run_training(str(tiny.folder), file, None, tmp_path, task, settings, update=update)
+    assert losses[-1] < 0.85 * losses[0]
+
+
+def test_gguf_is_a_base_too(tiny, files, tmp_path):
+    arguments = ["--base", tiny.gguf, "--task", files / "tiny.toml", "--out", tmp_path / "ner"]
+    run_ok("train", files / "train.conll", *arguments, *FLAGS, "--epochs", 0.1)
+    run_ok("export", tmp_path / "ner", "-o", tmp_path, "-q", "f16")
+
+
+def test_saving_asks_no_hub(tiny, files, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "peft.utils.save_and_load.check_file_exists_on_hf_hub",
+        lambda *_, **__: pytest.fail("asked the hub"),
+    )
+    monkeypatch.setattr("ner_edge.train.run.resolve_base", lambda _: tiny.folder)
+    arguments = ["--base", "smollm2", "--task", files / "tiny.toml", "--out", tmp_path]
+    run_ok("train", files / "train.conll", *arguments, *FLAGS, "--epochs", 0.1)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "smollm2"
+
+
+# The development set
+
+
+@pytest.fixture(scope="module")
+def adapted(tiny):
+    model, tokenizer = load_base(tiny.folder, torch.float32, torch.device("cpu"))
+    model = add_adapter(model, resolve_settings("edge", flags=SETTINGS))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.1)
+    return model, tokenizer, PromptEncoder(tokenizer, tiny.task)
+
+
+SENTENCES = [
+    Sentence(["Ada", "Lovelace", "met", "Kim", "in", "Rome", "and", "Oslo"], [Span(0, 2, "PER")]),
+    Sentence(["Rome"], [Span(0, 1, "LOC")]),
+    Sentence(["Zoe", "lives", "in", "England"], [Span(0, 1, "PER"), Span(3, 4, "LOC")]),
+    Sentence(["Nothing", "."], []),
+]
+
+
+def test_dev_answers_are_the_model_s_own(tiny, adapted, tmp_path):
+    """Padding, the attention switched for decoding, and quick LoRA layers change no answer."""
+    from peft import PeftModel
+
+    model, tokenizer, encoder = adapted
+    model.save_pretrained(tmp_path, save_embedding_layers=False)
+    reference = PeftModel.from_pretrained(load_model(tiny.folder), str(tmp_path)).eval()
+    prompts = [encoder.prefix + encoder.prompt(sentence) for sentence in SENTENCES]
+    model.get_base_model().set_attn_implementation("sdpa")
+    answers = dev._generate(model, tokenizer, prompts, tokenizer.pad_token_id, limit=20)
+    for prompt, answer in zip(prompts, answers, strict=True):
+        output = reference.generate(
+            input_ids=torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.int64),
+            max_new_tokens=20,
+            do_sample=False,
+            pad_token_id=tokenizer.pad_token_id,
+            stop_strings=["\n"],
+            tokenizer=tokenizer,
+        )
+        expected = tokenizer.decode(output[0, len(prompt) :], skip_special_tokens=True)
+        line = expected.partition("\n")[0]
+        assert answer.partition("\n")[0] == line
+
+
+def test_dev_f1_leaves_the_model_as_it_was(adapted, monkeypatch):
+    model, tokenizer, encoder = adapted
+    base = model.get_base_model()
+    base.set_attn_implementation("ner_edge_shared_prefix")
+    generate, reports = dev._generate, []
+    monkeypatch.setattr(dev, "_generate", lambda *arguments: generate(*arguments[:-1], limit=20))
+    f1 = dev.dev_f1(model, tokenizer, encoder, SENTENCES, lambda *call: reports.append(call))
+    assert 0 <= f1 <= 100
+    assert reports == [(4, 4)]
+    assert base.config._attn_implementation == "ner_edge_shared_prefix"
+
+
+def test_dev_f1_matches_answers_to_sentences(adapted, monkeypatch):
+    """Sentences are sorted and batched for decoding; each answer must find its own again."""
+    model, tokenizer, encoder = adapted
+    monkeypatch.setattr(dev, "_BATCH", 2)
+
+    def answer(model, tokenizer, prompts, pad, limit):
+        texts = [tokenizer.decode(prompt[len(encoder.prefix) :]) for prompt in prompts]
+        words = [text.partition("\n")[0].split() for text in texts]
+        gold = {tuple(sentence.words): sentence for sentence in SENTENCES}
+        return [tokenizer.decode(encoder.example(gold[tuple(chosen)]).response) for chosen in words]
+
+    monkeypatch.setattr(dev, "_generate", answer)
+    assert dev.dev_f1(model, tokenizer, encoder, SENTENCES) == 100
+    monkeypatch.setattr(dev, "_generate", lambda m, t, prompts, *_: ["[Rome | LOC]"] * len(prompts))
+    # One of three gold entities right; of the other answers only one holds the word.
+    assert 0 < dev.dev_f1(model, tokenizer, encoder, SENTENCES) < 100
+
+
+# Settings
+
+
+def test_flag_over_yaml_over_preset(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("rank: 7\nalpha: 9\nlearning_rate: 1e-4\nepochs: 3\n")
+    settings = resolve_settings("edge", path, {"alpha": 11, "rank": None, "seed": 0})
+    assert (settings.rank, settings.alpha, settings.seed) == (7, 11, 0)
+    assert (settings.learning_rate, settings.epochs) == (1e-4, 3)
+    assert (settings.batch_size, settings.max_tokens) == (32, 4096), "the preset's"
+    assert resolve_settings("paper", path).batch_size == 8
+    (tmp_path / "empty.yaml").touch()
+    assert resolve_settings("edge", tmp_path / "empty.yaml") == resolve_settings("edge")
+
+
+@pytest.mark.parametrize(
+    ("yaml", "message"),
+    [
+        ("rnak: 4", r"unknown setting: rnak \(known: rank, alpha, "),
+        ("rank: four", "rank must be a whole number, not 'four'"),
+        ("rank: 4.5", "rank must be a whole number, not 4.5"),
+        ("rank: true", "rank must be a whole number, not True"),
+        ("rank: 0", "rank must be positive, not 0"),
+        ("epochs: true", "epochs must be a number, not True"),
+        ("epochs: .inf", "epochs must be a number, not inf"),
+        ("learning_rate: .nan", "learning_rate must be a number, not nan"),
+        ("learning_rate: fast", "learning_rate must be a number, not 'fast'"),
+        ("weight_decay: -1", "weight_decay must not be negative, not -1"),
+        ("max_grad_norm: 0", "max_grad_norm must be positive, not 0"),
+        ("warmup_ratio: 1", r"warmup_ratio must lie in \[0, 1\), not 1"),
+        ("checkpoint_every: 0", "checkpoint_every must be positive, not 0"),
+        ("seed: -1", "seed must lie in"),
+        ("dtype: float16", "dtype must be bfloat16 or float32, not 'float16'"),
+        ("- rank", "a.yaml: expected lines of 'setting: value'"),
+        ("rank: [4", "a.yaml:1: not YAML"),
+        ("a: b\nrank: 4: 5", "a.yaml:2: not YAML"),
+        ("a: \x00", "a.yaml: not YAML"),
+    ],
+)
+def test_wrong_settings_are_refused(yaml, message, files, tmp_path):
+    (tmp_path / "a.yaml").write_text(yaml)
+    result = run("train", files / "train.conll", "--config", tmp_path / "a.yaml")
+    assert_error(result, message, exit_code=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "exit_code"),
+    [
+        (["--preset", "huge"], "no preset 'huge'; choose one of paper, edge", 2),
+        (["--config", "none.yaml"], "none.yaml: no such settings file", 2),
+        (["--config", "."], r"\.: cannot be read", 2),
+        (["--rank", "0"], "rank must be positive", 2),
+        (["--task", "conll2004"], "no task 'conll2004'", 2),
+        (["--base", "./none"], "none: no such file or folder, and not a hub id", 2),
+        (["--base", "empty"], "empty: cannot be loaded as a base model", 1),
+        (["--base", "text.gguf"], r"text\.gguf: cannot be loaded as a base model", 1),
+        (["--base", "cut"], "cut: cannot be loaded as a base model", 1),
+        (["--base", "lacking"], "lacking: its weights lack model.layers.2.", 1),
+        (["--base", "gpt2"], "gpt2: architecture 'gpt2' cannot be exported; supported: llama", 1),
+        (["--dev", "none.conll"], "none.conll: no such file", 1),
+        (["--dev", "other.conll"], "labels ANIMAL are not in task 'conll2003'", 1),
+        (["--dev", "plain.conll"], "plain.conll: holds no entity", 1),
+        (["--out", "text.gguf"], "text.gguf: cannot be made a folder", 2),
+    ],
+)
+def test_mistakes_are_one_line(arguments, message, exit_code, tiny, files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.gguf").write_text("no model")
+    (tmp_path / "other.conll").write_text("Rex I-ANIMAL\n")
+    (tmp_path / "plain.conll").write_text("Rex O\n")
+    for name in ("cut", "lacking"):
+        shutil.copytree(tiny.folder, tmp_path / name)
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    config = json.loads((tmp_path / "lacking" / "config.json").read_text())
+    deeper = config | {"num_hidden_layers": 3, "layer_types": None}
+    (tmp_path / "lacking" / "config.json").write_text(json.dumps(deeper))
+    if "gpt2" in arguments:
+        save_gpt2(tiny, tmp_path / "gpt2")
+    base = [] if "--base" in arguments else ["--base", tiny.folder]
+    result = run("train", files / "train.conll", *base, *arguments, "--epochs", 0.1)
+    assert_error(result, message, exit_code)
+
+
+def save_gpt2(tiny, folder):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(vocab_size=500, n_positions=64, n_embd=16, n_layer=1, n_head=2)
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny.folder / name, folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no sentence"),
+        ("Rex O\n", "holds no entity, so there is nothing to learn"),
+        ("Rex I-ANIMAL\n", r"labels ANIMAL are not in task 'conll2003' \(ORG, PER, LOC, MISC\)"),
+        ("Rex\n", ":1: expected a word and its tag"),
+    ],
+)
+def test_wrong_data_is_one_line(text, message, tmp_path):
+    (tmp_path / "a.conll").write_text(text)
+    assert_error(run("train", tmp_path / "a.conll"), message)
+
+
+def test_missing_extra_is_one_line(files, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "ner_edge.train.run", None)
+    result = run("train", files / "train.conll")
+    assert_error(result, r"pip install 'ner-edge\[train\]'", exit_code=2)
+
+
+# Resuming
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.fixture
+def train(tiny, files):
+    """Train into a folder, killed at a step if told so; returns the steps that were made."""
+
+    def start(out, kill_at=None, resume=False, data="train.conll", **changes):
+        steps = []
+
+        def update(done, total=None, *, label=None, note=""):
+            steps.append(done)
+            if done == kill_at:
+                raise Killed
+
+        settings = resolve_settings("edge", flags=SETTINGS | {"checkpoint_every": 2} | changes)
+        task = Task.from_toml(files / "tiny.toml")
+        base = str(tiny.folder)
+        run_training(base, files / data, None, out, task, settings, resume=resume, update=update)
+        return steps
+
+    return start
+
+
+def killed(train, out):
+    with pytest.raises(Killed):
+        train(out, kill_at=3)
+    assert [path.name for path in out.iterdir()] == ["checkpoint.pt"]
+
+
+def test_resumed_run_ends_like_an_unbroken_one(train, tmp_path):
+    assert train(tmp_path / "whole") == [1, 2, 3, 4, 5, 6]
+    killed(train, tmp_path / "broken")
+    assert train(tmp_path / "broken", resume=True) == [3, 4, 5, 6]
+    assert not (tmp_path / "broken" / "checkpoint.pt").exists()
+    whole, broken = (
+        load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "broken")
+    )
+    assert whole.keys() == broken.keys()
+    for name, weight in whole.items():
+        torch.testing.assert_close(broken[name], weight, rtol=1e-3, atol=1e-6)
+
+
+def test_another_seed_gives_another_adapter(train, tmp_path):
+    """Or the test above would pass with any adapter."""
+    train(tmp_path / "a")
+    train(tmp_path / "b", seed=1)
+    a, b = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("a", "b"))
+    assert not all(torch.allclose(weight, b[name], atol=1e-3) for name, weight in a.items())
+
+
+def test_resuming_something_else_is_refused(train, tiny, files, tmp_path):
+    out = tmp_path / "out"
+    killed(train, out)
+    arguments = ["--base", tiny.folder, "--task", files / "tiny.toml", "--out", out, "--resume"]
+    arguments += FLAGS
+    start = ["train", files / "train.conll", *arguments]
+    message = "--resume: the checkpoint in .*out was made with another "
+    for flag, name in (
+        (["--rank", 5], "rank"),
+        (["--seed", 1], "seed"),
+        (["--epochs", 3], "epochs, steps"),
+        (["--learning-rate", 0.1], "learning_rate"),
+    ):
+        assert_error(run(*start, *flag), message + name, exit_code=2)
+    sentences = read_conll(files / "train.conll")
+    assert len(sentences) == 12
+    (tmp_path / "other.conll").write_text(CONLL.replace("Zoe", "Eve"))
+    other = run("train", tmp_path / "other.conll", *arguments)
+    assert_error(other, message + "data", exit_code=2)
+    run_ok(*start)
+
+
+def test_damaged_checkpoint_is_refused(train, tiny, files, tmp_path):
+    out = tmp_path / "out"
+    killed(train, out)
+    checkpoint = out / "checkpoint.pt"
+    whole = checkpoint.read_bytes()
+    arguments = ["--base", tiny.folder, "--task", files / "tiny.toml", "--out", out, "--resume"]
+    for damaged in (b"", b"no checkpoint", whole[:-3000], whole[:100]):
+        checkpoint.write_bytes(damaged)
+        result = run("train", files / "train.conll", *arguments, *FLAGS)
+        assert_error(result, r"checkpoint\.pt: not a checkpoint of this run \(.*\); remove it")
+
+
+def test_resume_without_a_checkpoint_starts(train, tmp_path):
+    assert train(tmp_path / "new", resume=True)[0] == 1
+
+
+def test_two_bases_of_one_shape_are_told_apart(tiny, trained, tmp_path):
+    """An adapter fits any base of the same shape; a wider one is refused by name."""
+    out, _ = trained
+    wider = save_model(tmp_path / "wider", hidden_size=64)
+    assert_error(run("export", out, "--base", wider, "-o", tmp_path), "does not fit the base")

@@ -166,7 +166,7 @@ class Tagger:
         warnings.warn(
             "a sentence is too long for the model's context: it is split",
             NerEdgeWarning,
-            stacklevel=2,
+            stacklevel=1,  # so that it is said once, from wherever
         )
         middle = len(words) // 2
         return self._split(words[:middle]) + self._split(words[middle:])

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import llama_cpp
 import numpy as np
+from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError, NerEdgeError
 
@@ -72,7 +74,9 @@ class LlamaModel:
         gpu_layers: int | None = None,
         lora: Path | None = None,
     ) -> None:
-        self._model = self._context = self._lora = None
+        self._model: Any = None
+        self._context: Any = None
+        self._lora: Any = None
         _start_backend()
         if gpu_layers is None:
             gpu_layers = 999 if llama_cpp.llama_supports_gpu_offload() else 0
@@ -153,7 +157,7 @@ class LlamaModel:
         values = llama_cpp.llama_get_logits_ith(self._context, row)
         return [values[token] for token in tokens]
 
-    def all_logits(self, row: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    def all_logits(self, row: int) -> NDArray[np.float32]:
         """A copy of a whole row, [vocabulary]."""
         values = llama_cpp.llama_get_logits_ith(self._context, row)
         return np.ctypeslib.as_array(values, shape=(self.vocabulary_size,)).copy()
@@ -167,7 +171,7 @@ class LlamaModel:
         llama_cpp.llama_memory_seq_rm(self._memory, sequence, position, -1)
 
     @property
-    def vocab(self) -> ctypes.c_void_p:
+    def vocab(self) -> Any:
         """llama.cpp's handle of the vocabulary, for its samplers."""
         return self._vocab
 
@@ -202,7 +206,7 @@ class _Batch:
         self._sequences = np.zeros(size, np.int32)
         self._counts = np.ones(size, np.int32)
         self._wanted = np.zeros(size, np.int8)
-        pointers = (ctypes.POINTER(ctypes.c_int32) * size)()
+        pointers: Any = (ctypes.POINTER(ctypes.c_int32) * size)()
         for i in range(size):
             address = self._sequences.ctypes.data + 4 * i
             pointers[i] = ctypes.cast(address, ctypes.POINTER(ctypes.c_int32))
@@ -231,5 +235,5 @@ class _Batch:
         return rows
 
 
-def _pointer(array: np.ndarray, kind: type) -> "ctypes._Pointer[ctypes.c_int32]":  # type: ignore
+def _pointer(array: NDArray[Any], kind: Any) -> Any:
     return array.ctypes.data_as(ctypes.POINTER(kind))

@@ -38,6 +38,8 @@ class SentenceDecoder:
         self._entity_log_p = 0.0
         self._move_log_p = 0.0
         self.spans: list[ScoredSpan] = []
+        self.pending: list[int] = []
+        self.wanted: list[int] = []
         self._prepare()
 
     @property

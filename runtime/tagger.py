@@ -14,7 +14,7 @@ from ner_edge.runtime.engine import CopyEngine
 from ner_edge.runtime.grammar_decoder import GrammarDecoder
 from ner_edge.runtime.llama import LlamaModel
 from ner_edge.runtime.trie import chunks_tokenize_alone
-from ner_edge.segment import Word, segment
+from ner_edge.segment import MAX_WORD, Word, segment
 from ner_edge.spans import ScoredSpan
 from ner_edge.task import Task
 
@@ -159,8 +159,10 @@ class Tagger:
 
     def _split(self, words: Sequence[str]) -> list[Sequence[str]]:
         """The sentence in as few halves, quarters, ... as fit the context."""
-        if not words or self._engine.tokens_needed(words) <= self._engine.longest:
-            return [words] if words else []
+        if _is_no_language(words):
+            return []
+        if self._engine.tokens_needed(words) <= self._engine.longest:
+            return [words]
         if len(words) == 1:
             raise DataError(f"the word '{words[0][:20]}…' is too long for the model's context")
         warnings.warn(
@@ -191,6 +193,12 @@ def _check(words: Sequence[str]) -> None:
     for word in words:
         if word.split() != [word] or "\0" in word:
             raise DataError(f"{word!r} is not a word: it is empty or holds white space or a NUL")
+
+
+def _is_no_language(words: Sequence[str]) -> bool:
+    """No words, or only pieces of something endless without spaces, like base64, of which a
+    megabyte would take an hour and hold no entity."""
+    return all(len(word) == MAX_WORD for word in words)
 
 
 def _entities(text: str, words: Sequence[Word], spans: Iterable[ScoredSpan]) -> Iterator[Entity]:

@@ -169,6 +169,13 @@ def test_long_line_without_spaces(tag):
     result = tag(stdin=text.encode())
     assert result.exit_code == 0
     assert is_bracketing(result.stdout.removesuffix("\n"), text)
+
+
+def test_sentence_longer_than_the_context_is_split_and_that_is_said_once(tag):
+    text = " ".join(["abcDEF123" * 10] * 200)
+    result = tag(stdin=text.encode())
+    assert result.exit_code == 0
+    assert is_bracketing(result.stdout.removesuffix("\n"), text)
     assert result.stderr == "warning: a sentence is too long for the model's context: it is split\n"
 
 
@@ -309,3 +316,8 @@ def test_full_disk(tiny, tmp_path):
         result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert result.returncode == 1
     assert result.stderr == "error: No space left on device\n"
+
+
+def test_an_endless_run_of_characters_is_not_read_by_the_model(tiny):
+    text = "x" * 1_000_000
+    assert run_ok("tag", "-m", tiny.gguf, stdin=text + "\n") == text + "\n"

@@ -115,7 +115,8 @@ def _attend(
         )
     scores = (query * scaling) @ key.transpose(2, 3)
     weights = (scores.unflatten(2, (group, -1)) + bias).softmax(-1).flatten(2, 3)
-    return weights @ value
+    out: torch.Tensor = weights @ value
+    return out
 
 
 AttentionInterface.register(NAME, shared_prefix_attention)

@@ -80,7 +80,7 @@ def train(
         total = torch.zeros(())
         for part in split_by_tokens(batch[rank::world], len(prefix), settings.max_tokens):
             loss = packed_loss(base, pack(prefix, part, base.device, base.dtype)) / targets
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             total += loss.detach().cpu()
         if world > 1:
             _sum_over_processes(weights, total)

@@ -51,7 +51,7 @@ def speed_up_lora(model: torch.nn.Module) -> None:
     """
     for layer in model.modules():
         if isinstance(layer, LoraLinear) and _is_plain(layer):
-            layer.forward = MethodType(_forward, layer)
+            setattr(layer, "forward", MethodType(_forward, layer))  # noqa: B010
 
 
 def _is_plain(layer: LoraLinear) -> bool:
@@ -66,7 +66,7 @@ def _is_plain(layer: LoraLinear) -> bool:
 
 def _forward(self: LoraLinear, x: torch.Tensor) -> torch.Tensor:
     base = self.get_base_layer()
-    out: torch.Tensor = _LoraProduct.apply(
+    out: torch.Tensor = _LoraProduct.apply(  # type: ignore[no-untyped-call]
         x,
         base.weight,
         base.bias,

@@ -54,7 +54,7 @@ def packed_loss(model: Any, batch: PackedBatch) -> torch.Tensor:
         layout=batch.layout,
         use_cache=False,
     ).last_hidden_state
-    total: torch.Tensor = _HeadCrossEntropy.apply(
+    total: torch.Tensor = _HeadCrossEntropy.apply(  # type: ignore[no-untyped-call]
         hidden[0, batch.predictors], model.lm_head.weight, batch.targets
     )
     return total

@@ -326,7 +326,8 @@ def train(
         raise _missing_extra("train", error) from None
     with progress_bar("training") as update:
         f1 = run_training(base, data, dev, out, chosen_task, settings, resume=resume, update=update)
-    print(out)
+    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun started
+        print(out)
     if f1 is not None:
         print(f"dev strict micro F1 {f1:.2f}")
 

@@ -9,7 +9,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import llama_cpp
@@ -56,7 +55,7 @@ class Run:
 
 
 class LlamaModel:
-    """A GGUF file in llama.cpp with one context. Use as a context manager or call `close`.
+    """A GGUF file in llama.cpp with one context. Call `close` to free it.
 
     `context` is the number of tokens all sequences together may hold, `sequences` the number of
     sequences, `batch` the most tokens of one `decode`. `gpu_layers` None means all if llama.cpp was
@@ -184,17 +183,6 @@ class LlamaModel:
         if self._model:
             llama_cpp.llama_model_free(self._model)
         self._context = self._lora = self._model = None
-
-    def __enter__(self) -> "LlamaModel":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _Batch:

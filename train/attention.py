@@ -105,8 +105,8 @@ def shared_prefix_attention(
 def _attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor, scaling: float
 ) -> torch.Tensor:
-    """Plain attention: on CPU, for rows this short, twice as fast as torch's fused kernel, whose
-    backward pass is slow; on GPU the fused one."""
+    """Plain attention on CPU, where the backward pass of torch's fused kernel is slow for rows this
+    short; the fused one on GPU."""
     group = query.shape[2] // bias.shape[0]
     if query.device.type != "cpu":
         bias = bias.repeat(group, 1)

@@ -13,7 +13,7 @@ from ner_edge.eval.bootstrap import delta_f1_interval, flips, strict_counts
 from ner_edge.eval.cache import Prediction, prediction_cache, sha256_of
 from ner_edge.eval.gold import Gold, read_gold
 from ner_edge.eval.metrics import Metrics, require_libraries, score_spans
-from ner_edge.export.facts import describe
+from ner_edge.facts import describe
 from ner_edge.spans import ScoredSpan, Span
 from ner_edge.task import Task
 

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from ner_edge.atomic import atomic_path
 from ner_edge.eval.compare import Comparison, ModelResult
 from ner_edge.eval.metrics import Score
-from ner_edge.export.atomic import atomic_path
 
 
 class Table(NamedTuple):

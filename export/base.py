@@ -10,8 +10,8 @@ from gguf import GGUFValue
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
-from ner_edge.export.gguf_file import GGUFFile
 from ner_edge.export.names import ARCHITECTURES, heads_to_permute
+from ner_edge.gguf_file import GGUFFile
 
 
 class Tensor(NamedTuple):

@@ -9,9 +9,9 @@ from pathlib import Path
 from gguf import GGUFValue
 
 from ner_edge import __version__
+from ner_edge.atomic import check_disk_space, make_folder
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.export.adapter import Adapter, open_adapter
-from ner_edge.export.atomic import check_disk_space, make_folder
 from ner_edge.export.base import Base, open_gguf_base
 from ner_edge.export.hf_base import open_hf_base
 from ner_edge.export.merge import merge

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from ner_edge.atomic import atomic_path
 from ner_edge.errors import NerEdgeError
-from ner_edge.export.atomic import atomic_path
 from ner_edge.export.quants import Quant
 
 _BUFFER_BYTES = 1 << 30  # of tensor rows held at once; llama.cpp's default is 8 GiB

@@ -85,8 +85,3 @@ def parse_quants(names: Sequence[str]) -> list[Quant]:
             )
         chosen[quant.name] = quant
     return list(chosen.values())
-
-
-def file_type_name(file_type: int | None) -> str:
-    """The level whose llama.cpp file type number this is, `unknown` if there is none."""
-    return next((quant.name for quant in _ALL if quant.file_type == file_type), "unknown")

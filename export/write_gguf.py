@@ -10,8 +10,8 @@ import numpy as np
 from gguf import GGMLQuantizationType, GGUFValue, GGUFValueType, GGUFWriter
 from numpy.typing import NDArray
 
+from ner_edge.atomic import atomic_path
 from ner_edge.errors import ModelError
-from ner_edge.export.atomic import atomic_path
 from ner_edge.export.base import Base, Tensor
 from ner_edge.export.quants import Quant
 

@@ -27,6 +27,9 @@ class _Group(TyperGroup):
         except NerEdgeError as error:
             _say(f"error: {error}")
             raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            _say("interrupted")
+            raise typer.Exit(130) from None
         except BrokenPipeError:
             # Whoever read our output has had enough, as `head` does.
             _discard_stdout()
@@ -110,6 +113,9 @@ def tag(
     ] = None,
     model: ModelOption = None,
     format: Annotated[FormatName, typer.Option(help="How to print.")] = FormatName.brackets,
+    min_score: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave out entities less probable than this.")
+    ] = 0.0,
     decoder: DecoderOption = DecoderName.copy,
     threads: ThreadsOption = None,
     gpu_layers: GpuOption = None,
@@ -134,6 +140,7 @@ def tag(
         # On a terminal the results themselves show the progress.
         progress_bar("tagging", total, hidden=sys.stdout.isatty()) as update,
     ):
+        tagger.min_score = min_score
         read = 0
 
         def advance(size: int) -> None:
@@ -144,6 +151,45 @@ def tag(
         texts = read_texts(paths, lambda text: _say(f"warning: {text}"), advance)
         for result in FORMATS[format](tagger, texts):
             print(result, flush=total is None)
+
+
+@app.command()
+def info(
+    model: Annotated[str, typer.Argument(help="A GGUF by path, or conll2003-135m[:quant].")],
+) -> None:
+    """Show what a model file holds: task, quantization, tensor types, and what it was made of."""
+    from ner_edge.facts import describe
+    from ner_edge.models import resolve_model
+
+    for name, value in describe(resolve_model(model)).rows():
+        print(f"{name + ':':<14}{value}")
+
+
+@app.command()
+def grammar(
+    text: Annotated[str, typer.Argument(help="A sentence, or several.")],
+    model: ModelOption = None,
+    request: Annotated[
+        bool, typer.Option(help="Print a JSON body for llama-server's /completion instead.")
+    ] = False,
+) -> None:
+    """Print the grammar of a sentence's possible answers, for llama.cpp's own tools.
+
+    ner-edge grammar --request "Ada lives in London." | curl -d @- localhost:8080/completion
+    """
+    import json
+
+    from ner_edge.runtime.grammar import gbnf
+    from ner_edge.runtime.tagger import Tagger
+    from ner_edge.segment import segment
+
+    with Tagger.load(model) as tagger:
+        for sentence in segment(text):
+            words = [word.text for word in sentence]
+            if request:
+                print(json.dumps(tagger.completion_request(words)))
+            else:
+                print(gbnf(words, list(tagger.task.labels)), end="")
 
 
 @app.command("eval")
@@ -278,6 +324,9 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the adapter.")] = Path(
         "adapter"
     ),
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Folder of an adapter to train further.")
+    ] = None,
     dev: Annotated[Path | None, typer.Option(help="Report F1 on this file at the end.")] = None,
     task: Annotated[str, typer.Option(help="A task's name or TOML file.")] = "conll2003",
     preset: Annotated[str, typer.Option(help="paper or edge.")] = "edge",
@@ -325,7 +374,9 @@ def train(
     except ImportError as error:
         raise _missing_extra("train", error) from None
     with progress_bar("training") as update:
-        f1 = run_training(base, data, dev, out, chosen_task, settings, resume=resume, update=update)
+        f1 = run_training(
+            base, data, dev, out, chosen_task, settings, start=start, resume=resume, update=update
+        )
     if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun started
         print(out)
     if f1 is not None:

@@ -14,6 +14,7 @@ GGUF_KEY = "ner_edge.task"
 
 # {instruction} and {input} are filled in; what the model answers follows the last character.
 TEMPLATES = {
+    "plain": "{instruction}\n{input}\n",
     "alpaca": "### Instruction:\n{instruction}\n{input}\n\n### Response:\n",
     "chatml-user": "<|im_start|>user\n{instruction}\n{input}<|im_end|>\n<|im_start|>assistant\n",
     "chatml-system": (

@@ -4,13 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ner_edge.runtime.llama import LlamaModel, Run
+from ner_edge.runtime.llama import PREFIX, LlamaModel, Run
 from ner_edge.runtime.policy import DraftPolicy
 from ner_edge.runtime.sentence import SentenceDecoder
 from ner_edge.runtime.trie import ChunkTokenizer
 from ner_edge.spans import ScoredSpan
-
-_PREFIX = 0  # the sequence that holds the instruction, shared by all others
 
 
 @dataclass
@@ -29,14 +27,15 @@ class _Slot:
 class CopyEngine:
     """Decodes sentences, several at a time, each contributing the tokens up to its next decision.
 
-    All sequences begin with `prefix`, evaluated once. `in_flight` sentences share a batch.
+    All sequences begin with what the sequence `PREFIX` of `model` holds, `prefix` tokens.
+    `in_flight` sentences share a batch.
     """
 
     def __init__(
         self,
         model: LlamaModel,
         labels: Sequence[str],
-        prefix: Sequence[int],
+        prefix: int,
         suffix: Sequence[int],
         *,
         in_flight: int,
@@ -44,15 +43,13 @@ class CopyEngine:
     ) -> None:
         self._model = model
         self._labels = labels
-        self._prefix = len(prefix)
-        self._room = model.context_size - len(prefix)
+        self._prefix = prefix
+        self._room = model.context_size - prefix
         self._suffix = list(suffix)
         self._in_flight = in_flight
         self._policy = policy or DraftPolicy()
         self.chunks = ChunkTokenizer(model.tokenize)
         self._bracket_tokens = _most_bracket_tokens(self.chunks, labels)
-        for start in range(0, len(prefix), model.batch_size):
-            model.decode([Run(_PREFIX, start, prefix[start : start + model.batch_size], [])])
 
     def tokens_needed(self, words: Sequence[str]) -> int:
         """An upper bound of what the sentence takes in the context, the prefix not counted."""
@@ -95,7 +92,7 @@ class CopyEngine:
                 self._model.forget(slot.sequence, 0)
 
     def _admit(self, number: int, words: Sequence[str], sequence: int, need: int) -> _Slot:
-        self._model.share(_PREFIX, sequence)
+        self._model.share(PREFIX, sequence)
         prompt = self.chunks.of_words(words) + self._suffix
         decoder = SentenceDecoder(words, self._labels, prompt, self.chunks, self._policy)
         return _Slot(number, sequence, decoder, self._prefix, need)

@@ -1,6 +1,7 @@
 """The copy automaton of a sentence as GBNF, for llama.cpp's own grammar sampler."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from ner_edge.runtime.automaton import START, CopyAutomaton, State
 
@@ -22,6 +23,23 @@ def gbnf(words: Sequence[str], labels: Sequence[str]) -> str:
             ways.append(_literal("".join(move.chunks)) + end)
         rules.append(f"{_name(state)} ::= {' | '.join(ways)}")
     return "\n".join(rules) + "\n"
+
+
+def completion_request(
+    prompt: Sequence[int], words: Sequence[str], labels: Sequence[str], longest: int
+) -> dict[str, Any]:
+    """The body of a request to `/completion` of llama.cpp's `llama-server`, which then answers as
+    `--decoder grammar` does. The prompt goes as tokens, so that no text is taken for a special one.
+
+    Documented in https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
+    """
+    return {
+        "prompt": list(prompt),
+        "grammar": gbnf(words, labels),
+        "temperature": 0.0,
+        "n_predict": longest,
+        "cache_prompt": True,
+    }
 
 
 def _name(state: State) -> str:

@@ -13,10 +13,10 @@ import numpy as np
 from ner_edge.brackets import parse_brackets, write_brackets
 from ner_edge.errors import NerEdgeError
 from ner_edge.runtime.grammar import gbnf
-from ner_edge.runtime.llama import LlamaModel, Run
+from ner_edge.runtime.llama import PREFIX, LlamaModel, Run
 from ner_edge.spans import ScoredSpan
 
-_PREFIX, _SENTENCE = 0, 1
+_SENTENCE = PREFIX + 1
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 
 
@@ -32,17 +32,15 @@ class GrammarDecoder:
         self,
         model: LlamaModel,
         labels: Sequence[str],
-        prefix: Sequence[int],
+        prefix: int,
         suffix: Sequence[int],
     ) -> None:
         self._model = model
         self._labels = labels
-        self._prefix = len(prefix)
+        self._prefix = prefix
         self._suffix = list(suffix)
         self._candidates = np.zeros(model.vocabulary_size, _CANDIDATE)
-        model.forget(_PREFIX, 0)  # a copy engine may have left its own
-        for start in range(0, len(prefix), model.batch_size):
-            model.decode([Run(_PREFIX, start, prefix[start : start + model.batch_size], [])])
+        model.drop_head()  # the sampler looks at every token
 
     def decode(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
         """The entities of each sentence, in order."""
@@ -59,7 +57,7 @@ class GrammarDecoder:
             yield _scored_spans(pieces, log_ps, words, self._labels)
 
     def _write(self, words: Sequence[str], sampler: object) -> tuple[list[bytes], list[float]]:
-        self._model.share(_PREFIX, _SENTENCE)
+        self._model.share(PREFIX, _SENTENCE)
         tokens = self._model.tokenize(" ".join(words)) + self._suffix
         position = self._prefix
         pieces: list[bytes] = []

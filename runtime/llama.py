@@ -15,7 +15,10 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
-from ner_edge.errors import ModelError, NerEdgeError
+from ner_edge.errors import ModelError, NerEdgeError, UsageError
+from ner_edge.runtime.head import OutputHead, StateReader
+
+PREFIX = 0  # the sequence that holds what all others begin with
 
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
@@ -59,7 +62,8 @@ class LlamaModel:
 
     `context` is the number of tokens all sequences together may hold, `sequences` the number of
     sequences, `batch` the most tokens of one `decode`. `gpu_layers` None means all if llama.cpp was
-    built for a GPU. `lora` is a GGUF LoRA to run on top.
+    built for a GPU. `lora` is a GGUF LoRA to run on top. With a `head`, and on a CPU, llama.cpp's
+    own last layer is left out, and `all_logits` with it.
     """
 
     def __init__(
@@ -72,13 +76,17 @@ class LlamaModel:
         threads: int | None = None,
         gpu_layers: int | None = None,
         lora: Path | None = None,
+        head: OutputHead | None = None,
     ) -> None:
         self._model: Any = None
         self._context: Any = None
         self._lora: Any = None
+        self._head = head
+        self._output_of: dict[int, int] = {}
         _start_backend()
         if gpu_layers is None:
             gpu_layers = 999 if llama_cpp.llama_supports_gpu_offload() else 0
+        self._head = None if gpu_layers else head  # on a GPU the last layer is quick
         parameters = llama_cpp.llama_model_default_params()
         parameters.n_gpu_layers = gpu_layers
         self._model = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
@@ -89,6 +97,7 @@ class LlamaModel:
         self.trained_context: int = llama_cpp.llama_model_n_ctx_train(self._model)
         self.context_size = context
         self.batch_size = batch
+        self._reader = StateReader(self._head.width) if self._head else None
         self._open_context(path, context, sequences, batch, threads or physical_cores())
         self._memory = llama_cpp.llama_get_memory(self._context)
         if lora is not None:
@@ -106,6 +115,8 @@ class LlamaModel:
         parameters.kv_unified = True
         parameters.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED
         parameters.no_perf = True
+        if self._reader:
+            parameters.cb_eval = self._reader.callback
         self._context = llama_cpp.llama_init_from_model(self._model, parameters)
         if not self._context:
             self.close()
@@ -123,6 +134,7 @@ class LlamaModel:
     def tokenize(self, text: str, *, special: bool = False, start: bool = False) -> list[int]:
         """Token ids of `text`. Special tokens are parsed only if `special`; `start` puts the
         model's begin-of-sequence token before, if it wants one."""
+        self._check_open()
         data = text.encode("utf-8")
         room = len(data) + 2
         tokens = (llama_cpp.llama_token * room)()
@@ -140,19 +152,38 @@ class LlamaModel:
         length = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, 256, 0, False)
         return buffer.raw[: max(length, 0)]
 
-    def decode(self, runs: Sequence[Run]) -> list[dict[int, int]]:
+    def check_head(self, row: int) -> None:
+        """Do without the head if it does not give what llama.cpp gave for a `row` of a whole
+        `decode`."""
+        if self._head and not self._head.agrees(self._state(row), self.all_logits(row)):
+            self._head = None
+
+    def drop_head(self) -> None:
+        """Compute the logits of the whole vocabulary from now on."""
+        self._head = None
+
+    def decode(self, runs: Sequence[Run], *, whole: bool = False) -> list[dict[int, int]]:
         """Evaluate all `runs` in one batch. Returns for each its wanted indices with the row of
-        their logits, to be read by `logits` until the next `decode`."""
+        their logits, to be read by `logits` until the next `decode`; by `all_logits` if `whole` or
+        if there is no head."""
         if sum(len(run.tokens) for run in runs) > self.batch_size:
             raise NerEdgeError("internal: more tokens than a batch holds")
+        self._check_open()
         rows = self._batch.fill(runs)
+        self._output_of = {row: i for i, row in enumerate(r for rs in rows for r in rs.values())}
+        if self._reader:
+            self._reader.restart(go_on=whole or not self._head)
         status = llama_cpp.llama_decode(self._context, self._batch.struct)
+        if self._reader and self._reader.error:
+            raise self._reader.error
         if status != 0:
             raise NerEdgeError(f"llama.cpp failed to evaluate a batch (status {status})")
         return rows
 
     def logits(self, row: int, tokens: Sequence[int]) -> list[float]:
         """Logits of some `tokens` in a row that `decode` returned."""
+        if self._head:
+            return self._head.logits(self._state(row), tokens)
         values = llama_cpp.llama_get_logits_ith(self._context, row)
         return [values[token] for token in tokens]
 
@@ -161,18 +192,53 @@ class LlamaModel:
         values = llama_cpp.llama_get_logits_ith(self._context, row)
         return np.ctypeslib.as_array(values, shape=(self.vocabulary_size,)).copy()
 
+    def _state(self, row: int) -> NDArray[np.float32]:
+        states = self._reader.states if self._reader else None
+        if states is None or len(states) != len(self._output_of):
+            raise NerEdgeError("internal: llama.cpp did not show its states")
+        state: NDArray[np.float32] = states[self._output_of[row]]
+        return state
+
     def share(self, source: int, target: int) -> None:
         """Let sequence `target` begin with all that `source` holds; costs no memory."""
+        self._check_open()
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
     def forget(self, sequence: int, position: int) -> None:
         """Drop the tokens of `sequence` from `position` on."""
-        llama_cpp.llama_memory_seq_rm(self._memory, sequence, position, -1)
+        if self._context:
+            llama_cpp.llama_memory_seq_rm(self._memory, sequence, position, -1)
+
+    def save_sequence(self, sequence: int, path: Path, tokens: Sequence[int]) -> None:
+        """Write the state of a sequence that holds `tokens`."""
+        array = (llama_cpp.llama_token * len(tokens))(*tokens)
+        written = llama_cpp.llama_state_seq_save_file(
+            self._context, os.fsencode(path), sequence, array, len(tokens)
+        )
+        if not written:
+            raise NerEdgeError(f"{path}: cannot be written")
+
+    def load_sequence(self, sequence: int, path: Path, tokens: Sequence[int]) -> bool:
+        """Read back what `save_sequence` wrote for `tokens`; False, and an empty sequence, if the
+        file holds anything else. The file must be known to be whole."""
+        array = (llama_cpp.llama_token * len(tokens))()
+        count = ctypes.c_size_t(0)
+        read = llama_cpp.llama_state_seq_load_file(
+            self._context, os.fsencode(path), sequence, array, len(tokens), ctypes.byref(count)
+        )
+        if not read or list(array[: count.value]) != list(tokens):
+            self.forget(sequence, 0)
+            return False
+        return True
 
     @property
     def vocab(self) -> Any:
         """llama.cpp's handle of the vocabulary, for its samplers."""
         return self._vocab
+
+    def _check_open(self) -> None:
+        if not self._context:
+            raise UsageError("the model is closed")
 
     def close(self) -> None:
         """Free the native memory; the object is of no use afterwards."""

@@ -5,14 +5,21 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
-from ner_edge.errors import DataError, ModelError, NerEdgeWarning
-from ner_edge.export.facts import describe
+from ner_edge.cache import cache_dir
+from ner_edge.errors import DataError, ModelError, NerEdgeWarning, UsageError
+from ner_edge.facts import describe
+from ner_edge.gguf_file import GGUFFile
+from ner_edge.models import resolve_model
 from ner_edge.runtime.engine import CopyEngine
+from ner_edge.runtime.grammar import completion_request
 from ner_edge.runtime.grammar_decoder import GrammarDecoder
+from ner_edge.runtime.head import OutputHead
 from ner_edge.runtime.llama import LlamaModel
+from ner_edge.runtime.prefix import read_prefix
 from ner_edge.runtime.trie import chunks_tokenize_alone
 from ner_edge.segment import MAX_WORD, Word, segment
 from ner_edge.spans import ScoredSpan
@@ -37,22 +44,29 @@ class Entity:
 
 
 class Tagger:
-    """Finds entities with one model. Not thread-safe: use one per thread.
+    """Finds entities with one model, for one caller at a time: a second one, from another thread or
+    between two results of a `pipe`, is refused with a `UsageError`.
 
-    >>> with Tagger.load(Path("model-q8_0.gguf")) as tagger:
+    >>> with Tagger.load() as tagger:
     ...     tagger("Ada Lovelace lived in London.")
     """
 
     misaligned = 0
     """Outputs that did not copy their sentence; the decoders here cannot produce one."""
 
-    def __init__(self, model: LlamaModel, task: Task, decoder: Decoder) -> None:
+    def __init__(
+        self, model: LlamaModel, files: Sequence[Path], task: Task, decoder: Decoder
+    ) -> None:
         self.task = task
+        self.min_score = 0.0
+        """Leave out entities with a lower score."""
         self._model = model
-        prefix = model.tokenize(task.prefix, special=True, start=True)
-        suffix = model.tokenize(task.suffix, special=True)
+        self._in_use = Lock()
+        self._prefix = prefix = model.tokenize(task.prefix, special=True, start=True)
+        self._suffix = suffix = model.tokenize(task.suffix, special=True)
         labels = list(task.labels)
-        self._engine = CopyEngine(model, labels, prefix, suffix, in_flight=IN_FLIGHT)
+        read_prefix(model, prefix, cache_dir() / "instructions", files)
+        self._engine = CopyEngine(model, labels, len(prefix), suffix, in_flight=IN_FLIGHT)
         self._grammar = None
         if decoder == "copy" and not chunks_tokenize_alone(model.tokenize):
             warnings.warn(
@@ -63,24 +77,26 @@ class Tagger:
             decoder = "grammar"
         self.decoder = decoder
         if decoder == "grammar":
-            self._grammar = GrammarDecoder(model, labels, prefix, suffix)
+            self._grammar = GrammarDecoder(model, labels, len(prefix), suffix)
 
     @classmethod
     def load(
         cls,
-        path: Path,
+        model: str | Path | None = None,
         *,
         decoder: Decoder = "copy",
         threads: int | None = None,
         gpu_layers: int | None = None,
         lora: Path | None = None,
     ) -> "Tagger":
-        """Load a GGUF made by `ner-edge export`.
+        """Load a GGUF made by `ner-edge export`, by path or name (`conll2003-135m:q4_k_m`); None is
+        the default model, which is made on first use.
 
         `threads` None means the physical cores, `gpu_layers` None all layers where llama.cpp was
         built for a GPU. `lora` is a GGUF LoRA to run over the model. Raises `ModelError` if a file
         is damaged or holds no task.
         """
+        path = model if isinstance(model, Path) else resolve_model(model)
         facts = describe(path)
         task = facts.task or (describe(lora).task if lora else None)
         if task is None:
@@ -88,18 +104,19 @@ class Tagger:
                 f"{path}: holds no ner-edge task; make the file with `ner-edge export`, "
                 "which embeds one"
             )
-        model = LlamaModel(
+        llama = LlamaModel(
             path,
             context=_CONTEXT,
             sequences=IN_FLIGHT + 1,
             threads=threads,
             gpu_layers=gpu_layers,
             lora=lora,
+            head=OutputHead(GGUFFile(path)),
         )
         try:
-            return cls(model, task, decoder)
+            return cls(llama, [path, lora] if lora else [path], task, decoder)
         except BaseException:
-            model.close()
+            llama.close()
             raise
 
     def __call__(self, text: str) -> list[Entity]:
@@ -132,6 +149,17 @@ class Tagger:
 
         Raises `DataError` on a word that is empty, holds white space, or is too long.
         """
+        if not self._in_use.acquire(blocking=False):
+            raise UsageError(
+                "this tagger is in use: finish or close what it works on, or load another"
+            )
+        try:
+            for spans in self._tag_words(sentences):
+                yield [span for span in spans if span.score >= self.min_score]
+        finally:
+            self._in_use.release()
+
+    def _tag_words(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
         parts_of: deque[list[Sequence[str]]] = deque()  # sentences under way, in parts that fit
 
         def parts() -> Iterator[Sequence[str]]:
@@ -156,6 +184,14 @@ class Tagger:
             yield found
         for _ in parts_of:
             yield []
+
+    def completion_request(self, words: Sequence[str]) -> dict[str, Any]:
+        """The same question for a stock `llama-server` with this model: the body of a request to
+        its `/completion`."""
+        _check(words)
+        prompt = self._prefix + self._model.tokenize(" ".join(words)) + self._suffix
+        longest = self._engine.tokens_needed(words)
+        return completion_request(prompt, words, list(self.task.labels), longest)
 
     def _split(self, words: Sequence[str]) -> list[Sequence[str]]:
         """The sentence in as few halves, quarters, ... as fit the context."""

@@ -7,7 +7,7 @@ import pytest
 from command_line import assert_error, run, run_ok
 from tiny_models import save_adapter, save_model
 
-from ner_edge.export.facts import describe
+from ner_edge.facts import describe
 
 
 @pytest.fixture(scope="module")

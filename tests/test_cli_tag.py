@@ -3,8 +3,11 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
+from contextlib import suppress
+from threading import Thread
 
 import pytest
 from command_line import assert_error, run, run_ok
@@ -321,3 +324,41 @@ def test_full_disk(tiny, tmp_path):
 def test_an_endless_run_of_characters_is_not_read_by_the_model(tiny):
     text = "x" * 1_000_000
     assert run_ok("tag", "-m", tiny.gguf, stdin=text + "\n") == text + "\n"
+
+
+def test_min_score(tiny, tmp_path):
+    (tmp_path / "text").write_text("Ada lives in New York .\nZoe | met [ Bob ]\n")
+    arguments = ("tag", tmp_path / "text", "-m", tiny.gguf, "--format", "jsonl")
+    everything = [json.loads(line) for line in run_ok(*arguments).splitlines()]
+    scores = sorted(e["score"] for line in everything for e in line["entities"])
+    limit = scores[len(scores) // 2]
+    some = [json.loads(line) for line in run_ok(*arguments, "--min-score", limit).splitlines()]
+    kept = [e["score"] for line in some for e in line["entities"]]
+    assert 0 < len(kept) < len(scores)
+    assert min(kept) >= limit
+    assert run("tag", "-m", tiny.gguf, "--min-score", "1.5", stdin="x").exit_code == 2
+
+
+def test_interrupt_keeps_what_is_finished(tiny, tmp_path):
+    command = [sys.executable, "-m", "ner_edge", "tag", "-", "-m", str(tiny.gguf), "--threads", "1"]
+    lines = [f"Ada number {i} lives in New York ." for i in range(5000)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        feeder = Thread(target=feed, args=(process.stdin, lines))
+        feeder.start()
+        first = process.stdout.readline()  # so it is at work
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate()
+        feeder.join()
+    assert process.returncode == 130
+    assert errors == "interrupted\n"
+    printed = [first.rstrip("\n"), *rest.splitlines()]
+    assert 1 <= len(printed) < len(lines)
+    assert all(map(is_bracketing, printed, lines))
+
+
+def feed(stream, lines):
+    with suppress(OSError):  # nobody reads to the end
+        stream.write("\n".join(lines))
+        stream.close()

@@ -46,7 +46,7 @@ class StubModel:
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
-        self.memory: dict[int, list[int]] = {}
+        self.memory: dict[int, list[int]] = {0: list(PREFIX)}
         self.rows: list[tuple[int, ...]] = []
 
     tokenize = staticmethod(tokenize)
@@ -133,7 +133,7 @@ def test_result_is_that_of_naive_decoding(
     sentences: list[list[str]], policy: type[DraftPolicy], in_flight: int, batch: int
 ) -> None:
     model = StubModel(batch)
-    engine = CopyEngine(model, LABELS, PREFIX, SUFFIX, in_flight=in_flight, policy=policy())
+    engine = CopyEngine(model, LABELS, len(PREFIX), SUFFIX, in_flight=in_flight, policy=policy())
     found = list(engine.decode(sentences))
     assert_same(found, [naive(words) for words in sentences])
     assert all(not held for sequence, held in model.memory.items() if sequence)
@@ -141,13 +141,13 @@ def test_result_is_that_of_naive_decoding(
 
 def test_a_prompt_longer_than_a_batch_goes_in_pieces() -> None:
     words = ["London", "the"] * 40
-    engine = CopyEngine(StubModel(49), LABELS, PREFIX, SUFFIX, in_flight=2)
+    engine = CopyEngine(StubModel(49), LABELS, len(PREFIX), SUFFIX, in_flight=2)
     assert_same(list(engine.decode([words, ["Ada"]])), [naive(words), naive(["Ada"])])
 
 
 def test_an_abandoned_decode_leaves_no_sentence_behind() -> None:
     model = StubModel(512)
-    engine = CopyEngine(model, LABELS, PREFIX, SUFFIX, in_flight=3)
+    engine = CopyEngine(model, LABELS, len(PREFIX), SUFFIX, in_flight=3)
     results = engine.decode([["Ada", "London"]] * 10)
     next(results)
     results.close()
@@ -158,7 +158,7 @@ def test_an_abandoned_decode_leaves_no_sentence_behind() -> None:
 def test_numbers_that_are_not_finite_are_an_error() -> None:
     model = StubModel(512)
     model.logits = lambda row, tokens: [math.nan] * len(tokens)  # type: ignore[method-assign]
-    engine = CopyEngine(model, LABELS, PREFIX, SUFFIX, in_flight=1)
+    engine = CopyEngine(model, LABELS, len(PREFIX), SUFFIX, in_flight=1)
     with pytest.raises(ModelError, match="not finite"):
         list(engine.decode([["Ada"]]))
 

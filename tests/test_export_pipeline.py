@@ -14,8 +14,8 @@ from tiny_models import gguf_logits, load_model, logits, save_adapter, save_mode
 
 from ner_edge.errors import ModelError, NerEdgeError, UsageError
 from ner_edge.export import pipeline, write_gguf
-from ner_edge.export.facts import describe
 from ner_edge.export.pipeline import export_model
+from ner_edge.facts import describe
 from ner_edge.task import load_task
 
 IDS = [5, 60, 300, 7, 299, 12, 200, 33]
@@ -260,7 +260,7 @@ def test_name_is_no_path(base, tmp_path):
 
 def test_export_imports_no_torch():
     program = (
-        "import sys, ner_edge.export.pipeline, ner_edge.export.lora_gguf, ner_edge.export.facts\n"
+        "import sys, ner_edge.export.pipeline, ner_edge.export.lora_gguf, ner_edge.facts\n"
         "print([m for m in ('torch', 'transformers', 'peft', 'llama_cpp') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

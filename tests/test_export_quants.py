@@ -4,7 +4,8 @@ import llama_cpp
 import pytest
 
 from ner_edge.errors import UsageError
-from ner_edge.export.quants import QUANTS, file_type_name, parse_quants, quant_table
+from ner_edge.export.quants import QUANTS, parse_quants, quant_table
+from ner_edge.facts import file_type_name
 
 
 def test_every_number_is_llama_cpps():

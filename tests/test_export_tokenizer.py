@@ -8,8 +8,8 @@ from tiny_models import SPECIAL, TEXTS, gguf_tokens, save_model, save_tokenizer
 from tokenizers import Tokenizer
 
 from ner_edge.errors import ModelError
-from ner_edge.export.gguf_file import GGUFFile
 from ner_edge.export.pipeline import export_model
+from ner_edge.gguf_file import GGUFFile
 
 
 @pytest.fixture(scope="module", params=["smollm", "qwen2", "llama-bpe", "gpt-2"])

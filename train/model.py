@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import (
+    LoraConfig,
+    get_peft_model,
+    get_peft_model_state_dict,
+    load_peft_weights,
+    set_peft_model_state_dict,
+)
+from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -49,8 +57,11 @@ def load_base(path: Path, dtype: torch.dtype, device: torch.device) -> tuple[Any
     return model.to(device), tokenizer
 
 
-def add_adapter(model: Any, settings: TrainSettings) -> Any:
-    """A fresh LoRA adapter on all linear layers of `model`, in float32."""
+def add_adapter(model: Any, settings: TrainSettings, start: Path | None = None) -> Any:
+    """A LoRA adapter on all linear layers of `model`, in float32: fresh, or as trained in `start`.
+
+    Raises `ModelError` if `start` is no adapter for these layers, of this rank and alpha.
+    """
     torch.manual_seed(settings.seed)
     config = LoraConfig(
         r=settings.rank,
@@ -59,8 +70,31 @@ def add_adapter(model: Any, settings: TrainSettings) -> Any:
         task_type="CAUSAL_LM",
     )
     adapted = get_peft_model(model, config)
+    if start:
+        _load_adapter(adapted, start, settings)
     speed_up_lora(adapted)
     return adapted
+
+
+def _load_adapter(adapted: Any, folder: Path, settings: TrainSettings) -> None:
+    if not (folder / CONFIG_NAME).is_file() or not (folder / SAFETENSORS_WEIGHTS_NAME).is_file():
+        raise ModelError(
+            f"{folder}: no adapter ({CONFIG_NAME} and {SAFETENSORS_WEIGHTS_NAME} expected)"
+        )
+    try:
+        found = LoraConfig.from_pretrained(str(folder))
+        if (found.r, found.lora_alpha) != (settings.rank, settings.alpha):
+            raise ValueError(
+                f"its rank and alpha are {found.r} and {found.lora_alpha}, "
+                f"the settings' {settings.rank} and {settings.alpha}"
+            )
+        weights = load_peft_weights(str(folder), device="cpu")
+        if weights.keys() != get_peft_model_state_dict(adapted, save_embedding_layers=False).keys():
+            raise ValueError("other layers")
+        set_peft_model_state_dict(adapted, weights)
+    except (ValueError, RuntimeError, TypeError, SafetensorError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(f"{folder}: cannot be trained further ({reason})") from error
 
 
 def save_adapter(model: Any, folder: Path, base: str) -> None:

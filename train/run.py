@@ -28,10 +28,12 @@ def run_training(
     task: Task,
     settings: TrainSettings,
     *,
+    start: Path | None = None,
     resume: bool = False,
     update: Update,
 ) -> float | None:
-    """Train an adapter for `base` on `train_file` and write it to `out`.
+    """Train an adapter for `base` on `train_file` and write it to `out`; a fresh one, or that of
+    the folder `start` further.
 
     `out` receives the adapter (float16 safetensors, peft's format), the task, and the settings.
     Returns the strict micro F1 in percent on `dev_file`, if there is one.
@@ -47,7 +49,7 @@ def run_training(
     is_main = not dist.is_initialized() or dist.get_rank() == 0
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model, tokenizer = load_base(base_path, getattr(torch, settings.dtype), device)
-    model = add_adapter(model, settings)
+    model = add_adapter(model, settings, start)
     encoder = PromptEncoder(tokenizer, task)
     examples = [encoder.example(sentence) for sentence in sentences]
 
@@ -71,6 +73,7 @@ def run_training(
         out,
         ner_edge=ner_edge.__version__,
         base=base,
+        start=str(start) if start else None,
         train_file=train_file.name,
         dev_file=dev_file.name if dev_file else None,
         dev_f1=f1,

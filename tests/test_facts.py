@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tiny_models import save_model
 
 from ner_edge.errors import ModelError
-from ner_edge.export.facts import describe
-from ner_edge.export.gguf_file import GGUFFile
 from ner_edge.export.pipeline import export_model
+from ner_edge.facts import describe
+from ner_edge.gguf_file import GGUFFile
 
 
 @pytest.fixture(scope="module")

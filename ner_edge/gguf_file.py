@@ -101,18 +101,25 @@ class GGUFFile:
 
     def float32(self, name: str) -> NDArray[np.float32]:
         """One tensor, dequantized, in a fresh array."""
+        shape = self.tensors[name].shape
+        return self.rows(name, 0, prod(shape[:-1])).reshape(shape)
+
+    def rows(self, name: str, start: int, end: int) -> NDArray[np.float32]:
+        """Some rows of a tensor (of all its dimensions but the last), dequantized, in a fresh
+        array."""
         info = self.tensors[name]
-        raw = np.frombuffer(self._bytes, np.uint8, info.nbytes, info.offset)
+        row_bytes = info.nbytes // prod(info.shape[:-1])
+        count, offset = (end - start) * row_bytes, info.offset + start * row_bytes
+        raw = np.frombuffer(self._bytes, np.uint8, count, offset).reshape(end - start, row_bytes)
         if info.type == GGMLQuantizationType.F32:
-            return raw.view(np.float32).reshape(info.shape).copy()
+            return raw.view(np.float32).copy()
         try:
-            values = dequantize(raw.reshape(prod(info.shape[:-1]), -1), info.type)
+            return np.asarray(dequantize(raw, info.type), np.float32)
         except NotImplementedError:
             raise ModelError(
                 f"{self.path}: tensor {name} has type {info.type.name}, which cannot be read; "
                 "use a base of another quantization level"
             ) from None
-        return np.asarray(values, np.float32).reshape(info.shape)
 
     def _read_header(self) -> tuple[dict[str, tuple[GGUFValueType, Any]], dict[str, TensorInfo]]:
         if self._take(4) != b"GGUF":

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ner_edge.errors import NerEdgeError
-from ner_edge.spans import Span
+from ner_edge.spans import ScoredSpan
 
 
 class Prediction(NamedTuple):
     """One sentence's entities, what they cost, and whether the output had to be repaired."""
 
-    spans: list[Span]
+    spans: list[ScoredSpan]
     seconds: float
     misaligned: bool
 
@@ -77,7 +77,7 @@ def _read(path: Path) -> tuple[list[Prediction], int]:
             record = json.loads(line)
             if record["sentence"] != len(done) or not line.endswith(b"\n"):
                 break
-            spans = [Span(*span) for span in record["spans"]]
+            spans = [ScoredSpan(*span) for span in record["spans"]]
             done.append(Prediction(spans, record["seconds"], record["misaligned"]))
         except (ValueError, TypeError, KeyError):
             break

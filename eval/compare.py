@@ -11,6 +11,7 @@ import ner_edge
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.eval.bootstrap import delta_f1_interval, flips, strict_counts
 from ner_edge.eval.cache import Prediction, prediction_cache, sha256_of
+from ner_edge.eval.calibration import Calibration, calibration
 from ner_edge.eval.gold import Gold, read_gold
 from ner_edge.eval.metrics import Metrics, require_libraries, score_spans
 from ner_edge.facts import describe
@@ -61,6 +62,7 @@ class ModelResult:
     decoder: str
     metrics: Metrics
     predictions: list[list[Span]] = field(repr=False)
+    calibration: Calibration = field(repr=False)
     size_bytes: int
     bits_per_weight: float | None
     """Achieved, over all tensors; None if the model is not a GGUF file."""
@@ -196,7 +198,8 @@ def evaluate_model(
         raise ModelError(
             f"{candidate.path}: gave {len(predictions)} answers to {len(gold.sentences)} sentences"
         )
-    spans = [prediction.spans for prediction in predictions]
+    scored = [prediction.spans for prediction in predictions]
+    spans = [[Span(*span[:3]) for span in found] for found in scored]
     misaligned = sum(prediction.misaligned for prediction in predictions)
     return ModelResult(
         name=candidate.name,
@@ -204,6 +207,7 @@ def evaluate_model(
         decoder=tagger.decoder,
         metrics=score_spans(gold.spans, spans, gold.lengths),
         predictions=spans,
+        calibration=calibration(gold.spans, scored),
         size_bytes=_size(candidate.path),
         bits_per_weight=(
             describe(candidate.path).bits_per_weight if candidate.path.suffix == ".gguf" else None
@@ -222,8 +226,7 @@ def _tag(tagger: Tagger, sentences: Sequence[list[str]]) -> Iterator[Prediction]
     started = perf_counter()
     for spans in tagger.tag_words(sentences):
         seconds = perf_counter() - started
-        plain = [Span(span.start, span.end, span.label) for span in spans]
-        yield Prediction(plain, seconds, tagger.misaligned > misaligned)
+        yield Prediction(list(spans), seconds, tagger.misaligned > misaligned)
         misaligned = tagger.misaligned
         started = perf_counter()
 

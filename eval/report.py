@@ -59,7 +59,7 @@ def _comparison_table(comparison: Comparison) -> Table:
     columns = ["Model", "Size (MB)", "Bits/weight", "F1"]
     if comparison.baseline is not None:
         columns += ["ΔF1 [95 % CI]", "Flips"]
-    columns.append("Sentences/s")
+    columns += ["ECE (%)", "Sentences/s"]
     rows = []
     for result in comparison.results:
         bits = result.bits_per_weight
@@ -71,7 +71,8 @@ def _comparison_table(comparison: Comparison) -> Table:
         ]
         if comparison.baseline is not None:
             row += _difference_cells(comparison, result.name)
-        rows.append([*row, f"{result.sentences_per_second:.2f}"])
+        error = f"{result.calibration.expected_error:.2f}"
+        rows.append([*row, error, f"{result.sentences_per_second:.2f}"])
     return Table("Comparison", columns, rows)
 
 
@@ -88,7 +89,8 @@ def footnotes(comparison: Comparison) -> list[str]:
     decoders = sorted({result.decoder for result in comparison.results})
     lines = [
         f"{comparison.gold.path.name}: {comparison.gold.describe()}; "
-        f"decoder: {', '.join(decoders)}."
+        f"decoder: {', '.join(decoders)}.",
+        "ECE: expected calibration error of the entities' scores, in percentage points.",
     ]
     if comparison.baseline is not None:
         lines.append(
@@ -154,6 +156,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
             "sentences_per_second": result.sentences_per_second,
             "seconds": result.seconds,
             "misaligned": result.misaligned,
+            "calibration": asdict(result.calibration),
             **asdict(result.metrics),
         }
         difference = comparison.differences.get(result.name)

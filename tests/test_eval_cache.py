@@ -4,10 +4,10 @@ import pytest
 
 from ner_edge.errors import NerEdgeError
 from ner_edge.eval.cache import Prediction, prediction_cache, sha256_of
-from ner_edge.spans import Span
+from ner_edge.spans import ScoredSpan
 
 KEY = {"model": "m", "data": "d", "decoder": "copy"}
-FIRST = Prediction([Span(0, 2, "PER")], 0.25, False)
+FIRST = Prediction([ScoredSpan(0, 2, "PER", 0.5)], 0.25, False)
 SECOND = Prediction([], 0.5, True)
 
 

@@ -11,11 +11,12 @@ from rich.console import Console
 
 from ner_edge.corpus import Sentence
 from ner_edge.errors import NerEdgeError
+from ner_edge.eval.calibration import calibration
 from ner_edge.eval.compare import Comparison, Difference, ModelResult
 from ner_edge.eval.gold import Gold
 from ner_edge.eval.metrics import score_spans
 from ner_edge.eval.report import markdown, print_report, to_json, write_json
-from ner_edge.spans import Span
+from ner_edge.spans import ScoredSpan, Span
 
 GOLD = Gold(
     Path("folder/corpus.conll"),
@@ -44,6 +45,9 @@ def result(name, predictions, size_bytes, bits_per_weight, seconds):
         decoder="copy",
         metrics=score_spans(GOLD.spans, predictions, GOLD.lengths),
         predictions=predictions,
+        calibration=calibration(
+            GOLD.spans, [[ScoredSpan(*span, 0.9) for span in spans] for spans in predictions]
+        ),
         size_bytes=size_bytes,
         bits_per_weight=bits_per_weight,
         seconds=seconds,
@@ -86,26 +90,31 @@ Q4_TABLES = """\
 COUNTS = (
     "corpus.conll: 4 sentences (5 with -DOCSTART- lines), 15 tokens, 5 entities; decoder: copy."
 )
+ECE = "ECE: expected calibration error of the entities' scores, in percentage points."
 ONE_MODEL = f"""\
 {Q4_TABLES}\
 **Comparison**
 
-| Model | Size (MB) | Bits/weight | F1 | Sentences/s |
-| --- | ---: | ---: | ---: | ---: |
-| q4_k_m | 105.4 | 4.89 | 40.00 | 2.50 |
+| Model | Size (MB) | Bits/weight | F1 | ECE (%) | Sentences/s |
+| --- | ---: | ---: | ---: | ---: | ---: |
+| q4_k_m | 105.4 | 4.89 | 40.00 | 50.00 | 2.50 |
 
 {COUNTS}
+
+{ECE}
 """
 TWO_MODELS_END = f"""\
 {Q4_TABLES}\
 **Comparison**
 
-| Model | Size (MB) | Bits/weight | F1 | ΔF1 [95 % CI] | Flips | Sentences/s |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: |
-| bf16 | 269.1 | - | 100.00 | baseline | - | 1.25 |
-| q4_k_m | 105.4 | 4.89 | 40.00 | -60.00 [-81.25, +2.50] | 3 | 2.50 |
+| Model | Size (MB) | Bits/weight | F1 | ΔF1 [95 % CI] | Flips | ECE (%) | Sentences/s |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| bf16 | 269.1 | - | 100.00 | baseline | - | 10.00 | 1.25 |
+| q4_k_m | 105.4 | 4.89 | 40.00 | -60.00 [-81.25, +2.50] | 3 | 50.00 | 2.50 |
 
 {COUNTS}
+
+{ECE}
 
 ΔF1 in percentage points against bf16, on the same sentences, with a paired bootstrap interval; \
 flips: sentences whose entities changed.

@@ -1,0 +1,56 @@
+"""Are entities with a score of 0.9 right nine times in ten?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ner_edge.spans import ScoredSpan, Span
+
+_BINS = 15
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The predicted entities whose scores lie in (low, high]: how many, their mean score, and the
+    share that is right (0 to 1)."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    precision: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far scores and precision lie apart, overall and in each bin that is not empty."""
+
+    expected_error: float
+    """Expected calibration error in percentage points (Naeini et al. 2015; 15 bins of equal width
+    as in Guo et al. 2017)."""
+    bins: list[Bin]
+
+
+def calibration(
+    gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[ScoredSpan]]
+) -> Calibration:
+    """Compare the scores of predicted entities with how often they are strictly right."""
+    scores, right = [], []
+    for expected, found in zip(gold, predicted, strict=True):
+        known = set(expected)
+        scores += [span.score for span in found]
+        right += [Span(*span[:3]) in known for span in found]
+    edges = np.linspace(0, 1, _BINS + 1)
+    score, hit = np.array(scores), np.array(right, dtype=float)
+    index = np.clip(np.searchsorted(edges, score) - 1, 0, _BINS - 1)
+    bins = []
+    for i in np.unique(index):
+        inside = index == i
+        confidence, precision = float(score[inside].mean()), float(hit[inside].mean())
+        bins.append(
+            Bin(float(edges[i]), float(edges[i + 1]), int(inside.sum()), confidence, precision)
+        )
+    total = max(1, len(scores))
+    error = 100 * sum(b.count * abs(b.confidence - b.precision) for b in bins) / total
+    return Calibration(error, bins)

@@ -1,3 +1,19 @@
-"""ner-edge: named-entity recognition with small language models, on your own machine."""
+"""Named-entity recognition with small language models: train, shrink, run on a laptop."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ner_edge.runtime.tagger import Entity as Entity
+    from ner_edge.runtime.tagger import Tagger as Tagger
 
 __version__ = "0.1.0"
+__all__ = ["Entity", "Tagger", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    # On demand, since llama.cpp takes a while to load.
+    if name in ("Entity", "Tagger"):
+        from ner_edge.runtime import tagger
+
+        return getattr(tagger, name)
+    raise AttributeError(f"module 'ner_edge' has no attribute '{name}'")

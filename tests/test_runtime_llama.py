@@ -207,3 +207,10 @@ def test_a_task_of_many_words_is_read_from_disk_the_second_time(
             found.append(list(tagger.pipe(TEXTS)))
     assert found[0] == found[1]
     assert len(list((tmp_path / "cache" / "instructions").glob("*.state"))) == 1
+
+
+def test_the_package_offers_the_tagger() -> None:
+    import ner_edge
+
+    assert ner_edge.Tagger is Tagger
+    assert not hasattr(ner_edge, "tagger_of_tomorrow")

@@ -1,6 +1,7 @@
 """Is a difference in F1 more than chance? A paired bootstrap; and how many sentences changed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,11 @@ from ner_edge.spans import Span
 
 # Resamples drawn at once: bounds the weights' memory (block × sentences × 8 bytes).
 _BLOCK = 250
+
+EQUIVALENT = 0.5
+"""Percentage points of F1 that are taken for no difference."""
+
+Verdict = Literal["equivalent", "worse", "better", "undecided"]
 
 
 def strict_counts(
@@ -23,18 +29,17 @@ def strict_counts(
     return np.array(rows, dtype=np.int64).reshape(-1, 3)
 
 
-def delta_f1_interval(
+def delta_f1_resamples(
     counts: NDArray[np.int64],
     baseline: NDArray[np.int64],
     *,
     resamples: int = 2000,
     seed: int = 2003,
-) -> tuple[float, float]:
-    """The 95 % interval of F1(counts) - F1(baseline), in percentage points.
+) -> NDArray[np.float64]:
+    """Resampled values of F1(counts) - F1(baseline), in percentage points, [resamples].
 
     Both arrays are `strict_counts` of the same sentences in the same order. Sentences are drawn
-    with replacement, the same draw for both systems, and the interval is the 2.5th to 97.5th
-    percentile of the differences (Koehn 2004; Berg-Kirkpatrick et al. 2012).
+    with replacement, the same draw for both systems (Koehn 2004; Berg-Kirkpatrick et al. 2012).
     """
     sentences = len(counts)
     if len(baseline) != sentences or not sentences:
@@ -47,8 +52,54 @@ def delta_f1_interval(
         # How often each sentence is drawn; sums of counts are then one matrix product.
         weights = generator.multinomial(sentences, share, size=block).astype(np.float64)
         deltas.append(_f1(weights @ counts) - _f1(weights @ baseline))
-    low, high = np.quantile(np.concatenate(deltas), (0.025, 0.975))
+    return np.concatenate(deltas)
+
+
+def interval(deltas: NDArray[np.float64]) -> tuple[float, float]:
+    """The 95 % percentile interval of resampled differences."""
+    low, high = np.quantile(deltas, (0.025, 0.975))
     return float(low), float(high)
+
+
+def verdicts(deltas: Mapping[str, NDArray[np.float64]]) -> dict[str, Verdict]:
+    """What may be said of each system's resampled differences at the 5 % level.
+
+    `equivalent`: within ±0.5 points (two one-sided tests); else `worse` or `better`; else
+    `undecided`. Each of the three questions is corrected for the number of systems (Holm 1979).
+    """
+    draws = {name: np.asarray(values) for name, values in deltas.items()}
+
+    def shown(p_value: Callable[[NDArray[np.float64]], float]) -> set[str]:
+        return _holm({name: p_value(values) for name, values in draws.items()})
+
+    equivalent = shown(lambda d: max(_share(d <= -EQUIVALENT), _share(d >= EQUIVALENT)))
+    worse = shown(lambda d: _share(d >= 0))
+    better = shown(lambda d: _share(d <= 0))
+    result: dict[str, Verdict] = {}
+    for name in draws:
+        result[name] = "undecided"
+        if name in equivalent:
+            result[name] = "equivalent"
+        elif name in worse:
+            result[name] = "worse"
+        elif name in better:
+            result[name] = "better"
+    return result
+
+
+def _share(against: NDArray[np.bool_]) -> float:
+    """A bootstrap p-value; never zero, since no finite number of draws shows that."""
+    return (int(against.sum()) + 1) / (len(against) + 1)
+
+
+def _holm(p_values: Mapping[str, float], level: float = 0.05) -> set[str]:
+    """The hypotheses that are rejected."""
+    rejected: set[str] = set()
+    for name in sorted(p_values, key=lambda name: p_values[name]):
+        if p_values[name] > level / (len(p_values) - len(rejected)):
+            break
+        rejected.add(name)
+    return rejected
 
 
 def _f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:

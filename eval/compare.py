@@ -9,7 +9,14 @@ from typing import Protocol
 
 import ner_edge
 from ner_edge.errors import ModelError, UsageError
-from ner_edge.eval.bootstrap import delta_f1_interval, flips, strict_counts
+from ner_edge.eval.bootstrap import (
+    Verdict,
+    delta_f1_resamples,
+    flips,
+    interval,
+    strict_counts,
+    verdicts,
+)
 from ner_edge.eval.cache import Prediction, prediction_cache, sha256_of
 from ner_edge.eval.calibration import Calibration, calibration
 from ner_edge.eval.gold import Gold, read_gold
@@ -91,6 +98,10 @@ class Difference:
     ci_low: float
     ci_high: float
     flips: int
+    verdict: Verdict | None
+    """None for the baseline itself."""
+    per_label: dict[str, float]
+    """ΔF1 of each label, in percentage points."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +175,7 @@ def compare(
     if len(results) < 2:
         return Comparison(gold, results, None, {})
     reference = next(result for result in results if result.name == baseline)
-    differences = {result.name: _difference(result, reference, gold) for result in results}
-    return Comparison(gold, results, baseline, differences)
+    return Comparison(gold, results, baseline, _differences(results, reference, gold))
 
 
 def evaluate_model(
@@ -231,14 +241,32 @@ def _tag(tagger: Tagger, sentences: Sequence[list[str]]) -> Iterator[Prediction]
         started = perf_counter()
 
 
-def _difference(result: ModelResult, reference: ModelResult, gold: Gold) -> Difference:
-    low, high = delta_f1_interval(
-        strict_counts(gold.spans, result.predictions),
-        strict_counts(gold.spans, reference.predictions),
-    )
-    return Difference(
-        result.f1 - reference.f1, low, high, flips(result.predictions, reference.predictions)
-    )
+def _differences(
+    results: Sequence[ModelResult], reference: ModelResult, gold: Gold
+) -> dict[str, Difference]:
+    counts = strict_counts(gold.spans, reference.predictions)
+    deltas = {
+        result.name: delta_f1_resamples(strict_counts(gold.spans, result.predictions), counts)
+        for result in results
+    }
+    said = verdicts({name: delta for name, delta in deltas.items() if name != reference.name})
+    differences = {}
+    for result in results:
+        low, high = interval(deltas[result.name])
+        scores = reference.metrics.per_label
+        differences[result.name] = Difference(
+            delta_f1=result.f1 - reference.f1,
+            ci_low=low,
+            ci_high=high,
+            flips=flips(result.predictions, reference.predictions),
+            verdict=said.get(result.name),
+            per_label={
+                label: score.f1 - scores[label].f1
+                for label, score in result.metrics.per_label.items()
+                if label in scores
+            },
+        )
+    return differences
 
 
 def _notes(

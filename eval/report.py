@@ -12,6 +12,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ner_edge.atomic import atomic_path
+from ner_edge.eval.bootstrap import EQUIVALENT
 from ner_edge.eval.compare import Comparison, ModelResult
 from ner_edge.eval.metrics import Score
 
@@ -97,7 +98,16 @@ def footnotes(comparison: Comparison) -> list[str]:
             f"ΔF1 in percentage points against {comparison.baseline}, on the same sentences, "
             "with a paired bootstrap interval; flips: sentences whose entities changed."
         )
+        lines.append(f"Verdicts (equivalent: within ±{EQUIVALENT}): {_verdicts(comparison)}.")
     return lines
+
+
+def _verdicts(comparison: Comparison) -> str:
+    names: dict[str, list[str]] = {}
+    for name, difference in comparison.differences.items():
+        if difference.verdict is not None:
+            names.setdefault(difference.verdict, []).append(name)
+    return "; ".join(f"{verdict}: {', '.join(models)}" for verdict, models in names.items())
 
 
 def print_report(comparison: Comparison, console: Console) -> None:
@@ -164,6 +174,8 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
             model["delta_f1"] = difference.delta_f1
             model["delta_f1_ci"] = [difference.ci_low, difference.ci_high]
             model["flips"] = difference.flips
+            model["verdict"] = difference.verdict
+            model["delta_f1_per_label"] = difference.per_label
         report["models"].append(model)
     return report
 

@@ -204,6 +204,9 @@ def evaluate(
     ] = None,
     markdown: Annotated[bool, typer.Option(help="Print Markdown tables.")] = False,
     json: Annotated[str | None, typer.Option(help="Write JSON to this path; - is stdout.")] = None,
+    report_folder: Annotated[
+        Path | None, typer.Option("--report", help="Write a report into this folder (HTML, plots).")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N sentences.")] = None,
     decoder: DecoderOption = DecoderName.copy,
     threads: ThreadsOption = None,
@@ -224,6 +227,11 @@ def evaluate(
 
     if json not in (None, "-") and not Path(json).parent.is_dir():
         raise UsageError(f"--json {json}: {Path(json).parent}: no such folder")
+    if report_folder is not None:
+        try:
+            from ner_edge.eval.html import write_folder
+        except ImportError as error:
+            raise _missing_extra("eval", error) from None
     chosen = model or [f"{DEFAULT_MODEL}:{DEFAULT_QUANT}"]
     paths = [resolve_model(name) for name in chosen]
     names = [_display_name(name) for name in chosen]
@@ -248,6 +256,8 @@ def evaluate(
             report.print_report(comparison, Console())
     if json is not None:
         report.write_json(comparison, json)
+    if report_folder is not None:
+        _say(f"report: {write_folder(comparison, report_folder)}")
 
 
 def _display_name(model: str) -> str:

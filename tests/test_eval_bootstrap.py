@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 
-from ner_edge.eval.bootstrap import delta_f1_interval, flips, strict_counts
+from ner_edge.eval.bootstrap import delta_f1_resamples, flips, interval, strict_counts, verdicts
 from ner_edge.eval.metrics import score_spans
 from ner_edge.spans import Span
+
+
+def delta_f1_interval(a, b, **settings):
+    return interval(delta_f1_resamples(a, b, **settings))
+
 
 PER, LOC = Span(0, 1, "PER"), Span(0, 1, "LOC")
 
@@ -89,3 +94,44 @@ def test_flips_count_sentences_not_entities():
 
 def test_the_order_of_entities_is_no_flip():
     assert flips([[PER, Span(1, 2, "LOC")]], [[Span(1, 2, "LOC"), PER]]) == 0
+
+
+def draws(centre, spread, seed=0):
+    return np.random.default_rng(seed).normal(centre, spread, size=2000)
+
+
+def test_verdicts():
+    said = verdicts(
+        {
+            "same": draws(0.02, 0.1),
+            "worse": draws(-2, 0.5),
+            "a little worse, for certain": draws(-0.2, 0.05),
+            "better": draws(1, 0.2),
+            "who knows": draws(-0.4, 0.6),
+        }
+    )
+    assert said == {
+        "same": "equivalent",
+        "worse": "worse",
+        "a little worse, for certain": "equivalent",
+        "better": "better",
+        "who knows": "undecided",
+    }
+
+
+def test_many_comparisons_need_more_evidence():
+    borderline = draws(-1, 0.56)  # about p = 0.04 when asked alone
+    assert verdicts({"one": borderline})["one"] == "worse"
+    crowd = {f"other {i}": draws(0, 1, i) for i in range(10)}
+    assert verdicts({"one": borderline, **crowd})["one"] == "undecided"
+
+
+def test_the_interval_covers_the_truth_at_its_rate():
+    """200 corpora from two systems whose true F1 is known: 0.9 and 0.85, as one error is a false
+    positive and a false negative at once."""
+    covered = 0
+    for seed in range(200):
+        a, b = noisy_counts(2 * seed, 0.85, 150), noisy_counts(2 * seed + 1, 0.90, 150)
+        low, high = interval(delta_f1_resamples(a, b, resamples=500))
+        covered += low <= -5 <= high
+    assert 180 <= covered <= 198  # 95 % of 200, within three standard deviations

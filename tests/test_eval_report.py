@@ -63,7 +63,10 @@ TWO = Comparison(
     GOLD,
     [BF16, Q4],
     "bf16",
-    {"bf16": Difference(0.0, 0.0, 0.0, 0), "q4_k_m": Difference(-60.0, -81.254, 2.5, 3)},
+    {
+        "bf16": Difference(0.0, 0.0, 0.0, 0, None, {"PER": 0.0}),
+        "q4_k_m": Difference(-60.0, -81.254, 2.5, 3, "undecided", {"PER": -33.25}),
+    },
 )
 
 Q4_TABLES = """\
@@ -118,6 +121,8 @@ TWO_MODELS_END = f"""\
 
 ΔF1 in percentage points against bf16, on the same sentences, with a paired bootstrap interval; \
 flips: sentences whose entities changed.
+
+Verdicts (equivalent: within ±0.5): undecided: q4_k_m.
 """
 
 
@@ -168,7 +173,9 @@ def test_a_narrow_terminal_breaks_the_name_and_no_number():
         replace(
             TWO,
             results=[BF16, wide],
-            differences=dict.fromkeys(("bf16", wide.name), Difference(-60.0, -81.254, 2.5, 3)),
+            differences=dict.fromkeys(
+                ("bf16", wide.name), Difference(-60.0, -81.254, 2.5, 3, "worse", {})
+            ),
         ),
         width=80,
     )

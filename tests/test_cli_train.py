@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 from command_line import assert_error, run, run_ok
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_models import load_model, save_model
 
 from ner_edge.corpus import Sentence, read_conll
@@ -408,3 +408,49 @@ def test_two_bases_of_one_shape_are_told_apart(tiny, trained, tmp_path):
     out, _ = trained
     wider = save_model(tmp_path / "wider", hidden_size=64)
     assert_error(run("export", out, "--base", wider, "-o", tmp_path), "does not fit the base")
+
+
+def test_an_adapter_is_trained_further(tiny, trained, files, tmp_path):
+    start, _ = trained
+    command = ["train", files / "train.conll", "--base", tiny.folder, "--task", files / "tiny.toml"]
+    for out, rate in (("still", 1e-12), ("moved", 1e-3)):
+        arguments = ["--from", start, "--out", tmp_path / out, "--learning-rate", rate]
+        run_ok(*command, *FLAGS, *arguments)
+    before = load_file(start / "adapter_model.safetensors")
+    still = load_file(tmp_path / "still" / "adapter_model.safetensors")
+    moved = load_file(tmp_path / "moved" / "adapter_model.safetensors")
+    assert all(torch.allclose(before[name].float(), still[name].float()) for name in before)
+    assert any(not torch.equal(before[name], moved[name]) for name in before)
+    saved = json.loads((tmp_path / "moved" / "training_settings.json").read_text())
+    assert saved["start"] == start.name
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("nothing there", "no adapter"),
+        ("rank", r"rank and alpha are 4 and 8, the settings' 2 and 8"),
+        ("layers", "other layers"),
+        ("cut", "cannot be trained further"),
+    ],
+)
+def test_what_cannot_be_trained_further_is_one_line(
+    damage, message, tiny, trained, files, tmp_path
+):
+    start = tmp_path / "start"
+    shutil.copytree(trained[0], start)
+    weights = start / "adapter_model.safetensors"
+    flags = list(FLAGS)
+    if damage == "nothing there":
+        weights.unlink()
+    elif damage == "rank":
+        flags += ["--rank", 2]
+    elif damage == "layers":
+        tensors = load_file(weights)
+        tensors.popitem()
+        save_file(tensors, weights)
+    else:
+        weights.write_bytes(weights.read_bytes()[:100])
+    task = files / "tiny.toml"
+    arguments = ["--base", tiny.folder, "--task", task, "--from", start, "--out", tmp_path / "out"]
+    assert_error(run("train", files / "train.conll", *arguments, *flags), message)

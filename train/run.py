@@ -73,7 +73,7 @@ def run_training(
         out,
         ner_edge=ner_edge.__version__,
         base=base,
-        start=str(start) if start else None,
+        start=start.name if start else None,
         train_file=train_file.name,
         dev_file=dev_file.name if dev_file else None,
         dev_f1=f1,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ner_edge.runtime.llama import PREFIX, LlamaModel, Run
-from ner_edge.runtime.policy import DraftPolicy
+from ner_edge.runtime.policy import BoldPolicy, DraftPolicy
 from ner_edge.runtime.sentence import SentenceDecoder
 from ner_edge.runtime.trie import ChunkTokenizer
 from ner_edge.spans import ScoredSpan
@@ -28,7 +28,8 @@ class CopyEngine:
     """Decodes sentences, several at a time, each contributing the tokens up to its next decision.
 
     All sequences begin with what the sequence `PREFIX` of `model` holds, `prefix` tokens.
-    `in_flight` sentences share a batch.
+    `in_flight` sentences share a batch and draft by `policy`; the last one, or the only one, by
+    `policy_alone`.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class CopyEngine:
         *,
         in_flight: int,
         policy: DraftPolicy | None = None,
+        policy_alone: DraftPolicy | None = None,
     ) -> None:
         self._model = model
         self._labels = labels
@@ -48,6 +50,7 @@ class CopyEngine:
         self._suffix = list(suffix)
         self._in_flight = in_flight
         self._policy = policy or DraftPolicy()
+        self._policy_alone = policy_alone or policy or BoldPolicy()
         self.chunks = ChunkTokenizer(model.tokenize)
         self._bracket_tokens = _most_bracket_tokens(self.chunks, labels)
 
@@ -76,7 +79,8 @@ class CopyEngine:
                     need = self.tokens_needed(words)
                     if slots and need + sum(slot.reserved for slot in slots) > self._room:
                         break
-                    slots.append(self._admit(number, words, free.pop(), need))
+                    policy = self._policy if slots else self._policy_alone
+                    slots.append(self._admit(number, words, free.pop(), need, policy))
                     arrived = next(waiting, None)
                 self._advance([slot for slot in slots if not slot.decoder.finished])
                 for slot in [slot for slot in slots if slot.decoder.finished]:
@@ -91,10 +95,12 @@ class CopyEngine:
             for slot in slots:
                 self._model.forget(slot.sequence, 0)
 
-    def _admit(self, number: int, words: Sequence[str], sequence: int, need: int) -> _Slot:
+    def _admit(
+        self, number: int, words: Sequence[str], sequence: int, need: int, policy: DraftPolicy
+    ) -> _Slot:
         self._model.share(PREFIX, sequence)
         prompt = self.chunks.of_words(words) + self._suffix
-        decoder = SentenceDecoder(words, self._labels, prompt, self.chunks, self._policy)
+        decoder = SentenceDecoder(words, self._labels, prompt, self.chunks, policy)
         return _Slot(number, sequence, decoder, self._prefix, need)
 
     def _advance(self, slots: Sequence[_Slot]) -> None:
@@ -117,7 +123,9 @@ class CopyEngine:
                 slot.length += len(piece)
                 break
         rows = self._model.decode(runs)
+        policy = self._policy if len(slots) > 1 else self._policy_alone
         for slot, run, row_of in zip(fed, runs, rows, strict=False):
+            slot.decoder.policy = policy
             stands = slot.decoder.settle(partial(self._logits, row_of))
             slot.length += stands
             if stands < len(run.tokens):

@@ -65,6 +65,11 @@ class StateReader:
         self.go_on = go_on
 
 
+def states_can_be_read() -> bool:
+    """Does the library offer what `StateReader` needs? On Windows another one holds it."""
+    return hasattr(libggml, "ggml_backend_tensor_get")
+
+
 def _function(name: str, result: Any, *more: Any) -> Any:
     function = libggml[name]  # a fresh object, whose types nobody else sets
     function.restype = result

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError, NerEdgeError, UsageError
-from ner_edge.runtime.head import OutputHead, StateReader
+from ner_edge.runtime.head import OutputHead, StateReader, states_can_be_read
 
 PREFIX = 0  # the sequence that holds what all others begin with
 
@@ -86,7 +86,8 @@ class LlamaModel:
         _start_backend()
         if gpu_layers is None:
             gpu_layers = 999 if llama_cpp.llama_supports_gpu_offload() else 0
-        self._head = None if gpu_layers else head  # on a GPU the last layer is quick
+        on_gpu = gpu_layers > 0  # where the last layer is quick
+        self._head = head if not on_gpu and states_can_be_read() else None
         parameters = llama_cpp.llama_model_default_params()
         parameters.n_gpu_layers = gpu_layers
         self._model = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
@@ -154,7 +155,9 @@ class LlamaModel:
 
     def check_head(self, row: int) -> None:
         """Do without the head if it does not give what llama.cpp gave for a `row` of a whole
-        `decode`."""
+        `decode`, or if llama.cpp does not show the states of this architecture."""
+        if self._reader and self._reader.states is None:
+            self._head = None
         if self._head and not self._head.agrees(self._state(row), self.all_logits(row)):
             self._head = None
 

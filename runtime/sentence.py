@@ -30,7 +30,7 @@ class SentenceDecoder:
     ) -> None:
         self._automaton = CopyAutomaton(words, labels)
         self._chunks = chunks
-        self._policy = policy
+        self.policy = policy
         self._tries: dict[State, Node] = {}
         self._state = START
         self._node = self._trie(START)
@@ -117,7 +117,7 @@ class SentenceDecoder:
             self.pending = []
         state, node = self._state, self._node
         script: list[int] = []  # the rest of the tokens of the move being drafted
-        room = self._policy.max_tokens
+        room = self.policy.max_tokens
         while node and room > 0:
             if len(node) == 1:
                 token = next(iter(node))
@@ -141,8 +141,10 @@ class SentenceDecoder:
             del self.pending[self.wanted[-1] + 1 :]
 
     def _draft(self, state: State) -> list[int]:
-        guess = self._policy.guess(self._automaton.words, state)
+        guess = self.policy.guess(self._automaton.words, state)
         if guess == "copy" and (move := self._automaton.copy(state)):
+            return list(self._chunks.of_move(move))
+        if guess == "open" and (move := self._automaton.open(state)):
             return list(self._chunks.of_move(move))
         if guess == "close" and (closing := self._automaton.close(state)):
             return list(self._chunks.tokens(closing[0].chunks[0]))  # the label is the model's

@@ -11,7 +11,7 @@ from stub_model import StubModel, logits_after, tokenize
 from ner_edge.errors import ModelError
 from ner_edge.runtime.automaton import START, CopyAutomaton, State
 from ner_edge.runtime.engine import CopyEngine
-from ner_edge.runtime.policy import DraftPolicy, Guess
+from ner_edge.runtime.policy import BoldPolicy, DraftPolicy, Guess
 from ner_edge.runtime.trie import ChunkTokenizer, build_trie, chunks_tokenize_alone
 from ner_edge.spans import ScoredSpan
 
@@ -65,15 +65,17 @@ def assert_same(found: list[list[ScoredSpan]], expected: list[list[ScoredSpan]])
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=9), max_size=6),
-    st.sampled_from([DraftPolicy, Reckless, Timid]),
+    st.sampled_from([DraftPolicy, BoldPolicy, Reckless, Timid, None]),
     st.integers(1, 5),
     st.sampled_from([49, 120, 512]),
 )
 def test_result_is_that_of_naive_decoding(
-    sentences: list[list[str]], policy: type[DraftPolicy], in_flight: int, batch: int
+    sentences: list[list[str]], policy: type[DraftPolicy] | None, in_flight: int, batch: int
 ) -> None:
     model = StubModel(batch, PREFIX)
-    engine = CopyEngine(model, LABELS, len(PREFIX), SUFFIX, in_flight=in_flight, policy=policy())
+    engine = CopyEngine(
+        model, LABELS, len(PREFIX), SUFFIX, in_flight=in_flight, policy=policy and policy()
+    )
     found = list(engine.decode(sentences))
     assert_same(found, [naive(words) for words in sentences])
     assert all(not held for sequence, held in model.memory.items() if sequence)

@@ -10,6 +10,8 @@ from tiny_models import save_model
 from ner_edge.errors import UsageError
 from ner_edge.export.pipeline import export_model
 from ner_edge.gguf_file import GGUFFile
+from ner_edge.runtime import head as head_module
+from ner_edge.runtime import llama as llama_module
 from ner_edge.runtime import tagger as tagger_module
 from ner_edge.runtime.head import OutputHead
 from ner_edge.runtime.llama import PREFIX, LlamaModel, Run
@@ -57,6 +59,22 @@ def test_a_head_that_is_not_the_models_is_dropped(tmp_path: Path, tiny: TinyMode
     ((row,),) = [rows.values() for rows in model.decode([Run(1, 0, [7, 8], [1])])]
     expected = model.all_logits(row)[[4, 5]]
     assert model.logits(row, [4, 5]) == expected.tolist()
+    model.close()
+
+
+@pytest.mark.parametrize("missing", ["name of the states", "function"])
+def test_without_states_the_whole_vocabulary_is_computed(
+    tmp_path: Path, tiny: TinyModel, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    if missing == "function":
+        monkeypatch.setattr(llama_module, "states_can_be_read", lambda: False)
+    else:
+        monkeypatch.setattr(head_module, "_STATES", b"no such node")
+    model = load(tiny.gguf)
+    read_prefix(model, LONG[:9], tmp_path, [tiny.gguf])
+    assert model._head is None
+    ((row,),) = [rows.values() for rows in model.decode([Run(1, 0, [7, 8], [1])])]
+    assert model.logits(row, [4, 5]) == model.all_logits(row)[[4, 5]].tolist()
     model.close()
 
 

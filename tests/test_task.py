@@ -35,7 +35,9 @@ def test_the_builtin_instruction_is_the_published_one_to_the_letter() -> None:
 
 
 def test_an_unknown_task_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"^no task 'ontonotes'; built in: conll2003; or give"):
+    with pytest.raises(
+        UsageError, match=r"^no task 'ontonotes'; built in: conll2003, conll2003-short; or give"
+    ):
         load_task("ontonotes")
 
 
@@ -60,7 +62,11 @@ def test_reads_a_users_task(path: Path) -> None:
         ("PORT", '"POR T"', "label 'POR T' must be one word without [ ] |"),
         ("PORT", '""', "label '' must be one word without [ ] |"),
         ('SHIP = "a named ship"\nPORT = "a harbour"\n', "", "task 'vessels' has no labels"),
-        ("chatml-system", "vicuna", "no template 'vicuna'; choose one of alpaca, chatml-user, "),
+        (
+            "chatml-system",
+            "vicuna",
+            "no template 'vicuna'; choose one of plain, alpaca, chatml-user, ",
+        ),
         ('"vessels"', "vessels", "Invalid value (at line 1, column 8)"),
     ],
 )
@@ -138,3 +144,9 @@ def test_the_alpaca_prompt() -> None:
     task = Task("vessels", {"SHIP": ""}, "Mark each ship.")
     assert task.prefix == "### Instruction:\nMark each ship.\n"
     assert task.suffix == "\n\n### Response:\n"
+
+
+def test_the_short_task_asks_for_the_same_labels_in_few_words() -> None:
+    short, published = load_task("conll2003-short"), load_task("conll2003")
+    assert short.labels == published.labels
+    assert (short.prefix, short.suffix) == ("Mark the named entities:\n", "\n")

@@ -65,7 +65,7 @@ def test_reads_a_users_task(path: Path) -> None:
         (
             "chatml-system",
             "vicuna",
-            "no template 'vicuna'; choose one of plain, alpaca, chatml-user, ",
+            "no template 'vicuna'; choose one of plain, alpaca, ",
         ),
         ('"vessels"', "vessels", "Invalid value (at line 1, column 8)"),
     ],

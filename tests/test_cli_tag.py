@@ -349,7 +349,7 @@ def test_interrupt_keeps_what_is_finished(tiny, tmp_path):
         feeder.start()
         first = process.stdout.readline()  # so it is at work
         process.send_signal(signal.SIGINT)
-        rest, errors = process.communicate()
+        rest, errors = process.stdout.read(), process.stderr.read()
         feeder.join()
     assert process.returncode == 130
     assert errors == "interrupted\n"

@@ -34,8 +34,6 @@ class StateReader:
         self.go_on = True
         self.states: NDArray[np.float32] | None = None
         """One row for each wanted token, in the order of the batch: [wanted, width]."""
-        self.error: BaseException | None = None
-        """What to raise when the evaluation has returned."""
         self._width = width
         self._name = _function("ggml_get_name", ctypes.c_char_p)
         self._read = _function(
@@ -45,24 +43,13 @@ class StateReader:
         self.callback = llama_cpp.ggml_backend_sched_eval_callback(self._observe)
 
     def _observe(self, tensor: int, ask: bool, user_data: Any) -> bool:
-        # Python drops what a callback raises, and Ctrl-C is nearly always raised here, since all
-        # other code is native.
-        try:
-            if ask:
-                return bool(self._name(tensor) == _STATES)
-            size = self._nbytes(tensor)
-            states = np.empty(size // 4, np.float32)
-            self._read(tensor, states.ctypes.data, 0, size)
-            self.states = states.reshape(-1, self._width)
-            return self.go_on
-        except BaseException as error:
-            self.error = error
-            return False
-
-    def restart(self, go_on: bool) -> None:
-        """Be ready for the next evaluation."""
-        self.states = self.error = None
-        self.go_on = go_on
+        if ask:
+            return bool(self._name(tensor) == _STATES)
+        size = self._nbytes(tensor)
+        states = np.empty(size // 4, np.float32)
+        self._read(tensor, states.ctypes.data, 0, size)
+        self.states = states.reshape(-1, self._width)
+        return self.go_on
 
 
 def states_can_be_read() -> bool:

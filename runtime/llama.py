@@ -6,9 +6,13 @@ here first.
 
 import ctypes
 import os
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import llama_cpp
@@ -30,6 +34,24 @@ def _start_backend() -> None:
     if os.environ.get("NER_EDGE_LLAMA_LOG") is None:
         llama_cpp.llama_log_set(_discard_log, ctypes.c_void_p(0))
     llama_cpp.llama_backend_init()
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C take effect after the block. Python would run its handler in our callback, where
+    nearly all interrupts arrive, and drop what that raises."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if came:
+        handler(*came[0])
 
 
 def physical_cores() -> int:
@@ -175,10 +197,10 @@ class LlamaModel:
         rows = self._batch.fill(runs)
         self._output_of = {row: i for i, row in enumerate(r for rs in rows for r in rs.values())}
         if self._reader:
-            self._reader.restart(go_on=whole or not self._head)
-        status = llama_cpp.llama_decode(self._context, self._batch.struct)
-        if self._reader and self._reader.error:
-            raise self._reader.error
+            self._reader.states = None
+            self._reader.go_on = whole or not self._head
+        with _interrupts_wait():
+            status = llama_cpp.llama_decode(self._context, self._batch.struct)
         if status != 0:
             raise NerEdgeError(f"llama.cpp failed to evaluate a batch (status {status})")
         return rows

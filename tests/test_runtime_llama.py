@@ -1,5 +1,6 @@
 """The layer over llama.cpp: its shortcuts change nothing but the time."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -86,11 +87,13 @@ def test_an_interrupt_during_native_work_is_raised(
     name = model._reader._name
 
     def interrupted(tensor: int) -> bytes:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+        return bytes(name(tensor))
 
     monkeypatch.setattr(model._reader, "_name", interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.decode([Run(1, 0, [7], [0])])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     monkeypatch.setattr(model._reader, "_name", name)
     model.forget(1, 0)
     ((row,),) = [rows.values() for rows in model.decode([Run(1, 0, [7], [0])])]

@@ -1,6 +1,6 @@
 """The instruction that all sentences begin with: evaluated once, then read from disk.
 
-A 7B model on a laptop needs half a minute for the published two hundred tokens. Their state is
+The published instruction has two hundred tokens, several sentences' worth of work. Its state is
 kept under a name made of all that it depends on. It is used only if the file is the one that was
 written, and if the model, given the last token on top of it, answers to the bit as it did then.
 """

@@ -353,6 +353,9 @@ def train(
     max_tokens: Annotated[int | None, typer.Option(help="Tokens per packed sequence.")] = None,
     dtype: Annotated[str | None, typer.Option(help="bfloat16 or float32.")] = None,
     seed: Annotated[int | None, typer.Option()] = None,
+    lowercase: Annotated[
+        float | None, typer.Option(help="Share of sentences also trained on in lower case.")
+    ] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="Steps.")] = None,
 ) -> None:
     """Fine-tune a LoRA adapter on labelled sentences."""
@@ -371,6 +374,7 @@ def train(
         "max_tokens": max_tokens,
         "dtype": dtype,
         "seed": seed,
+        "lowercase": lowercase,
         "checkpoint_every": checkpoint_every,
     }
     chosen_task = load_task(task)

@@ -12,6 +12,7 @@ from ner_edge.errors import DataError, UsageError
 from ner_edge.models import resolve_base
 from ner_edge.progress import Update
 from ner_edge.task import Task
+from ner_edge.train.augment import lower_cased
 from ner_edge.train.checkpoint import CHECKPOINT_FILE
 from ner_edge.train.dev import dev_f1
 from ner_edge.train.loop import StepReport, train
@@ -51,6 +52,7 @@ def run_training(
     model, tokenizer = load_base(base_path, getattr(torch, settings.dtype), device)
     model = add_adapter(model, settings, start)
     encoder = PromptEncoder(tokenizer, task)
+    sentences += lower_cased(sentences, settings.lowercase, settings.seed)
     examples = [encoder.example(sentence) for sentence in sentences]
 
     def report(step: StepReport) -> None:

@@ -46,6 +46,8 @@ class TrainSettings:
     dtype: str = "bfloat16"
     """The precision of the frozen base; the adapter is trained in float32."""
     seed: int = 0
+    lowercase: float = 0.0
+    """Share of the sentences that are trained on a second time, in lower case."""
     checkpoint_every: int = 100
     """Optimizer steps between checkpoints."""
 
@@ -65,6 +67,8 @@ class TrainSettings:
             raise UsageError(f"seed must lie in [0, 2^63), not {self.seed}")
         if not 0 <= self.warmup_ratio < 1:
             raise UsageError(f"warmup_ratio must lie in [0, 1), not {self.warmup_ratio}")
+        if not 0 <= self.lowercase <= 1:
+            raise UsageError(f"lowercase must lie in [0, 1], not {self.lowercase}")
         if self.dtype not in ("bfloat16", "float32"):
             raise UsageError(f"dtype must be bfloat16 or float32, not {self.dtype!r}")
 

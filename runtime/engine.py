@@ -10,6 +10,10 @@ from ner_edge.runtime.sentence import SentenceDecoder
 from ner_edge.runtime.trie import ChunkTokenizer
 from ner_edge.spans import ScoredSpan
 
+SHARED_BATCH = 63
+"""Tokens of a batch of several sentences. From 64 on, llama.cpp's attention on CPUs works in tiles
+of 64 tokens by 64 cells, and skips only those where no token of any sentence may look."""
+
 
 @dataclass
 class _Slot:
@@ -28,8 +32,8 @@ class CopyEngine:
     """Decodes sentences, several at a time, each contributing the tokens up to its next decision.
 
     All sequences begin with what the sequence `PREFIX` of `model` holds, `prefix` tokens.
-    `in_flight` sentences share a batch and draft by `policy`; the last one, or the only one, by
-    `policy_alone`.
+    `in_flight` sentences share batches of at most `share` tokens and draft by `policy`; the last
+    one, or the only one, by `policy_alone`.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class CopyEngine:
         suffix: Sequence[int],
         *,
         in_flight: int,
+        share: int = SHARED_BATCH,
         policy: DraftPolicy | None = None,
         policy_alone: DraftPolicy | None = None,
     ) -> None:
@@ -49,6 +54,7 @@ class CopyEngine:
         self._room = model.context_size - prefix
         self._suffix = list(suffix)
         self._in_flight = in_flight
+        self._share = share
         self._policy = policy or DraftPolicy()
         self._policy_alone = policy_alone or policy or BoldPolicy()
         self.chunks = ChunkTokenizer(model.tokenize)
@@ -107,9 +113,11 @@ class CopyEngine:
         """One batch: whatever fits of what the sentences want to feed."""
         if not slots:
             return
+        alone = len(slots) == 1
+        room = self._model.batch_size if alone else min(self._share, self._model.batch_size)
         runs: list[Run] = []
         fed: list[_Slot] = []
-        room = self._model.batch_size
+        pieces: list[Run] = []
         for slot in slots:
             decoder = slot.decoder
             tokens = decoder.pending
@@ -117,15 +125,13 @@ class CopyEngine:
                 runs.append(Run(slot.sequence, slot.length, tokens, decoder.wanted))
                 fed.append(slot)
                 room -= len(tokens)
-            elif not runs:  # a prompt longer than a batch goes in pieces
-                piece = decoder.feed_ahead(room)
-                runs.append(Run(slot.sequence, slot.length, piece, []))
+            elif piece := decoder.feed_ahead(room):
+                pieces.append(Run(slot.sequence, slot.length, piece, []))
                 slot.length += len(piece)
-                break
-        rows = self._model.decode(runs)
-        policy = self._policy if len(slots) > 1 else self._policy_alone
+                room -= len(piece)
+        rows = self._model.decode(runs + pieces)
         for slot, run, row_of in zip(fed, runs, rows, strict=False):
-            slot.decoder.policy = policy
+            slot.decoder.policy = self._policy_alone if alone else self._policy
             stands = slot.decoder.settle(partial(self._logits, row_of))
             slot.length += stands
             if stands < len(run.tokens):

@@ -6,62 +6,32 @@ the output matrix are used. The projection is a fifth of the weights of a 135M m
 whose logits are wanted then costs hardly more than any other.
 """
 
-import ctypes
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
-import llama_cpp
 import numpy as np
-from llama_cpp._ggml import libggml
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
 from ner_edge.gguf_file import GGUFFile
+from ner_edge.runtime.nodes import NodeReader
 
-_STATES = b"result_norm"  # llama.cpp's name for the input of the last layer
+_STATES = "result_norm"  # llama.cpp's name for the input of the last layer
 _REMEMBERED = 4096  # rows of the output matrix
 
 
 class StateReader:
-    """Takes the states out of a running evaluation, and ends it there unless told to `go_on`.
+    """Takes the states out of a running evaluation, and ends it there unless told to `go_on`."""
 
-    Its `callback` goes into the context's parameters as `cb_eval`. Documented in ggml-backend.h:
-    "if the user returns false, the scheduler will cancel the graph compute".
-    """
-
-    def __init__(self, width: int) -> None:
+    def __init__(self) -> None:
         self.go_on = True
         self.states: NDArray[np.float32] | None = None
         """One row for each wanted token, in the order of the batch: [wanted, width]."""
-        self._width = width
-        self._name = _function("ggml_get_name", ctypes.c_char_p)
-        self._read = _function(
-            "ggml_backend_tensor_get", None, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t
-        )
-        self._nbytes = _function("ggml_nbytes", ctypes.c_size_t)
-        self.callback = llama_cpp.ggml_backend_sched_eval_callback(self._observe)
+        self.nodes = NodeReader(lambda name: name == _STATES, self._see)
 
-    def _observe(self, tensor: int, ask: bool, user_data: Any) -> bool:
-        if ask:
-            return bool(self._name(tensor) == _STATES)
-        size = self._nbytes(tensor)
-        states = np.empty(size // 4, np.float32)
-        self._read(tensor, states.ctypes.data, 0, size)
-        self.states = states.reshape(-1, self._width)
+    def _see(self, name: str, values: NDArray[np.float32]) -> bool:
+        self.states = values
         return self.go_on
-
-
-def states_can_be_read() -> bool:
-    """Does the library offer what `StateReader` needs? On Windows another one holds it."""
-    return hasattr(libggml, "ggml_backend_tensor_get")
-
-
-def _function(name: str, result: Any, *more: Any) -> Any:
-    function = libggml[name]  # a fresh object, whose types nobody else sets
-    function.restype = result
-    function.argtypes = [ctypes.c_void_p, *more]
-    return function
 
 
 class OutputHead:

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError, NerEdgeError, UsageError
-from ner_edge.runtime.head import OutputHead, StateReader, states_can_be_read
+from ner_edge.runtime.head import OutputHead, StateReader
+from ner_edge.runtime.nodes import NodeReader, nodes_can_be_read
 
 PREFIX = 0  # the sequence that holds what all others begin with
 
@@ -85,7 +86,7 @@ class LlamaModel:
     `context` is the number of tokens all sequences together may hold, `sequences` the number of
     sequences, `batch` the most tokens of one `decode`. `gpu_layers` None means all if llama.cpp was
     built for a GPU. `lora` is a GGUF LoRA to run on top. With a `head`, and on a CPU, llama.cpp's
-    own last layer is left out, and `all_logits` with it.
+    own last layer is left out, and `all_logits` with it. Without one, `nodes` are shown.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class LlamaModel:
         gpu_layers: int | None = None,
         lora: Path | None = None,
         head: OutputHead | None = None,
+        nodes: NodeReader | None = None,
     ) -> None:
         self._model: Any = None
         self._context: Any = None
@@ -109,7 +111,7 @@ class LlamaModel:
         if gpu_layers is None:
             gpu_layers = 999 if llama_cpp.llama_supports_gpu_offload() else 0
         on_gpu = gpu_layers > 0  # where the last layer is quick
-        self._head = head if not on_gpu and states_can_be_read() else None
+        self._head = head if not on_gpu and nodes_can_be_read() else None
         parameters = llama_cpp.llama_model_default_params()
         parameters.n_gpu_layers = gpu_layers
         self._model = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
@@ -119,8 +121,10 @@ class LlamaModel:
         self.vocabulary_size: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
         self.trained_context: int = llama_cpp.llama_model_n_ctx_train(self._model)
         self.context_size = context
+        self.sequences = sequences
         self.batch_size = batch
-        self._reader = StateReader(self._head.width) if self._head else None
+        self._reader = StateReader() if self._head else None
+        self._nodes = self._reader.nodes if self._reader else nodes
         self._open_context(path, context, sequences, batch, threads or physical_cores())
         self._memory = llama_cpp.llama_get_memory(self._context)
         if lora is not None:
@@ -138,8 +142,8 @@ class LlamaModel:
         parameters.kv_unified = True
         parameters.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED
         parameters.no_perf = True
-        if self._reader:
-            parameters.cb_eval = self._reader.callback
+        if self._nodes:
+            parameters.cb_eval = self._nodes.callback
         self._context = llama_cpp.llama_init_from_model(self._model, parameters)
         if not self._context:
             self.close()

@@ -36,14 +36,18 @@ def read_prefix(
         if facts and _last(model, tokens) == facts["answer"]:
             return True
         model.forget(PREFIX, 0)
-    for start in range(0, len(tokens) - 1, model.batch_size):
-        end = min(start + model.batch_size, len(tokens) - 1)
-        model.decode([Run(PREFIX, start, tokens[start:end], [])])
+    evaluate_prefix(model, tokens[:-1])
     answer = _last(model, tokens)
     if state:
         with suppress(NerEdgeError, OSError):  # a cache that cannot be written is no error
             _keep(model, tokens, state, answer)
     return False
+
+
+def evaluate_prefix(model: LlamaModel, tokens: Sequence[int]) -> None:
+    """Evaluate `tokens` into the empty sequence `PREFIX`, whatever is kept on disk."""
+    for start in range(0, len(tokens), model.batch_size):
+        model.decode([Run(PREFIX, start, tokens[start : start + model.batch_size], [])])
 
 
 def _last(model: LlamaModel, tokens: Sequence[int]) -> list[float]:

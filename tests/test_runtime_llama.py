@@ -68,9 +68,9 @@ def test_without_states_the_whole_vocabulary_is_computed(
     tmp_path: Path, tiny: TinyModel, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     if missing == "function":
-        monkeypatch.setattr(llama_module, "states_can_be_read", lambda: False)
+        monkeypatch.setattr(llama_module, "nodes_can_be_read", lambda: False)
     else:
-        monkeypatch.setattr(head_module, "_STATES", b"no such node")
+        monkeypatch.setattr(head_module, "_STATES", "no such node")
     model = load(tiny.gguf)
     read_prefix(model, LONG[:9], tmp_path, [tiny.gguf])
     assert model._head is None
@@ -84,17 +84,17 @@ def test_an_interrupt_during_native_work_is_raised(
 ) -> None:
     model = load(tiny.gguf)
     assert model._reader
-    name = model._reader._name
+    name = model._reader.nodes._name
 
     def interrupted(tensor: int) -> bytes:
         signal.raise_signal(signal.SIGINT)
         return bytes(name(tensor))
 
-    monkeypatch.setattr(model._reader, "_name", interrupted)
+    monkeypatch.setattr(model._reader.nodes, "_name", interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.decode([Run(1, 0, [7], [0])])
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    monkeypatch.setattr(model._reader, "_name", name)
+    monkeypatch.setattr(model._reader.nodes, "_name", name)
     model.forget(1, 0)
     ((row,),) = [rows.values() for rows in model.decode([Run(1, 0, [7], [0])])]
     assert all(np.isfinite(model.logits(row, [1, 2])))

@@ -1,0 +1,128 @@
+"""What a model thinks of answers that are given: the distributions at their decisions.
+
+Whole answers are read at once, so this is as fast as the machine can read. Two models compared on
+the same answers differ in nothing but their weights.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ner_edge.errors import ModelError
+from ner_edge.runtime.automaton import PIPE, START, CopyAutomaton, Move
+from ner_edge.runtime.llama import PREFIX, LlamaModel, Run
+from ner_edge.runtime.trie import ChunkTokenizer, Node, build_trie
+from ner_edge.spans import Span
+
+Answer = tuple[Sequence[str], Sequence[Span]]
+"""A sentence's words, and the entities that the answer marks."""
+
+
+class Branch(NamedTuple):
+    """A decision on the way: after token `index`, one of `candidates`; `taken` is its number."""
+
+    index: int
+    candidates: tuple[int, ...]
+    taken: int
+
+
+class AnswerPath(NamedTuple):
+    """A prompt with its answer as tokens, and where decisions fall."""
+
+    tokens: list[int]
+    branches: list[Branch]
+
+
+class Decision(NamedTuple):
+    """The probabilities of the legal branches, [branches], and which one the answer takes."""
+
+    probabilities: NDArray[np.float64]
+    taken: int
+
+
+def answer_path(
+    answer: Answer, labels: Sequence[str], suffix: Sequence[int], chunks: ChunkTokenizer
+) -> AnswerPath:
+    """The tokens of an answer behind its sentence; its last token, which decides nothing, is left
+    out. An entity that the format cannot write (it holds a literal pipe) is not marked."""
+    words, _ = answer
+    automaton = CopyAutomaton(words, labels)
+    prompt = chunks.of_words(words) + list(suffix)
+    written = [token for move in _moves(automaton, answer) for token in chunks.of_move(move)]
+    branches = []
+    node: Node = build_trie(automaton, START, chunks)
+    for number, token in enumerate(written, len(prompt) - 1):
+        if len(node) > 1:
+            candidates = tuple(node)
+            branches.append(Branch(number, candidates, candidates.index(token)))
+        below = node[token]
+        node = below if isinstance(below, dict) else build_trie(automaton, below[-1].target, chunks)
+    return AnswerPath(prompt + written[:-1], branches)
+
+
+def _moves(automaton: CopyAutomaton, answer: Answer) -> Iterator[Move]:
+    words, spans = answer
+    begins = {span.start: span for span in spans if PIPE not in words[span.start : span.end]}
+    state, entity = START, None
+    while state != automaton.end:
+        if entity and state.position == entity.end:
+            move = next(m for m in automaton.close(state) if m.label == entity.label)
+            entity = None
+        elif entity is None and state.position in begins:
+            entity = begins[state.position]
+            opening = automaton.open(state)
+            assert opening is not None
+            move = opening
+        else:
+            copying = automaton.copy(state)
+            assert copying is not None
+            move = copying
+        yield move
+        state = move.target
+
+
+def read_answers(
+    model: LlamaModel, prefix: int, paths: Iterable[AnswerPath]
+) -> Iterator[list[Decision]]:
+    """The decisions of each answer, in order. The sequence `PREFIX` of `model` must hold `prefix`
+    tokens. An answer that the context cannot hold raises `ModelError`."""
+    group: list[AnswerPath] = []
+    for path in paths:
+        if prefix + len(path.tokens) > model.context_size:
+            raise ModelError("a sentence with its answer is longer than the model's context")
+        tokens = len(path.tokens) + sum(len(other.tokens) for other in group)
+        if group and (tokens > model.batch_size or len(group) + 1 == model.sequences):
+            yield from _read_group(model, prefix, group)
+            group = []
+        group.append(path)
+    if group:
+        yield from _read_group(model, prefix, group)
+
+
+def _read_group(
+    model: LlamaModel, prefix: int, group: Sequence[AnswerPath]
+) -> Iterator[list[Decision]]:
+    """One batch; or several, for a single answer longer than one."""
+    found: list[list[Decision]] = [[] for _ in group]
+    longest = max(len(path.tokens) for path in group)
+    for sequence in range(1, len(group) + 1):
+        model.share(PREFIX, sequence)
+    for start in range(0, longest, model.batch_size):
+        end = start + model.batch_size
+        runs, asked = [], []
+        for sequence, path in enumerate(group, 1):
+            branches = [branch for branch in path.branches if start <= branch.index < end]
+            wanted = [branch.index - start for branch in branches]
+            runs.append(Run(sequence, prefix + start, path.tokens[start:end], wanted))
+            asked.append(branches)
+        rows = model.decode(runs)
+        for decisions, branches, row_of in zip(found, asked, rows, strict=True):
+            for branch in branches:
+                logits = np.array(model.logits(row_of[branch.index - start], branch.candidates))
+                weights = np.exp(logits - logits.max())
+                decisions.append(Decision(weights / weights.sum(), branch.taken))
+    for sequence in range(1, len(group) + 1):
+        model.forget(sequence, 0)
+    yield from found

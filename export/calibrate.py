@@ -1,18 +1,18 @@
 """Collect an importance matrix from training sentences in the task's own prompt format."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ner_edge.corpus import read_conll
 from ner_edge.errors import ModelError
-from ner_edge.export.imatrix import Imatrix
-from ner_edge.runtime.decisions import Answer, answer_path, read_answers
+from ner_edge.export.imatrix import Imatrix, read_imatrix
+from ner_edge.runtime.decisions import Answer, read_decisions
 from ner_edge.runtime.llama import LlamaModel
 from ner_edge.runtime.nodes import NodeReader, nodes_can_be_read
-from ner_edge.runtime.prefix import evaluate_prefix
-from ner_edge.runtime.trie import ChunkTokenizer
 from ner_edge.task import Task
 
 # llama.cpp's names for what a layer's matrices are multiplied with (src/llama-graph.cpp), the same
@@ -24,23 +24,40 @@ _READ_BY = {
     "ffn_swiglu": ("ffn_down",),
 }
 _LAST = "result_norm"
+_SENTENCES = 400  # more hardly change the matrix
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """Right answers to learn from what a model's weights see, and where they come from."""
+
+    answers: list[Answer]
+    name: str
+
+
+def read_calibration(path: Path) -> Imatrix | CalibrationSet:
+    """An importance matrix, if `path` is a GGUF, else labelled sentences: some hundred of them,
+    evenly from the whole file, which must be training data, never what is evaluated on."""
+    if path.suffix == ".gguf":
+        return read_imatrix(path)
+    sentences = [sentence for sentence in read_conll(path) if sentence.words]
+    step = max(1, len(sentences) // _SENTENCES)
+    return CalibrationSet([(s.words, s.spans) for s in sentences[::step]], path.name)
 
 
 def collect_imatrix(
     model: Path,
     task: Task,
-    answers: Sequence[Answer],
-    dataset: str,
+    data: CalibrationSet,
     *,
     threads: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Imatrix:
-    """Read the prompts and right `answers` of a 16- or 32-bit GGUF and note what its weights see.
+    """Let a 16- or 32-bit GGUF read prompts with their right answers and note what its weights see.
 
-    `dataset` names where the answers come from; `progress` gets sentences done and in all. Raises
-    `ModelError` if llama.cpp does not show the inputs.
+    `progress` gets sentences done and in all. Raises `ModelError` if llama.cpp does not show it.
     """
-    imatrix = Imatrix(dataset=dataset)
+    imatrix = Imatrix(dataset=data.name)
 
     def see(name: str, values: NDArray[np.float32]) -> bool:
         if name == _LAST:
@@ -57,13 +74,8 @@ def collect_imatrix(
     nodes = NodeReader(lambda name: name == _LAST or name.partition("-")[0] in _READ_BY, see)
     llama = LlamaModel(model, context=2048, sequences=9, threads=threads, nodes=nodes)
     try:
-        prefix = llama.tokenize(task.prefix, special=True, start=True)
-        suffix = llama.tokenize(task.suffix, special=True)
-        evaluate_prefix(llama, prefix)
-        chunks = ChunkTokenizer(llama.tokenize)
-        paths = (answer_path(answer, list(task.labels), suffix, chunks) for answer in answers)
-        for done, _ in enumerate(read_answers(llama, len(prefix), paths), 1):
-            progress(done, len(answers))
+        for done, _ in enumerate(read_decisions(llama, task, data.answers), 1):
+            progress(done, len(data.answers))
     finally:
         llama.close()
     if not imatrix.sums:

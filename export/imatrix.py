@@ -29,6 +29,8 @@ class Imatrix:
 
     def add(self, name: str, inputs: NDArray[np.float32]) -> None:
         """Count the inputs of some tokens, [tokens, columns]."""
+        if not len(inputs):  # the last layers see only the tokens whose logits are wanted
+            return
         squares = np.square(inputs, dtype=np.float64).sum(axis=0)
         self.sums[name] = self.sums.get(name, 0.0) + squares
         self.counts[name] = self.counts.get(name, 0) + len(inputs)

@@ -5,16 +5,23 @@ because Ctrl-C must end a native call that may run for an hour.
 """
 
 import ctypes
+import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, NamedTuple
+
+from gguf import GGMLQuantizationType
 
 from ner_edge.atomic import atomic_path
 from ner_edge.errors import NerEdgeError
+from ner_edge.export.imatrix import read_imatrix
 from ner_edge.export.quants import Quant
 
+_FACT_BYTES = 127  # of text that llama.cpp takes as metadata
 _BUFFER_BYTES = 1 << 30  # of tensor rows held at once; llama.cpp's default is 8 GiB
 
 
@@ -24,26 +31,42 @@ def quantize(
     quant: Quant,
     threads: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    imatrix: Path | None = None,
+    types: Mapping[str, str] | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> None:
     """Write `target` from `source` at a level that llama.cpp makes; metadata is kept.
 
+    The rounding is weighted by the importance matrix in the file `imatrix`. `types` names a type
+    for some tensors (`"blk.0.attn_q.weight": "q5_0"`); the others have what the level gives them.
+    `facts`, of at most 127 bytes each, are added to the metadata.
     `progress` gets tensors done and in all. Raises `NerEdgeError` with llama.cpp's last words if it
     fails; then `target` does not appear.
     """
     with atomic_path(target) as temporary:
-        command = [sys.executable, "-m", "ner_edge.export.quantize"]
-        arguments = [str(source), str(temporary), str(quant.file_type), str(threads or 0)]
+        job = _Job(
+            str(source),
+            str(temporary),
+            quant.file_type,
+            threads or 0,
+            str(imatrix) if imatrix else None,
+            {name: GGMLQuantizationType[kind.upper()] for name, kind in (types or {}).items()},
+            dict(facts or {}),
+        )
         process = subprocess.Popen(
-            command + arguments,
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", "ner_edge.export.quantize"],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
         )
-        assert process.stdout is not None
+        assert process.stdin is not None and process.stdout is not None
         last_words = ""
         try:
+            with suppress(BrokenPipeError), process.stdin:
+                process.stdin.write(json.dumps(job))
             for line in process.stdout:
                 if match := re.match(r"\[ *(\d+)/ *(\d+)\]", line):
                     progress(int(match[1]), int(match[2]))
@@ -57,7 +80,19 @@ def quantize(
             raise NerEdgeError(f"{target}: llama.cpp cannot quantize to {quant.name}: {last_words}")
 
 
-def _quantize_here(source: str, target: str, file_type: int, threads: int) -> int:
+class _Job(NamedTuple):
+    """What the process of its own is to do."""
+
+    source: str
+    target: str
+    file_type: int
+    threads: int
+    imatrix: str | None
+    types: dict[str, int]
+    facts: dict[str, str]
+
+
+def _quantize_here(job: _Job) -> int:
     import llama_cpp.llama_cpp as native
 
     def print_log(level: int, text: bytes, _data: object) -> None:
@@ -66,13 +101,45 @@ def _quantize_here(source: str, target: str, file_type: int, threads: int) -> in
     callback = native.llama_log_callback(print_log)  # must outlive the call
     native.llama_log_set(callback, ctypes.c_void_p(0))
     parameters = native.llama_model_quantize_default_params()
-    parameters.ftype = file_type
-    parameters.nthread = threads
+    parameters.ftype = job.file_type
+    parameters.nthread = job.threads
     parameters.max_buf_size = _BUFFER_BYTES
+    if job.imatrix:
+        parameters.imatrix = _importances(Path(job.imatrix))
+    # Patterns are regular expressions, searched; the list ends with an empty one.
+    patterns = [(f"^{re.escape(name)}$".encode(), kind) for name, kind in job.types.items()]
+    parameters.tt_overrides = (native.llama_model_tensor_override * (len(patterns) + 1))(*patterns)
+    parameters.kv_overrides = _facts(job.facts)
     return int(
-        native.llama_model_quantize(source.encode(), target.encode(), ctypes.byref(parameters))
+        native.llama_model_quantize(
+            job.source.encode(), job.target.encode(), ctypes.byref(parameters)
+        )
     )
 
 
+def _importances(path: Path) -> Any:
+    import llama_cpp.llama_cpp as native
+
+    imatrix = read_imatrix(path)
+    entries = []
+    for name in imatrix.sums:
+        means = imatrix.means(name)
+        if means is not None:
+            data = (ctypes.c_float * len(means))(*means)
+            entries.append((name.encode(), data, len(means)))
+    return (native.llama_model_imatrix_data * (len(entries) + 1))(*entries)
+
+
+def _facts(facts: Mapping[str, str]) -> Any:
+    import llama_cpp.llama_cpp as native
+
+    entries = (native.llama_model_kv_override * (len(facts) + 1))()  # ends with an empty key
+    for entry, (key, text) in zip(entries, facts.items(), strict=False):
+        entry.tag = native.LLAMA_KV_OVERRIDE_TYPE_STR
+        entry.key = key.encode()
+        entry.value.val_str = text.encode()[:_FACT_BYTES]
+    return entries
+
+
 if __name__ == "__main__":
-    sys.exit(_quantize_here(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+    sys.exit(_quantize_here(_Job(*json.load(sys.stdin))))

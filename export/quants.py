@@ -68,20 +68,18 @@ def quant_table() -> str:
     return "\n".join(lines)
 
 
-def parse_quants(names: Sequence[str]) -> list[Quant]:
+def parse_quants(names: Sequence[str], *, calibrated: bool = False) -> list[Quant]:
     """Levels by name, in any case, each once. Raises `UsageError` with the whole table for an
-    unknown name, and for a level that needs an importance matrix."""
-    if not names:
-        raise UsageError(f"no quantization level given; choose from\n{quant_table()}")
+    unknown name, and for a level that needs an importance matrix unless it is `calibrated`."""
     chosen: dict[str, Quant] = {}
     for name in names:
         quant = QUANTS.get(name.strip().lower())
         if quant is None:
             raise UsageError(f"no quantization level '{name}'; choose from\n{quant_table()}")
-        if quant.needs_imatrix:
+        if quant.needs_imatrix and not calibrated:
             raise UsageError(
-                f"{quant.name} needs an importance matrix, which this version cannot make; "
-                "the smallest levels without one are q2_k, q3_k_m and iq4_xs"
+                f"{quant.name} needs an importance matrix: give training sentences with "
+                "--calibrate; the smallest levels without one are q2_k, q3_k_m and iq4_xs"
             )
         chosen[quant.name] = quant
     return list(chosen.values())

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from ner_edge.errors import ModelError
 from ner_edge.runtime.automaton import PIPE, START, CopyAutomaton, Move
 from ner_edge.runtime.llama import PREFIX, LlamaModel, Run
+from ner_edge.runtime.prefix import evaluate_prefix
 from ner_edge.runtime.trie import ChunkTokenizer, Node, build_trie
 from ner_edge.spans import Span
+from ner_edge.task import Task
 
 Answer = tuple[Sequence[str], Sequence[Span]]
 """A sentence's words, and the entities that the answer marks."""
@@ -83,13 +85,19 @@ def _moves(automaton: CopyAutomaton, answer: Answer) -> Iterator[Move]:
         state = move.target
 
 
-def read_answers(
-    model: LlamaModel, prefix: int, paths: Iterable[AnswerPath]
+def read_decisions(
+    model: LlamaModel, task: Task, answers: Iterable[Answer]
 ) -> Iterator[list[Decision]]:
-    """The decisions of each answer, in order. The sequence `PREFIX` of `model` must hold `prefix`
-    tokens. An answer that the context cannot hold raises `ModelError`."""
+    """The decisions of each answer, in order; `model` must be fresh. An answer that the context
+    cannot hold raises `ModelError`."""
+    start = model.tokenize(task.prefix, special=True, start=True)
+    suffix = model.tokenize(task.suffix, special=True)
+    evaluate_prefix(model, start)
+    prefix = len(start)
+    chunks = ChunkTokenizer(model.tokenize)
     group: list[AnswerPath] = []
-    for path in paths:
+    for answer in answers:
+        path = answer_path(answer, list(task.labels), suffix, chunks)
         if prefix + len(path.tokens) > model.context_size:
             raise ModelError("a sentence with its answer is longer than the model's context")
         tokens = len(path.tokens) + sum(len(other.tokens) for other in group)
@@ -126,3 +134,16 @@ def _read_group(
     for sequence in range(1, len(group) + 1):
         model.forget(sequence, 0)
     yield from found
+
+
+def mean_kl(reference: Iterable[Sequence[Decision]], other: Iterable[Sequence[Decision]]) -> float:
+    """The mean Kullback-Leibler divergence KL(reference ‖ other) of a decision, in nats, between
+    two models that have read the same answers."""
+    total, count = 0.0, 0
+    for theirs, ours in zip(reference, other, strict=True):
+        for p, q in zip(theirs, ours, strict=True):
+            known = p.probabilities > 0
+            ratio = p.probabilities[known] / np.maximum(q.probabilities[known], 1e-30)
+            total += float(p.probabilities[known] @ np.log(ratio))
+            count += 1
+    return total / max(1, count)

@@ -205,6 +205,8 @@ class LlamaModel:
             self._reader.go_on = whole or not self._head
         with _interrupts_wait():
             status = llama_cpp.llama_decode(self._context, self._batch.struct)
+        if self._nodes:
+            self._nodes.raise_error()
         if status != 0:
             raise NerEdgeError(f"llama.cpp failed to evaluate a batch (status {status})")
         return rows

@@ -26,6 +26,7 @@ class NodeReader:
     ) -> None:
         self._wanted = wanted
         self._see = see
+        self._error: Exception | None = None
         self._name = _function("ggml_get_name", ctypes.c_char_p)
         self._rows = _function("ggml_nrows", ctypes.c_int64)
         self._nbytes = _function("ggml_nbytes", ctypes.c_size_t)
@@ -42,7 +43,17 @@ class NodeReader:
         values = np.empty(size // 4, np.float32)
         self._read(tensor, values.ctypes.data, 0, size)
         rows = self._rows(tensor)
-        return self._see(name, values.reshape(rows, values.size // max(1, rows)))
+        try:
+            return self._see(name, values.reshape(rows, values.size // max(1, rows)))
+        except Exception as error:  # which ctypes would print and drop
+            self._error = error
+            return False
+
+    def raise_error(self) -> None:
+        """Raise what `see` has raised, after the evaluation."""
+        error, self._error = self._error, None
+        if error:
+            raise error
 
 
 def nodes_can_be_read() -> bool:

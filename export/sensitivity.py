@@ -1,0 +1,148 @@
+"""What quantizing each part of a model does to its decisions.
+
+Kinds of matrices differ in how much rounding they bear, and so do early and late layers. Each group
+is quantized alone and the damage measured where it counts: the divergence of the distributions at
+the automaton's decisions from those of the full-precision model. Within a group, damage is taken to
+grow with the rounding error, weighted by the importance matrix.
+"""
+
+import ctypes
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
+from llama_cpp._ggml import libggml
+from numpy.typing import NDArray
+
+from ner_edge.export.imatrix import Imatrix
+from ner_edge.export.quantize import quantize
+from ner_edge.export.quants import QUANTS
+from ner_edge.export.recipe import Choice
+from ner_edge.gguf_file import GGUFFile
+from ner_edge.runtime.decisions import Answer, Decision, mean_kl, read_decisions
+from ner_edge.runtime.llama import LlamaModel
+from ner_edge.task import Task
+
+_PROBE = "q4_0"  # small enough to be felt, and it fits rows of any multiple of 32
+_HARMLESS = "q8_0"
+_NARROW = ("iq4_nl", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0")
+_WIDE = ("q3_k", "q4_k", "q5_k", "q6_k", "q8_0")  # for rows of multiples of 256
+_BANDS = 3  # of layers
+_ROWS = 128  # of a tensor, enough to tell its rounding error
+
+
+def measure_choices(
+    model: Path,
+    task: Task,
+    imatrix: Imatrix,
+    answers: Sequence[Answer],
+    *,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, list[Choice]]:
+    """The types that each matrix of a 16- or 32-bit GGUF may get, with the damage each would do to
+    the decisions of `answers`, in nats a decision. `progress` gets groups done and in all."""
+    file = GGUFFile(model)
+    groups: dict[str, list[str]] = {}
+    for name, info in file.tensors.items():
+        if len(info.shape) == 2 and info.shape[1] % 32 == 0:
+            groups.setdefault(_group(name, _layers(file)), []).append(name)
+    choices = {}
+    with tempfile.TemporaryDirectory(dir=model.parent, prefix=".probe-") as folder:
+        importance, probe = Path(folder) / "imatrix.gguf", Path(folder) / "probe.gguf"
+        imatrix.save(importance)
+
+        def read(path: Path) -> list[list[Decision]]:
+            llama = LlamaModel(path, context=2048, sequences=9, threads=threads)
+            try:
+                return list(read_decisions(llama, task, answers))
+            finally:
+                llama.close()
+
+        def damage(types: Mapping[str, str]) -> float:
+            harmless = dict.fromkeys((name for names in groups.values() for name in names), "q8_0")
+            quantize(
+                model, probe, QUANTS["q8_0"], threads, imatrix=importance, types=harmless | types
+            )
+            return mean_kl(reference, read(probe))
+
+        reference = read(model)
+        floor = damage({})
+        for done, names in enumerate(groups.values()):
+            progress(done, len(groups))
+            felt = max(damage(dict.fromkeys(names, _PROBE)) - floor, 0.0)
+            errors = {name: rounding_errors(file, name, imatrix) for name in names}
+            unit = sum(error[_PROBE] for error in errors.values())
+            for name in names:
+                choices[name] = [
+                    Choice(kind, _nbytes(file.tensors[name].shape, kind), felt * error / unit)
+                    for kind, error in errors[name].items()
+                ]
+        progress(len(groups), len(groups))
+    return choices
+
+
+def rounding_errors(file: GGUFFile, name: str, imatrix: Imatrix) -> dict[str, float]:
+    """The squared rounding error of a matrix in each type that fits its rows, weighted by the
+    importance of its columns; estimated from some rows."""
+    rows, columns = file.tensors[name].shape
+    step = max(1, rows // _ROWS)
+    weights = np.concatenate([file.rows(name, i, i + 1) for i in range(0, rows, step)])
+    importance = imatrix.means(name)
+    if importance is None or len(importance) != columns:
+        importance = np.ones(columns, np.float32)
+    errors = {}
+    for kind in dict.fromkeys((_PROBE, *(_WIDE if columns % 256 == 0 else ()), *_NARROW)):
+        rounded = round_trip(weights, GGMLQuantizationType[kind.upper()], importance)
+        errors[kind] = float((np.square(weights - rounded) @ importance).mean()) * rows
+    return errors
+
+
+def round_trip(
+    weights: NDArray[np.float32], kind: GGMLQuantizationType, importance: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """`weights`, [rows, columns], quantized by ggml and dequantized."""
+    rows, columns = weights.shape
+    block, block_bytes = GGML_QUANT_SIZES[kind]
+    quantized = np.empty((rows, columns // block * block_bytes), np.uint8)
+    source = np.ascontiguousarray(weights, np.float32)
+    _quantize_chunk()(
+        int(kind), source.ctypes.data, quantized.ctypes.data, 0, rows, columns, _data(importance)
+    )
+    return np.asarray(dequantize(quantized, kind), np.float32)
+
+
+def _data(values: NDArray[np.float32]) -> int:
+    assert values.dtype == np.float32 and values.flags.c_contiguous
+    return int(values.ctypes.data)
+
+
+@cache
+def _quantize_chunk() -> Any:
+    function = libggml["ggml_quantize_chunk"]
+    number = ctypes.c_int64
+    function.argtypes = [ctypes.c_int, *[ctypes.c_void_p] * 2, number, number, number]
+    function.argtypes += [ctypes.c_void_p]
+    function.restype = ctypes.c_size_t
+    return function
+
+
+def _nbytes(shape: tuple[int, ...], kind: str) -> int:
+    block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[kind.upper()]]
+    return shape[0] * shape[1] // block * block_bytes
+
+
+def _layers(file: GGUFFile) -> int:
+    return 1 + max(int(name.split(".")[1]) for name in file.tensors if name.startswith("blk."))
+
+
+def _group(name: str, layers: int) -> str:
+    """Matrices of one kind in one third of the layers."""
+    if not name.startswith("blk."):
+        return name
+    _, layer, kind, *_ = name.split(".")
+    return f"{kind} {int(layer) * _BANDS // layers}"

@@ -51,7 +51,15 @@ def trained(tiny, files, tmp_path_factory):
     out = tmp_path_factory.mktemp("trained") / "new" / "ner"
     arguments = ["--base", tiny.folder, "--task", files / "tiny.toml", "--out", out]
     result = run("train", files / "train.conll", *arguments, "--dev", files / "dev.conll", *FLAGS)
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.exit_code == 0, result.stderr
+    assert [line[:10].rstrip() for line in result.stderr.splitlines()] == [
+        "✓ data",
+        "✓ dev",
+        "✓ template",
+        "✓ tokens",
+        "✓ memory",
+        "✓ time",
+    ]
     return out, result.stdout
 
 

@@ -73,6 +73,8 @@ def add_adapter(model: Any, settings: TrainSettings, start: Path | None = None) 
     if start:
         _load_adapter(adapted, start, settings)
     speed_up_lora(adapted)
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     return adapted
 
 

@@ -94,9 +94,10 @@ def check_tokens(
         # Whatever lies behind the sentences is a copy of them.
         number = max(range(len(sentences)), key=lambda i: lengths[i])
         start = " ".join(sentences[number].words[:5])[:60]
+        too_long = sum(length > limit for length in lengths)
         error = DataError(
-            f"{sum(length > limit for length in lengths)} sentences need more tokens than {what}, "
-            f"{limit}; the longest, number {number + 1} ('{start} …'), needs {lengths[number]}: "
+            f"{too_long} of {len(lengths)} sentences need more tokens than {what}, {limit}; "
+            f"the longest, number {number + 1} ('{start} …'), needs {lengths[number]}: "
             f"split it{', or raise --max-tokens' * (what == 'max_tokens')}"
         )
     return Check("tokens", text, error is None, histogram(lengths), error)

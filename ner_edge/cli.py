@@ -342,6 +342,9 @@ def train(
     preset: Annotated[str, typer.Option(help="paper or edge.")] = "edge",
     config: Annotated[Path | None, typer.Option(help="YAML with settings.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check data and settings, say what it takes, stop.")
+    ] = False,
     rank: Annotated[int | None, typer.Option(help="LoRA rank.")] = None,
     alpha: Annotated[int | None, typer.Option(help="LoRA alpha.")] = None,
     epochs: Annotated[float | None, typer.Option()] = None,
@@ -353,6 +356,9 @@ def train(
     max_tokens: Annotated[int | None, typer.Option(help="Tokens per packed sequence.")] = None,
     dtype: Annotated[str | None, typer.Option(help="bfloat16 or float32.")] = None,
     seed: Annotated[int | None, typer.Option()] = None,
+    gradient_checkpointing: Annotated[
+        bool | None, typer.Option(help="Less memory, a third more work.")
+    ] = None,
     lowercase: Annotated[
         float | None, typer.Option(help="Share of sentences also trained on in lower case.")
     ] = None,
@@ -374,6 +380,7 @@ def train(
         "max_tokens": max_tokens,
         "dtype": dtype,
         "seed": seed,
+        "gradient_checkpointing": gradient_checkpointing,
         "lowercase": lowercase,
         "checkpoint_every": checkpoint_every,
     }
@@ -384,14 +391,37 @@ def train(
         raise _missing_extra("train", error) from None
     settings = resolve_settings(preset, config, flags)
     try:
+        from ner_edge.train.preflight import Check
         from ner_edge.train.run import run_training
     except ImportError as error:
         raise _missing_extra("train", error) from None
+    is_main = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
+    passed = True
+
+    def say(check: Check) -> None:
+        nonlocal passed
+        passed &= check.ok
+        if is_main:
+            lines = [str(check), *(f"  {line}" for line in check.details if dry_run)]
+            print("\n".join(lines), file=sys.stdout if dry_run else sys.stderr, flush=True)
+
     with progress_bar("training") as update:
         f1 = run_training(
-            base, data, dev, out, chosen_task, settings, start=start, resume=resume, update=update
+            base,
+            data,
+            dev,
+            out,
+            chosen_task,
+            settings,
+            start=start,
+            resume=resume,
+            dry_run=dry_run,
+            say=say,
+            update=update,
         )
-    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun started
+    if dry_run:
+        raise typer.Exit(0 if passed else 1)
+    if is_main:
         print(out)
     if f1 is not None:
         print(f"dev strict micro F1 {f1:.2f}")

@@ -3,6 +3,9 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -51,7 +54,15 @@ def trained(tiny, files, tmp_path_factory):
     out = tmp_path_factory.mktemp("trained") / "new" / "ner"
     arguments = ["--base", tiny.folder, "--task", files / "tiny.toml", "--out", out]
     result = run("train", files / "train.conll", *arguments, "--dev", files / "dev.conll", *FLAGS)
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.exit_code == 0, result.stderr
+    assert [line[:10].rstrip() for line in result.stderr.splitlines()] == [
+        "✓ data",
+        "✓ dev",
+        "✓ template",
+        "✓ tokens",
+        "✓ memory",
+        "✓ time",
+    ]
     return out, result.stdout
 
 
@@ -228,6 +239,7 @@ def test_flag_over_yaml_over_preset(tmp_path):
         ("warmup_ratio: 1", r"warmup_ratio must lie in \[0, 1\), not 1"),
         ("checkpoint_every: 0", "checkpoint_every must be positive, not 0"),
         ("seed: -1", "seed must lie in"),
+        ("gradient_checkpointing: 1", "gradient_checkpointing must be true or false, not 1"),
         ("dtype: float16", "dtype must be bfloat16 or float32, not 'float16'"),
         ("- rank", "a.yaml: expected lines of 'setting: value'"),
         ("rank: [4", "a.yaml:1: not YAML"),
@@ -317,7 +329,7 @@ class Killed(Exception):
     pass
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def train(tiny, files):
     """Train into a folder, killed at a step if told so; returns the steps that were made."""
 
@@ -344,17 +356,52 @@ def killed(train, out):
     assert [path.name for path in out.iterdir()] == ["checkpoint.pt"]
 
 
-def test_resumed_run_ends_like_an_unbroken_one(train, tmp_path):
-    assert train(tmp_path / "whole") == [1, 2, 3, 4, 5, 6]
-    killed(train, tmp_path / "broken")
-    assert train(tmp_path / "broken", resume=True) == [3, 4, 5, 6]
-    assert not (tmp_path / "broken" / "checkpoint.pt").exists()
-    whole, broken = (
-        load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "broken")
-    )
+@pytest.fixture(scope="module")
+def whole(train, tmp_path_factory):
+    """The adapter of an unbroken run."""
+    out = tmp_path_factory.mktemp("whole")
+    assert train(out) == [1, 2, 3, 4, 5, 6]
+    return load_file(out / "adapter_model.safetensors")
+
+
+@pytest.mark.parametrize("kill_at", range(1, 7))
+def test_resumed_run_ends_like_an_unbroken_one(kill_at, train, whole, tmp_path):
+    with pytest.raises(Killed):
+        train(tmp_path, kill_at=kill_at)
+    last_checkpoint = kill_at // 2 * 2
+    assert train(tmp_path, resume=True) == list(range(last_checkpoint + 1, 7))
+    assert not (tmp_path / "checkpoint.pt").exists()
+    broken = load_file(tmp_path / "adapter_model.safetensors")
     assert whole.keys() == broken.keys()
     for name, weight in whole.items():
         torch.testing.assert_close(broken[name], weight, rtol=1e-3, atol=1e-6)
+
+
+def test_the_same_seed_gives_the_same_adapter(train, whole, tmp_path):
+    train(tmp_path)
+    again = load_file(tmp_path / "adapter_model.safetensors")
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(weight, again[name]) for name, weight in whole.items())
+
+
+def test_two_processes_train_like_one(tiny, tmp_path):
+    """13 sentences, 3 in a step: shares are uneven, and of the last step one process has none."""
+    (tmp_path / "train.conll").write_text(CONLL + "Rex I-PER\n\n")
+    script = Path(__file__).with_name("loss_curve.py")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    curves, adapters = [], []
+    for processes in ("1", "2"):
+        out = tmp_path / processes
+        command = [*launch, processes, script, tiny.folder, tmp_path / "train.conll", out]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert result.returncode == 0, result.stderr
+        curves.append(json.loads(result.stdout))
+        adapters.append(load_file(out / "adapter_model.safetensors"))
+    assert len(curves[0]) == 10
+    assert curves[0][-1] < 0.9 * curves[0][0], "it learns, so that the curves say something"
+    assert curves[1] == pytest.approx(curves[0], rel=1e-4)
+    for name, weight in adapters[0].items():
+        torch.testing.assert_close(adapters[1][name], weight, rtol=1e-2, atol=1e-4)
 
 
 def test_another_seed_gives_another_adapter(train, tmp_path):

@@ -1,14 +1,19 @@
 """Packing changes the cost of training, not its result."""
 
+from collections.abc import Callable, Sequence
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from ner_edge.train.attention import NAME
 from ner_edge.train.batches import plan_epoch, split_by_tokens
 from ner_edge.train.lora import speed_up_lora
 from ner_edge.train.loss import packed_loss
+from ner_edge.train.model import checkpoint_gradients
 from ner_edge.train.packing import Example, pack
 
 PREFIX = [5, 9, 2, 7]
@@ -27,18 +32,22 @@ SHAPE = {
     "num_key_value_heads": 2,
     "max_position_embeddings": 64,
 }
+FAMILIES = {
+    "llama": {},
+    "qwen2": {},
+    "qwen3": {"head_dim": 16},  # its heads need not add up to the hidden size
+    "mistral": {"sliding_window": None},
+}
 
 
 def tiny_model(family: str, attention: str) -> torch.nn.Module:
     """A random model with an adapter whose B is not zero, so that every gradient flows."""
     torch.manual_seed(1)
-    if family == "llama":
-        model = LlamaForCausalLM(LlamaConfig(**SHAPE, attn_implementation=attention))
-    else:
-        model = Qwen2ForCausalLM(Qwen2Config(**SHAPE, attn_implementation=attention))
-        for name, bias in model.named_parameters():
-            if name.endswith("bias"):
-                torch.nn.init.normal_(bias)
+    config = AutoConfig.for_model(family, **SHAPE, **FAMILIES[family])
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
+    for weight in model.parameters():  # biases and norms start at 0 and 1, which hides a mistake
+        if weight.ndim == 1:
+            torch.nn.init.normal_(weight)
     model = get_peft_model(model, LoraConfig(r=3, lora_alpha=5, target_modules="all-linear"))
     for name, weight in model.named_parameters():
         if "lora_B" in name:
@@ -50,11 +59,15 @@ def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
 
 
-def naive_loss(model: torch.nn.Module) -> torch.Tensor:
+def naive_loss(
+    model: torch.nn.Module,
+    prefix: Sequence[int] = PREFIX,
+    examples: Sequence[Example] = EXAMPLES,
+) -> torch.Tensor:
     """One forward pass per sentence, each with its whole prompt, peft's LoRA, torch's loss."""
     total = torch.zeros(())
-    for example in EXAMPLES:
-        prompt = PREFIX + example.prompt
+    for example in examples:
+        prompt = [*prefix, *example.prompt]
         ids = torch.tensor([prompt + example.response])
         logits = model(input_ids=ids).logits[0, len(prompt) - 1 : -1]
         target = torch.tensor(example.response)
@@ -62,7 +75,11 @@ def naive_loss(model: torch.nn.Module) -> torch.Tensor:
     return total
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen2"])
+MODELS = tiny_model("llama", "eager"), tiny_model("llama", NAME)
+speed_up_lora(MODELS[1])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_packed_loss_and_gradients_equal_the_naive_ones(family: str) -> None:
     naive, packed = tiny_model(family, "eager"), tiny_model(family, NAME)
     speed_up_lora(packed)
@@ -76,6 +93,56 @@ def test_packed_loss_and_gradients_equal_the_naive_ones(family: str) -> None:
     for name, gradient in gradients(naive).items():
         assert gradient.abs().max() > 0
         torch.testing.assert_close(gradients(packed)[name], gradient, rtol=1e-4, atol=1e-5)
+
+
+ids = st.lists(st.integers(0, 99), min_size=1, max_size=9)
+
+
+@settings(max_examples=25)
+@given(prefix=ids, examples=st.lists(st.builds(Example, ids, ids), min_size=1, max_size=6))
+def test_packing_any_lengths_changes_nothing(prefix: list[int], examples: list[Example]) -> None:
+    """Also a batch of one, examples as long as each other, and a prefix of one token."""
+    naive, packed = MODELS
+    naive.zero_grad()
+    packed.zero_grad()
+    expected = naive_loss(naive, prefix, examples)
+    loss = packed_loss(packed.get_base_model(), pack(prefix, examples))
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    expected.backward()
+    loss.backward()
+    found = gradients(packed)
+    for name, gradient in gradients(naive).items():
+        rounding = 1e-4 * max(1.0, gradient.abs().max().item())
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=rounding)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradient_checkpointing_changes_nothing(family: str) -> None:
+    plain, thrifty = tiny_model(family, NAME), tiny_model(family, NAME)
+    batch = pack(PREFIX, EXAMPLES)
+    losses, kept = [], []
+    for model in (plain, thrifty):
+        speed_up_lora(model)
+        if model is thrifty:
+            checkpoint_gradients(model)
+        model.train()
+        saved: list[torch.Tensor] = []
+        with torch.autograd.graph.saved_tensors_hooks(keep_in(saved), lambda tensor: tensor):
+            losses.append(packed_loss(model.get_base_model(), batch))
+        kept.append(len(saved))
+        losses[-1].backward()
+    assert kept[1] < kept[0] / 2, "it does spare memory"
+    assert losses[0].item() == losses[1].item()
+    for name, gradient in gradients(plain).items():
+        assert torch.equal(gradients(thrifty)[name], gradient)
+
+
+def keep_in(saved: list[torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        saved.append(tensor)
+        return tensor
+
+    return keep
 
 
 def test_accumulating_small_packs_equals_one_large_pack() -> None:

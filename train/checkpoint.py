@@ -2,6 +2,8 @@
 
 import os
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,17 @@ def save_checkpoint(
     os.replace(temporary, folder / CHECKPOINT_FILE)
 
 
+def check_checkpoint(folder: Path, settings: dict[str, Any]) -> None:
+    """Would `load_checkpoint` refuse what is in `folder`? Raises the same errors, and reads little.
+
+    The weights themselves are not compared.
+    """
+    path = folder / CHECKPOINT_FILE
+    if path.is_file():
+        with _explained(path):
+            _read(path, settings, mmap=True)
+
+
 def load_checkpoint(
     folder: Path,
     model: torch.nn.Module,
@@ -45,15 +58,8 @@ def load_checkpoint(
     path = folder / CHECKPOINT_FILE
     if not path.is_file():
         return None
-    try:
-        contents = torch.load(path, weights_only=True, map_location="cpu")
-        state: dict[str, Any] = contents["state"]
-        then = state["settings"]
-        changed = [key for key, now in settings.items() if then.get(key, now) != now]
-        if changed:
-            raise UsageError(
-                f"--resume: the checkpoint in {folder} was made with another {', '.join(changed)}"
-            )
+    with _explained(path):
+        contents = _read(path, settings)
         weights = adapter_weights(model)
         if contents["adapter"].keys() != weights.keys():
             raise KeyError("other layers")
@@ -61,9 +67,27 @@ def load_checkpoint(
             for name, weight in weights.items():
                 weight.copy_(contents["adapter"][name])
         optimizer.load_state_dict(contents["optimizer"])
+        state: dict[str, Any] = contents["state"]
+        return state
+
+
+def _read(path: Path, settings: dict[str, Any], mmap: bool = False) -> dict[str, Any]:
+    contents: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu", mmap=mmap)
+    then = contents["state"]["settings"]
+    changed = [key for key, now in settings.items() if then.get(key, now) != now]
+    if changed:
+        raise UsageError(
+            f"--resume: the checkpoint in {path.parent} was made with another {', '.join(changed)}"
+        )
+    return contents
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
         raise ModelError(
             f"{path}: not a checkpoint of this run ({reason}); remove it to start anew"
         ) from error
-    return state

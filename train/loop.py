@@ -3,7 +3,7 @@
 import math
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,13 @@ def train(
     settings: TrainSettings,
     folder: Path,
     *,
+    identity: dict[str, Any],
     resume: bool = False,
     report: Callable[[StepReport], None] = lambda _: None,
 ) -> None:
     """Train the adapter of `model` (a peft model) in place, with checkpoints in `folder`.
+
+    A checkpoint is resumed only by a run with the same `identity`.
 
     Under `torchrun` each process takes its share of every batch and the gradients are summed, so
     the result does not depend on the number of processes but for rounding.
@@ -60,9 +63,7 @@ def train(
         weights, lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     per_epoch = math.ceil(len(examples) / settings.batch_size)
-    steps = math.ceil(per_epoch * settings.epochs)
-    identity = {k: v for k, v in asdict(settings).items() if "check" not in k}
-    identity |= {"steps": steps, "data": zlib.crc32(repr((prefix, examples)).encode())}
+    steps = count_steps(len(examples), settings)
     first_step, mean_loss = 0, 0.0
     if resume and (state := load_checkpoint(folder, model, optimizer, identity)):
         first_step, mean_loss = state["step"], state["loss"]
@@ -77,11 +78,7 @@ def train(
             plan = plan_epoch(lengths, settings.batch_size, settings.seed, epoch)
         batch = [examples[i] for i in plan[position]]
         targets = sum(len(example.response) for example in batch)
-        total = torch.zeros(())
-        for part in split_by_tokens(batch[rank::world], len(prefix), settings.max_tokens):
-            loss = packed_loss(base, pack(prefix, part, base.device, base.dtype)) / targets
-            loss.backward()
-            total += loss.detach().cpu()
+        total = add_gradients(base, prefix, batch[rank::world], targets, settings.max_tokens)
         if world > 1:
             _sum_over_processes(weights, total)
         torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm)
@@ -99,6 +96,40 @@ def train(
             speed = len(batch) / (time.perf_counter() - started)
             report(StepReport(done, steps, mean_loss, rate, speed))
     model.eval()
+
+
+def run_identity(
+    settings: TrainSettings,
+    prefix: Sequence[int],
+    examples: Sequence[Example],
+    origin: Mapping[str, str | None],
+) -> dict[str, Any]:
+    """All that decides the outcome of a run; `origin` is what it starts from, by flag."""
+    decisive = {k: v for k, v in asdict(settings).items() if "check" not in k}
+    return {
+        **decisive,
+        **origin,
+        "steps": count_steps(len(examples), settings),
+        "data": zlib.crc32(repr((prefix, examples)).encode()),
+    }
+
+
+def count_steps(examples: int, settings: TrainSettings) -> int:
+    """Optimizer steps of a whole run."""
+    return math.ceil(math.ceil(examples / settings.batch_size) * settings.epochs)
+
+
+def add_gradients(
+    base: Any, prefix: Sequence[int], batch: Sequence[Example], targets: int, max_tokens: int
+) -> torch.Tensor:
+    """Add the gradient of the loss of `batch`, a sum over tokens divided by `targets`, in packed
+    sequences of at most `max_tokens`; returns that loss."""
+    total = torch.zeros(())
+    for part in split_by_tokens(batch, len(prefix), max_tokens):
+        loss = packed_loss(base, pack(prefix, part, base.device, base.dtype)) / targets
+        loss.backward()
+        total += loss.detach().cpu()
+    return total
 
 
 def _sum_over_processes(weights: Sequence[torch.Tensor], total: torch.Tensor) -> None:

@@ -6,7 +6,7 @@ import torch
 
 from ner_edge.train.packing import PackedBatch
 
-_ROWS = 128  # so that the logits of one chunk stay in the cache
+ROWS = 128  # so that the logits of one chunk stay in the cache
 
 
 class _HeadCrossEntropy(torch.autograd.Function):
@@ -22,8 +22,8 @@ class _HeadCrossEntropy(torch.autograd.Function):
     ) -> torch.Tensor:
         gradient = torch.empty_like(hidden)
         total = torch.zeros((), device=hidden.device)
-        for start in range(0, len(targets), _ROWS):
-            rows = slice(start, start + _ROWS)
+        for start in range(0, len(targets), ROWS):
+            rows = slice(start, start + ROWS)
             target = targets[rows, None]
             logits = (hidden[rows] @ head.t()).float()
             logits -= logits.amax(1, keepdim=True)

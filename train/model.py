@@ -73,7 +73,14 @@ def add_adapter(model: Any, settings: TrainSettings, start: Path | None = None) 
     if start:
         _load_adapter(adapted, start, settings)
     speed_up_lora(adapted)
+    if settings.gradient_checkpointing:
+        checkpoint_gradients(adapted)
     return adapted
+
+
+def checkpoint_gradients(adapted: Any) -> None:
+    """Keep only what enters each block of layers, and compute the rest again going backward."""
+    adapted.get_base_model().gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def _load_adapter(adapted: Any, folder: Path, settings: TrainSettings) -> None:

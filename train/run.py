@@ -1,6 +1,7 @@
 """A whole training run, from files to an adapter directory."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,11 +14,13 @@ from ner_edge.models import resolve_base
 from ner_edge.progress import Update
 from ner_edge.task import Task
 from ner_edge.train.augment import lower_cased
-from ner_edge.train.checkpoint import CHECKPOINT_FILE
+from ner_edge.train.checkpoint import CHECKPOINT_FILE, check_checkpoint
 from ner_edge.train.dev import dev_f1
-from ner_edge.train.loop import StepReport, train
+from ner_edge.train.fingerprint import adapter_digest, check_adapter_is_for, fingerprint
+from ner_edge.train.loop import StepReport, run_identity, train
 from ner_edge.train.model import add_adapter, load_base, save_adapter
 from ner_edge.train.packing import PromptEncoder
+from ner_edge.train.preflight import Check, preflight
 from ner_edge.train.settings import TrainSettings
 
 
@@ -31,36 +34,59 @@ def run_training(
     *,
     start: Path | None = None,
     resume: bool = False,
+    dry_run: bool = False,
+    say: Callable[[Check], None] = lambda check: None,
     update: Update,
 ) -> float | None:
     """Train an adapter for `base` on `train_file` and write it to `out`; a fresh one, or that of
     the folder `start` further.
 
     `out` receives the adapter (float16 safetensors, peft's format), the task, and the settings.
+    Before that, `say` hears what the run holds and needs; a `dry_run` ends there, with no trace.
     Returns the strict micro F1 in percent on `dev_file`, if there is one.
     """
     sentences = _read(train_file, task)
     dev_sentences = _read(dev_file, task) if dev_file else []
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{out}: cannot be made a folder ({error.strerror})") from error
+    if not dry_run:
+        _make_folder(out)
     base_path = resolve_base(base)
     _join_processes()
-    is_main = not dist.is_initialized() or dist.get_rank() == 0
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model, tokenizer = load_base(base_path, getattr(torch, settings.dtype), device)
+    base_fingerprint = fingerprint(model)
+    if start:
+        check_adapter_is_for(start, base, base_fingerprint)
     model = add_adapter(model, settings, start)
     encoder = PromptEncoder(tokenizer, task)
-    sentences += lower_cased(sentences, settings.lowercase, settings.seed)
-    examples = [encoder.example(sentence) for sentence in sentences]
+    more = lower_cased(sentences, settings.lowercase, settings.seed)
+    examples = [encoder.example(sentence) for sentence in [*sentences, *more]]
+    origin = {"--base": base_fingerprint, "--from": adapter_digest(start) if start else None}
+    identity = run_identity(settings, encoder.prefix, examples, origin)
+    if resume:
+        check_checkpoint(out, identity)
+    for check in preflight(model, encoder, sentences, dev_sentences, examples, settings, world):
+        say(check)
+        if check.error:
+            raise check.error
+    if dry_run:
+        return None
 
     def report(step: StepReport) -> None:
         note = f"loss {step.loss:.4f}, {step.sentences_per_second:.1f} sentences/s"
         update(step.step, step.steps, note=note)
 
-    train(model, encoder.prefix, examples, settings, out, resume=resume, report=report)
-    if not is_main:
+    train(
+        model,
+        encoder.prefix,
+        examples,
+        settings,
+        out,
+        identity=identity,
+        resume=resume,
+        report=report,
+    )
+    if rank:
         return None
     save_adapter(model, out, base)
     task.save(out)
@@ -75,6 +101,7 @@ def run_training(
         out,
         ner_edge=ner_edge.__version__,
         base=base,
+        base_fingerprint=base_fingerprint,
         start=start.name if start else None,
         train_file=train_file.name,
         dev_file=dev_file.name if dev_file else None,
@@ -97,6 +124,13 @@ def _read(path: Path, task: Task) -> list[Sentence]:
     if not found:
         raise DataError(f"{path}: holds no entity, so there is nothing to learn")
     return sentences
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be made a folder ({error.strerror})") from error
 
 
 def _join_processes() -> None:

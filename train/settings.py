@@ -46,6 +46,8 @@ class TrainSettings:
     dtype: str = "bfloat16"
     """The precision of the frozen base; the adapter is trained in float32."""
     seed: int = 0
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, a third more work."""
     lowercase: float = 0.0
     """Share of the sentences that are trained on a second time, in lower case."""
     checkpoint_every: int = 100
@@ -54,6 +56,8 @@ class TrainSettings:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
+            if field.type is bool and not isinstance(value, bool):
+                raise UsageError(f"{field.name} must be true or false, not {value!r}")
             if field.type is int and (isinstance(value, bool) or not isinstance(value, int)):
                 raise UsageError(f"{field.name} must be a whole number, not {value!r}")
             if field.type is float and not _is_number(value):

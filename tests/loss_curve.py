@@ -1,0 +1,43 @@
+"""Run by `torchrun`: train a tiny model, print the smoothed loss after every step as JSON.
+
+loss_curve.py BASE DATA OUT
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from ner_edge.corpus import read_conll
+from ner_edge.task import Task
+from ner_edge.train.loop import train
+from ner_edge.train.model import add_adapter, load_base, save_adapter
+from ner_edge.train.packing import PromptEncoder
+from ner_edge.train.settings import TrainSettings
+
+base, data, out = map(Path, sys.argv[1:])
+out.mkdir(exist_ok=True)
+dist.init_process_group("gloo")
+settings = TrainSettings(
+    rank=4, alpha=8, batch_size=3, epochs=2, learning_rate=0.01, dtype="float32"
+)
+model, tokenizer = load_base(base, torch.float32, torch.device("cpu"))
+model = add_adapter(model, settings)
+encoder = PromptEncoder(tokenizer, Task("tiny", {"PER": "person", "LOC": "location"}, "Find."))
+examples = [encoder.example(sentence) for sentence in read_conll(data)]
+losses: list[float] = []
+train(
+    model,
+    encoder.prefix,
+    examples,
+    settings,
+    out,
+    identity={},
+    report=lambda step: losses.append(step.loss),
+)
+if dist.get_rank() == 0:
+    save_adapter(model, out, str(base))
+    print(json.dumps(losses))
+dist.destroy_process_group()

@@ -1,0 +1,209 @@
+"""What a training run says before it starts, and what it refuses early."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from command_line import assert_error, run, run_ok
+from peft import LoraConfig, get_peft_model
+from tiny_models import save_model
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from ner_edge.train import preflight
+from ner_edge.train.attention import NAME
+from ner_edge.train.fingerprint import fingerprint
+from ner_edge.train.lora import speed_up_lora
+from ner_edge.train.loss import packed_loss
+from ner_edge.train.memory import kept_activations
+from ner_edge.train.model import checkpoint_gradients, load_base
+from ner_edge.train.packing import Example, pack
+from ner_edge.train.preflight import histogram
+
+TASK = """
+name = "tiny"
+instruction = "Find entities."
+[labels]
+PER = "person"
+LOC = "location"
+"""
+CONLL = "Zoe I-PER\nlives O\nin O\nRome I-LOC\n. O\n\n" * 4 + "Kim I-PER\n\nNothing O\n\n"
+FLAGS = ["--rank", 4, "--alpha", 8, "--batch-size", 4, "--epochs", 1, "--dtype", "float32"]
+
+
+@pytest.fixture
+def command(tiny: Any, tmp_path: Path) -> list[Any]:
+    """A run into `tmp_path/out`."""
+    (tmp_path / "train.conll").write_text(CONLL)
+    (tmp_path / "tiny.toml").write_text(TASK)
+    return [
+        *("train", tmp_path / "train.conll", "--out", tmp_path / "out", "--base", tiny.folder),
+        *("--task", tmp_path / "tiny.toml", *FLAGS),
+    ]
+
+
+def test_dry_run_says_what_it_takes_and_leaves_no_trace(command: list[Any], tmp_path: Path) -> None:
+    result = run(*command, "--dev", tmp_path / "train.conll", "--dry-run")
+    assert (result.exit_code, result.stderr) == (0, "")
+    number = r"\d+(\.\d+)?"
+    expected = rf"""✓ data      6 sentences, 9 entities \(PER 5, LOC 4\)
+✓ dev       6 sentences, 9 entities \(PER 5, LOC 4\)
+✓ template  alpaca, task tiny
+  │ ### Instruction:
+  │ Find entities\.
+  │ Zoe lives in Rome \.
+  │ *
+  │ ### Response:
+  │ \[Zoe \| PER\] lives in \[Rome \| LOC\] \.
+✓ tokens    \d+ a sentence, at most \d+ of 2048 \(the model's context\); \d+ of them .*
+(  +\d+ to \d+ +\d+( █+)?\n)+✓ memory    needs about {number} GB \(weights {number}, .*\); .* free
+✓ time      about \d+ s: 2 steps of {number} s
+"""
+    assert re.fullmatch(expected, result.stdout), result.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_real_run_says_the_same_in_brief(command: list[Any], tmp_path: Path) -> None:
+    dry = run(*command, "--dry-run").stdout.splitlines()
+    lines = run(*command).stderr.splitlines()
+    checks = [line for line in dry if line[0] in "✓✗"]
+    assert lines[:3] == checks[:3], "data, template, tokens"
+    assert [line[:10] for line in lines] == [line[:10] for line in checks]
+
+
+def test_a_sentence_too_long_is_refused(command: list[Any], tmp_path: Path) -> None:
+    (tmp_path / "train.conll").write_text(CONLL + "Rex I-PER\n" * 600 + "\n")
+    for flags, limit, way_out in (
+        (["--max-tokens", 200], "max_tokens, 200", "split it, or raise --max-tokens"),
+        (["--max-tokens", 9999], "the model's context, 2048", "split it"),
+    ):
+        message = (
+            rf"1 of 7 sentences need more tokens than {limit}; the longest, number 7 "
+            rf"\('Rex Rex Rex Rex Rex …'\), needs \d+: {way_out}\n$"
+        )
+        dry = run(*command, *flags, "--dry-run")
+        assert dry.exit_code == 1
+        assert "\n✗ tokens " in dry.stdout
+        assert re.search(message, dry.stderr)
+        result = run(*command, *flags)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert re.search(message, result.stderr)
+
+
+def test_too_little_memory_is_said(command: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "free_memory", lambda _: 1000)
+    result = run(*command, "--dry-run")
+    assert result.exit_code == 1
+    last = result.stdout.splitlines()[-1]
+    assert re.match(r"✗ memory .* 0.0 GB are free; lower --batch-size or --max-tokens, or", last)
+    assert run(*command).exit_code == 0, "an estimate forbids nothing"
+
+
+@pytest.fixture
+def other_base(tmp_path: Path) -> Path:
+    """Of the same shape as the tiny model, with other weights."""
+    shape = {"hidden_size": 32, "intermediate_size": 48, "max_position_embeddings": 2048}
+    return save_model(tmp_path / "other", **shape, initializer_range=0.3)
+
+
+def test_an_adapter_of_another_base_is_refused(
+    command: list[Any], other_base: Path, tmp_path: Path, tiny: Any
+) -> None:
+    run_ok(*command)
+    start = (tmp_path / "out").rename(tmp_path / "start")
+    command += ["--from", start, "--dry-run"]
+    message = "start: was trained for another base ('.*tiny'), not for '.*other'"
+    assert_error(
+        run(*command, "--base", other_base), message.replace("(", r"\(").replace(")", r"\)")
+    )
+    moved = tmp_path / "moved"
+    moved.symlink_to(tiny.folder)
+    run_ok(*command, "--base", moved)
+    # Adapters from elsewhere have only a name.
+    (start / "training_settings.json").unlink()
+    run_ok(*command)
+    assert_error(run(*command, "--base", other_base), "start: was trained for '.*tiny', not for")
+    config = json.loads((start / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = "somebody/other"
+    (start / "adapter_config.json").write_text(json.dumps(config))
+    run_ok(*command, "--base", other_base)
+
+
+def test_resuming_from_something_else_is_refused(
+    command: list[Any], other_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_ok(*command)
+    start = (tmp_path / "out").rename(tmp_path / "start")
+    with monkeypatch.context() as patch:
+        patch.setattr("ner_edge.train.run.save_adapter", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(*command, "--checkpoint-every", 1)
+    command += ["--resume", "--dry-run"]
+    message = r"--resume: the checkpoint in .*out was made with another "
+    assert_error(run(*command, "--base", other_base), message + "--base$", exit_code=2)
+    assert_error(run(*command, "--from", start), message + "--from$", exit_code=2)
+    assert_error(run(*command, "--seed", 5), message + "seed$", exit_code=2)
+    run_ok(*command)
+    assert (tmp_path / "out" / "checkpoint.pt").exists()
+
+
+def test_fingerprint_knows_weights_and_not_their_precision(tiny: Any, other_base: Path) -> None:
+    cpu = torch.device("cpu")
+    model, half = (load_base(tiny.folder, t, cpu)[0] for t in (torch.float32, torch.bfloat16))
+    assert fingerprint(model) == fingerprint(half)
+    assert fingerprint(model) != fingerprint(load_base(other_base, torch.float32, cpu)[0])
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize(("prefix", "lengths"), [(200, [60] * 9), (7, [80, 20, 30]), (50, [300])])
+def test_memory_formula_is_what_autograd_keeps(
+    prefix: int, lengths: list[int], checkpointing: bool, family: str
+) -> None:
+    config = AutoConfig.for_model(
+        family,
+        vocab_size=64,
+        hidden_size=96,
+        intermediate_size=256,
+        num_hidden_layers=6,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+    )
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=NAME, dtype=torch.bfloat16)
+    model = get_peft_model(model, LoraConfig(r=8, target_modules="all-linear")).train()
+    speed_up_lora(model)
+    if checkpointing:
+        checkpoint_gradients(model)
+    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        address = tensor.untyped_storage().data_ptr()
+        if address not in weights:
+            kept[address] = tensor
+        return tensor
+
+    examples = [Example([1] * (length - 10), [2] * 10) for length in lengths]
+    batch = pack([3] * prefix, examples, dtype=torch.bfloat16)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = packed_loss(model.get_base_model(), batch)
+    measured = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    formula = kept_activations(config, 2, 8, prefix, lengths, checkpointing)
+    if checkpointing:  # one block at a time is computed again, which autograd has not kept yet
+        assert measured < formula
+    else:
+        assert formula + 2 * trained == pytest.approx(measured, rel=0.1)
+    loss.backward()
+
+
+def test_histogram() -> None:
+    assert histogram([5]) == ["     5 to 5            1 " + "█" * 40]
+    assert histogram([1, 1, 2, 30]) == [
+        "     1 to 3            3 " + "█" * 40,
+        *(f"{low:>6} to {low + 2:<6}       0" for low in range(4, 28, 3)),
+        "    28 to 30           1 " + "█" * 13,
+    ]

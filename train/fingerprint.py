@@ -1,0 +1,57 @@
+"""Which base is it? A name or a path says little: bases move, and one path holds many in time."""
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
+
+from ner_edge.errors import ModelError
+from ner_edge.train.settings import SETTINGS_FILE
+
+FINGERPRINT_KEY = "base_fingerprint"
+_SAMPLE = 4096  # values of each tensor, so that a large model costs no more than a small one
+
+
+def fingerprint(model: torch.nn.Module) -> str:
+    """Eight hex digits that depend on names, shapes and the first weights of every tensor.
+
+    The same in float32 and bfloat16. Take it before an adapter is added.
+    """
+    digest = 0
+    for name, weight in model.named_parameters():
+        values = weight.detach().flatten()[:_SAMPLE].to("cpu", torch.bfloat16)
+        digest = zlib.crc32(f"{name} {tuple(weight.shape)}".encode(), digest)
+        digest = zlib.crc32(values.view(torch.int16).numpy().tobytes(), digest)
+    return f"{digest:08x}"
+
+
+def check_adapter_is_for(folder: Path, base: str, base_fingerprint: str) -> None:
+    """Raises `ModelError` if the adapter in `folder` was trained for another base than `base`.
+
+    Adapters made elsewhere hold no fingerprint; then the last part of the base's name decides.
+    """
+    then = _read_json(folder / CONFIG_NAME).get("base_model_name_or_path")
+    known = _read_json(folder / SETTINGS_FILE).get(FINGERPRINT_KEY)
+    if known is not None and known != base_fingerprint:
+        raise ModelError(f"{folder}: was trained for another base ('{then}'), not for '{base}'")
+    if known is None and then and Path(then).name != Path(base).name:
+        raise ModelError(
+            f"{folder}: was trained for '{then}', not for '{base}'; "
+            f"if they are the same, change the name in its {CONFIG_NAME}"
+        )
+
+
+def adapter_digest(folder: Path) -> str:
+    """Eight hex digits of the weights of the adapter in `folder`."""
+    return f"{zlib.crc32((folder / SAFETENSORS_WEIGHTS_NAME).read_bytes()):08x}"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # whoever needs the file says what is wrong with it
+        return {}
+    return values if isinstance(values, dict) else {}

@@ -1,0 +1,91 @@
+"""How much memory a training step needs, by a formula."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+
+from ner_edge.train.loss import ROWS
+
+# Python, torch and transformers (0.4 GB once imported), and what the allocator holds back: a guess.
+_RUNTIME = 600_000_000
+_MOMENTS = 4  # float32 values per adapter weight: itself, its gradient, AdamW's two moments
+
+
+@dataclass(frozen=True)
+class MemoryNeed:
+    """Bytes, at the height of a step."""
+
+    weights: int
+    adapter: int
+    """With gradients and the optimizer's state."""
+    activations: int
+    runtime: int = _RUNTIME
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.adapter + self.activations + self.runtime
+
+
+def memory_need(
+    model: Any, rank: int, prefix: int, lengths: Sequence[int], checkpointing: bool = False
+) -> MemoryNeed:
+    """For one packed sequence of `prefix` tokens and examples of `lengths`, on the CPU.
+
+    A GPU needs less, since its attention keeps no weights.
+    """
+    frozen = trained = 0
+    for weight in model.parameters():
+        if weight.requires_grad:
+            trained += weight.numel()
+        else:
+            frozen += weight.numel() * weight.element_size()
+    base = model.get_base_model()
+    size = base.dtype.itemsize
+    kept = kept_activations(base.config, size, rank, prefix, lengths, checkpointing)
+    kept += trained * size  # the adapter as the products take it
+    return MemoryNeed(
+        frozen, trained * 4 * _MOMENTS, kept + _working_memory(base.config, size, prefix, lengths)
+    )
+
+
+def kept_activations(
+    config: Any,
+    size: int,
+    rank: int,
+    prefix: int,
+    lengths: Sequence[int],
+    checkpointing: bool = False,
+) -> int:
+    """Bytes that the forward pass keeps for the backward pass, in values of `size` bytes."""
+    hidden, inner = config.hidden_size, config.intermediate_size
+    heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
+    dim = getattr(config, "head_dim", None) or hidden // heads
+    examples, longest = len(lengths), max(lengths) - 1
+    tokens = prefix + sum(lengths) - examples
+    seen = prefix + longest
+    norms = 2 * tokens * hidden * 4  # in float32 whatever the model's
+    products = tokens * (2 * hidden + heads * dim + 4 * inner + 7 * rank)
+    rows = examples * (longest * heads * dim + 2 * seen * kv_heads * dim)
+    attention = heads * (examples * longest * seen + prefix * prefix)
+    layer = norms + size * (products + rows + attention)
+    ends = tokens * hidden * (4 + size)
+    if checkpointing:
+        return config.num_hidden_layers * tokens * hidden * size + layer + ends
+    return int(config.num_hidden_layers * layer + ends)
+
+
+def _working_memory(config: Any, size: int, prefix: int, lengths: Sequence[int]) -> int:
+    """What lives for a moment: a chunk of logits, or the gradients within one layer."""
+    tokens = prefix + sum(lengths) - len(lengths)
+    logits = 3 * ROWS * config.vocab_size * 4
+    return int(max(logits, 6 * tokens * config.intermediate_size * size))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be had on `device`."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)

@@ -1,0 +1,177 @@
+"""What a training run holds and needs, said and checked before it starts."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from ner_edge.brackets import write_brackets
+from ner_edge.corpus import Sentence
+from ner_edge.errors import DataError, NerEdgeError
+from ner_edge.task import Task
+from ner_edge.train.batches import plan_epoch, split_by_tokens
+from ner_edge.train.loop import add_gradients, count_steps
+from ner_edge.train.memory import free_memory, memory_need
+from ner_edge.train.packing import Example, PromptEncoder
+from ner_edge.train.settings import TrainSettings
+
+_BINS = 10
+_BAR = 40  # characters of the fullest bin
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the preflight. `details` are for whoever asked for the preflight alone; with
+    an `error` the run cannot go on."""
+
+    name: str
+    text: str
+    ok: bool = True
+    details: Sequence[str] = ()
+    error: NerEdgeError | None = None
+
+    def __str__(self) -> str:
+        return f"{'✓' if self.ok else '✗'} {self.name:<8}  {self.text}"
+
+
+def preflight(
+    model: Any,
+    encoder: PromptEncoder,
+    sentences: Sequence[Sentence],
+    dev_sentences: Sequence[Sentence],
+    examples: Sequence[Example],
+    settings: TrainSettings,
+    world: int,
+) -> Iterator[Check]:
+    """All checks of a run that trains `model` on `examples`, in `world` processes."""
+    yield check_data("data", sentences, encoder.task)
+    if dev_sentences:
+        yield check_data("dev", dev_sentences, encoder.task)
+    yield check_template(sentences, encoder.task)
+    context = model.config.max_position_embeddings
+    limits = {"max_tokens": settings.max_tokens, "the model's context": context}
+    what = min(limits, key=lambda name: limits[name])
+    yield check_tokens(encoder.prefix, examples, sentences, limits[what], what)
+    memory = check_memory(model, len(encoder.prefix), examples, settings, world)
+    yield memory
+    if memory.ok:
+        yield check_time(model, encoder.prefix, examples, settings, world)
+
+
+def check_data(name: str, sentences: Sequence[Sentence], task: Task) -> Check:
+    """How many sentences and entities of each label there are."""
+    found = Counter(span.label for sentence in sentences for span in sentence.spans)
+    labels = ", ".join(f"{label} {found[label]:,}" for label in task.labels)
+    return Check(name, f"{len(sentences):,} sentences, {found.total():,} entities ({labels})")
+
+
+def check_template(sentences: Sequence[Sentence], task: Task) -> Check:
+    """The prompt and the answer of the first sentence with an entity."""
+    shown = next(sentence for sentence in sentences if sentence.spans)
+    answer = write_brackets(shown.words, shown.spans)
+    text = f"{task.prefix}{shown.text}{task.suffix}{answer}"
+    details = [f"│ {line}" for line in text.split("\n")]
+    return Check("template", f"{task.template}, task {task.name}", details=details)
+
+
+def check_tokens(
+    prefix: Sequence[int],
+    examples: Sequence[Example],
+    sentences: Sequence[Sentence],
+    limit: int,
+    what: str,
+) -> Check:
+    """Does every sentence with its prompt and answer fit into `limit` tokens, of `what`?"""
+    lengths = [len(prefix) + len(example) for example in examples]
+    text = (
+        f"{median(lengths):.0f} a sentence, at most {max(lengths)} of {limit} ({what}); "
+        f"{len(prefix)} of them are shared by a batch"
+    )
+    error = None
+    if max(lengths) > limit:
+        # Whatever lies behind the sentences is a copy of them.
+        number = max(range(len(sentences)), key=lambda i: lengths[i])
+        start = " ".join(sentences[number].words[:5])[:60]
+        too_long = sum(length > limit for length in lengths)
+        error = DataError(
+            f"{too_long} of {len(lengths)} sentences need more tokens than {what}, {limit}; "
+            f"the longest, number {number + 1} ('{start} …'), needs {lengths[number]}: "
+            f"split it{', or raise --max-tokens' * (what == 'max_tokens')}"
+        )
+    return Check("tokens", text, error is None, histogram(lengths), error)
+
+
+def histogram(values: Sequence[int]) -> list[str]:
+    """Counts of whole numbers in up to ten ranges of equal width, a line each."""
+    low, high = min(values), max(values)
+    width = -(-(high - low + 1) // _BINS)
+    counts = Counter((value - low) // width for value in values)
+    most = max(counts.values())
+    return [
+        f"{low + i * width:>6} to {low + (i + 1) * width - 1:<6} {counts[i]:>7,} "
+        f"{'█' * round(_BAR * counts[i] / most)}".rstrip()
+        for i in range((high - low) // width + 1)
+    ]
+
+
+def check_memory(
+    model: Any, prefix: int, examples: Sequence[Example], settings: TrainSettings, world: int
+) -> Check:
+    """Is there memory for the largest packed sequence of the first epoch, in `world` processes?"""
+    parts = [
+        [len(example) for example in part]
+        for batch in _batches(examples, settings)
+        for part in split_by_tokens(batch[::world], prefix, settings.max_tokens)
+    ]
+    needs = [
+        memory_need(model, settings.rank, prefix, part, settings.gradient_checkpointing)
+        for part in sorted(parts, key=sum)[-8:]  # the shape counts too
+    ]
+    need = max(needs, key=lambda need: need.total)
+    free = free_memory(model.device)
+    ok = (need.adapter + need.activations) * world < free
+    text = (
+        f"needs about {need.total / 1e9:.1f} GB{f' in each of {world} processes' * (world > 1)} "
+        f"(weights {need.weights / 1e9:.2f}, adapter and optimizer {need.adapter / 1e9:.2f}, "
+        f"activations {need.activations / 1e9:.2f}); {free / 1e9:.1f} GB are free"
+    )
+    if not ok:
+        text += "; lower --batch-size or --max-tokens, or set --gradient-checkpointing"
+    return Check("memory", text, ok)
+
+
+def check_time(
+    model: Any,
+    prefix: Sequence[int],
+    examples: Sequence[Example],
+    settings: TrainSettings,
+    world: int,
+) -> Check:
+    """How long the run will take, by one step of middling size; the model stays as it is."""
+    batches = sorted(_batches(examples, settings), key=lambda batch: sum(map(len, batch)))
+    batch = batches[len(batches) // 2][::world]
+    base = model.get_base_model()
+    model.train()
+    add_gradients(base, prefix, batch[:1], 1, settings.max_tokens)  # warm up
+    started = time.perf_counter()
+    add_gradients(base, prefix, batch, 1, settings.max_tokens)
+    seconds = time.perf_counter() - started
+    model.zero_grad()
+    steps = count_steps(len(examples), settings)
+    return Check("time", f"about {_duration(steps * seconds)}: {steps:,} steps of {seconds:.2g} s")
+
+
+def _batches(examples: Sequence[Example], settings: TrainSettings) -> list[list[Example]]:
+    lengths = [len(example) for example in examples]
+    plan = plan_epoch(lengths, settings.batch_size, settings.seed, epoch=0)
+    return [[examples[i] for i in batch] for batch in plan]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"

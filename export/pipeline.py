@@ -13,10 +13,14 @@ from ner_edge.atomic import check_disk_space, make_folder
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.export.adapter import Adapter, open_adapter
 from ner_edge.export.base import Base, open_gguf_base
+from ner_edge.export.calibrate import CalibrationSet, collect_imatrix
 from ner_edge.export.hf_base import open_hf_base
+from ner_edge.export.imatrix import Imatrix
 from ner_edge.export.merge import merge
 from ner_edge.export.quantize import quantize
 from ner_edge.export.quants import QUANTS, Quant, parse_quants
+from ner_edge.export.recipe import Recipe
+from ner_edge.export.sensitivity import recipe_for_size
 from ner_edge.export.write_gguf import (
     DIRECT,
     F16Overflow,
@@ -37,10 +41,14 @@ def export_model(
     *,
     task: Task | None = None,
     name: str | None = None,
+    calibration: Imatrix | CalibrationSet | None = None,
+    recipes: Sequence[Recipe] = (),
+    size: int | None = None,
     progress: Progress | None = None,
     threads: int | None = None,
 ) -> list[Path]:
-    """Write `out_dir/{name}-{quant}.gguf` for each level in `quants` and return their paths.
+    """Write `out_dir/{name}-{quant}.gguf` for each level in `quants`, and for each recipe, and
+    return their paths.
 
     `base` is a Hugging Face folder or a GGUF file, `adapter` a peft LoRA folder. The task embedded
     is `task`, else the one saved beside the adapter, else the base's own. `name` defaults to the
@@ -48,11 +56,20 @@ def export_model(
     `merge` and the quantized levels. `threads` None means all. Each file appears complete or not
     at all.
 
+    With a `calibration`, rounding is weighted by the importance of each weight's inputs, and the
+    importance matrix is written beside the files. `size`, in bytes, asks for the recipe that does
+    the least damage to the task's decisions in a file of that size, and writes that too; it needs
+    right answers to calibrate on.
+
     Raises `UsageError` for an unknown level, `ModelError` if base and adapter are damaged or do not
     fit, `NerEdgeError` if the disk is full or llama.cpp fails.
     """
-    levels = parse_quants(quants)
+    levels = parse_quants(quants, calibrated=calibration is not None)
     report = progress or (lambda stage, done, total: None)
+
+    def stage(label: str) -> Callable[[int, int], None]:
+        return lambda done, total: report(label, done, total)
+
     model = open_base(base)
     lora = None if adapter is None else open_adapter(adapter, model)
     merged = model if lora is None else merge(model, lora)
@@ -67,33 +84,70 @@ def export_model(
     paths = {level.name: out_dir / f"{name}-{level.name}.gguf" for level in levels}
     direct = {paths[level.name]: level for level in levels if level.name in DIRECT}
     native = [level for level in levels if level.name not in DIRECT]
+    mixed = bool(recipes) or size is not None
     with ExitStack() as stack:
         source = next((paths[n] for n in ("f32", "f16") if n in paths), None)
-        if native and source is None:
+        if (native or mixed or calibration) and source is None:
             source = out_dir / f".{name}.{os.getpid()}.intermediate.gguf"
             stack.callback(source.unlink, missing_ok=True)
             direct[source] = QUANTS["f16"]
         needed = sum(_size(merged, level) for level in [*direct.values(), *native])
         check_disk_space(out_dir, needed)
 
-        def merging(done: int, total: int) -> None:
-            report("merge", done, total)
-
         try:
-            write_models(merged, direct, name, extra, merging)
+            write_models(merged, direct, name, extra, stage("merge"))
         except F16Overflow:
             if source is None or source in paths.values():
                 raise  # the user asked for f16
             direct[source] = QUANTS["f32"]
             check_disk_space(out_dir, needed + _size(merged, QUANTS["f16"]))
-            write_models(merged, direct, name, extra, merging)
+            write_models(merged, direct, name, extra, stage("merge"))
+        if source is None:
+            return list(paths.values())
+        importance, facts = None, {}
+        if calibration is not None:
+            imatrix = calibration
+            if isinstance(imatrix, CalibrationSet):
+                imatrix = collect_imatrix(
+                    source, _required(task), imatrix, threads=threads, progress=stage("calibrate")
+                )
+            importance = out_dir / f"{name}-imatrix.gguf"
+            imatrix.save(importance)
+            facts = {"ner_edge.calibrated_on": imatrix.dataset}
+            if size is not None and isinstance(calibration, CalibrationSet):
+                recipe = recipe_for_size(
+                    source,
+                    _required(task),
+                    imatrix,
+                    calibration,
+                    size,
+                    threads=threads,
+                    progress=stage("measure"),
+                )
+                recipe.save(out_dir / f"{name}-{recipe.name}.toml")
+                recipes = [*recipes, recipe]
         for level in native:
-            assert source is not None
-
-            def quantizing(done: int, total: int, stage: str = level.name) -> None:
-                report(stage, done, total)
-
-            quantize(source, paths[level.name], level, threads, quantizing)
+            quantize(
+                source,
+                paths[level.name],
+                level,
+                threads,
+                stage(level.name),
+                imatrix=importance,
+                facts=facts,
+            )
+        for recipe in recipes:
+            path = paths[recipe.name] = out_dir / f"{name}-{recipe.name}.gguf"
+            quantize(
+                source,
+                path,
+                QUANTS["q8_0"],
+                threads,
+                stage(recipe.name),
+                imatrix=importance,
+                types=recipe.types,
+                facts={**facts, "ner_edge.recipe": recipe.name},
+            )
     return list(paths.values())
 
 
@@ -102,6 +156,12 @@ def open_base(path: Path) -> Base:
     if not path.exists():
         raise ModelError(f"{path}: no such base model (give a model folder or a GGUF file)")
     return open_hf_base(path) if path.is_dir() else open_gguf_base(path)
+
+
+def _required(task: Task | None) -> Task:
+    if task is None:
+        raise UsageError("calibration needs the task that the model was trained for; give --task")
+    return task
 
 
 def _size(model: Base, level: Quant) -> int:

@@ -18,20 +18,23 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
 from llama_cpp._ggml import libggml
 from numpy.typing import NDArray
 
+from ner_edge.export.calibrate import CalibrationSet
 from ner_edge.export.imatrix import Imatrix
 from ner_edge.export.quantize import quantize
 from ner_edge.export.quants import QUANTS
-from ner_edge.export.recipe import Choice
+from ner_edge.export.recipe import Choice, Recipe, best_choices
 from ner_edge.gguf_file import GGUFFile
 from ner_edge.runtime.decisions import Answer, Decision, mean_kl, read_decisions
 from ner_edge.runtime.llama import LlamaModel
 from ner_edge.task import Task
 
-_PROBE = "q4_0"  # small enough to be felt, and it fits rows of any multiple of 32
-_HARMLESS = "q8_0"
-_NARROW = ("iq4_nl", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0")
-_WIDE = ("q3_k", "q4_k", "q5_k", "q6_k", "q8_0")  # for rows of multiples of 256
+# Types by the form that they have inputs rounded to, which does damage of its own: blocks of 32
+# inputs for the first, of 256 for the k-quants. Each family is probed with its first type, small
+# enough to be felt. q4_1 and q5_1 are left out: they keep sums of inputs in 16 bits, which ruined
+# a small model, and llama.cpp has no fast product for them.
+_FAMILIES = (("q4_0", "iq4_nl", "q5_0", "q8_0"), ("q4_k", "q3_k", "q5_k", "q6_k"))
 _BANDS = 3  # of layers
+_ANSWERS = 80  # read for each group
 _ROWS = 128  # of a tensor, enough to tell its rounding error
 
 
@@ -49,9 +52,9 @@ def measure_choices(
     file = GGUFFile(model)
     groups: dict[str, list[str]] = {}
     for name, info in file.tensors.items():
-        if len(info.shape) == 2 and info.shape[1] % 32 == 0:
+        if len(info.shape) == 2 and _fits(info.shape, "q8_0"):
             groups.setdefault(_group(name, _layers(file)), []).append(name)
-    choices = {}
+    choices: dict[str, list[Choice]] = {}
     with tempfile.TemporaryDirectory(dir=model.parent, prefix=".probe-") as folder:
         importance, probe = Path(folder) / "imatrix.gguf", Path(folder) / "probe.gguf"
         imatrix.save(importance)
@@ -74,21 +77,27 @@ def measure_choices(
         floor = damage({})
         for done, names in enumerate(groups.values()):
             progress(done, len(groups))
-            felt = max(damage(dict.fromkeys(names, _PROBE)) - floor, 0.0)
-            errors = {name: rounding_errors(file, name, imatrix) for name in names}
-            unit = sum(error[_PROBE] for error in errors.values())
-            for name in names:
-                choices[name] = [
-                    Choice(kind, _nbytes(file.tensors[name].shape, kind), felt * error / unit)
-                    for kind, error in errors[name].items()
-                ]
+            for family in _FAMILIES:
+                if not all(_fits(file.tensors[name].shape, family[0]) for name in names):
+                    continue
+                felt = max(damage(dict.fromkeys(names, family[0])) - floor, 0.0)
+                errors = {name: rounding_errors(file, name, family, imatrix) for name in names}
+                unit = sum(error[family[0]] for error in errors.values())
+                for name in names:
+                    shape = file.tensors[name].shape
+                    choices.setdefault(name, []).extend(
+                        Choice(kind, _nbytes(shape, kind), felt * error / unit)
+                        for kind, error in errors[name].items()
+                    )
         progress(len(groups), len(groups))
     return choices
 
 
-def rounding_errors(file: GGUFFile, name: str, imatrix: Imatrix) -> dict[str, float]:
-    """The squared rounding error of a matrix in each type that fits its rows, weighted by the
-    importance of its columns; estimated from some rows."""
+def rounding_errors(
+    file: GGUFFile, name: str, kinds: Sequence[str], imatrix: Imatrix
+) -> dict[str, float]:
+    """The squared rounding error of a matrix in each type, weighted by the importance of its
+    columns; estimated from some rows."""
     rows, columns = file.tensors[name].shape
     step = max(1, rows // _ROWS)
     weights = np.concatenate([file.rows(name, i, i + 1) for i in range(0, rows, step)])
@@ -96,7 +105,7 @@ def rounding_errors(file: GGUFFile, name: str, imatrix: Imatrix) -> dict[str, fl
     if importance is None or len(importance) != columns:
         importance = np.ones(columns, np.float32)
     errors = {}
-    for kind in dict.fromkeys((_PROBE, *(_WIDE if columns % 256 == 0 else ()), *_NARROW)):
+    for kind in kinds:
         rounded = round_trip(weights, GGMLQuantizationType[kind.upper()], importance)
         errors[kind] = float((np.square(weights - rounded) @ importance).mean()) * rows
     return errors
@@ -117,7 +126,8 @@ def round_trip(
 
 
 def _data(values: NDArray[np.float32]) -> int:
-    assert values.dtype == np.float32 and values.flags.c_contiguous
+    assert values.dtype == np.float32
+    assert values.flags.c_contiguous
     return int(values.ctypes.data)
 
 
@@ -129,6 +139,11 @@ def _quantize_chunk() -> Any:
     function.argtypes += [ctypes.c_void_p]
     function.restype = ctypes.c_size_t
     return function
+
+
+def _fits(shape: tuple[int, ...], kind: str) -> bool:
+    block, _ = GGML_QUANT_SIZES[GGMLQuantizationType[kind.upper()]]
+    return shape[-1] % block == 0
 
 
 def _nbytes(shape: tuple[int, ...], kind: str) -> int:
@@ -146,3 +161,26 @@ def _group(name: str, layers: int) -> str:
         return name
     _, layer, kind, *_ = name.split(".")
     return f"{kind} {int(layer) * _BANDS // layers}"
+
+
+def recipe_for_size(
+    model: Path,
+    task: Task,
+    imatrix: Imatrix,
+    data: CalibrationSet,
+    size: int,
+    *,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Recipe:
+    """The recipe of a file of at most `size` bytes that does the least damage to the decisions of
+    some of `data`. Raises `UsageError` if none is small enough."""
+    step = max(1, len(data.answers) // _ANSWERS)
+    choices = measure_choices(
+        model, task, imatrix, data.answers[::step], threads=threads, progress=progress
+    )
+    file = GGUFFile(model)
+    rest = file.size_bytes - sum(file.tensors[name].nbytes for name in choices)
+    chosen = best_choices(choices, size - rest)
+    types = {name: choice.type for name, choice in chosen.items()}
+    return Recipe(f"{size / 1e6:.0f}mb", types)

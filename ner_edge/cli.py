@@ -276,6 +276,16 @@ def export(
     quant: Annotated[
         list[str] | None, typer.Option("--quant", "-q", help="Level, like q4_k_m; repeat.")
     ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(help="Training sentences, or an importance matrix: round with care for them."),
+    ] = None,
+    recipe: Annotated[
+        list[Path] | None, typer.Option(help="TOML with a type for each tensor; repeat.")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Find the best recipe for a file of 80MB, say.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")] = Path("."),
     name: Annotated[str | None, typer.Option(help="Name of the files (the adapter's).")] = None,
     task: Annotated[
@@ -284,14 +294,21 @@ def export(
     threads: ThreadsOption = None,
 ) -> None:
     """Merge an adapter into its base and write GGUF files at any quantization levels."""
+    from ner_edge.export.calibrate import CalibrationSet, read_calibration
     from ner_edge.export.pipeline import export_model
     from ner_edge.export.quants import parse_quants
+    from ner_edge.export.recipe import parse_size, read_recipe
     from ner_edge.models import resolve_base
     from ner_edge.progress import progress_bar
     from ner_edge.task import load_task
 
-    levels = quant or ["q8_0"]
-    parse_quants(levels)
+    recipes = [read_recipe(path) for path in recipe or []]
+    levels = quant or ([] if recipes or size else ["q8_0"])
+    parse_quants(levels, calibrated=calibrate is not None)
+    calibration = None if calibrate is None else read_calibration(calibrate)
+    most = None if size is None else parse_size(size)
+    if most is not None and not isinstance(calibration, CalibrationSet):
+        raise UsageError("--size measures the task's decisions: give sentences with --calibrate")
     if adapter is None and base is None:
         raise UsageError("give an adapter's folder, or --base to export a base model alone")
     if adapter is not None and not adapter.is_dir():
@@ -305,6 +322,9 @@ def export(
             levels,
             task=None if task is None else load_task(task),
             name=name,
+            calibration=calibration,
+            recipes=recipes,
+            size=most,
             threads=threads,
             progress=lambda stage, done, total: update(done, total, label=stage),
         )

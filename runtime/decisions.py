@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ner_edge.errors import ModelError
+from ner_edge.errors import DataError, ModelError
 from ner_edge.runtime.automaton import PIPE, START, CopyAutomaton, Move
 from ner_edge.runtime.llama import PREFIX, LlamaModel, Run
 from ner_edge.runtime.prefix import evaluate_prefix
@@ -49,7 +49,9 @@ def answer_path(
 ) -> AnswerPath:
     """The tokens of an answer behind its sentence; its last token, which decides nothing, is left
     out. An entity that the format cannot write (it holds a literal pipe) is not marked."""
-    words, _ = answer
+    words, spans = answer
+    if unknown := {span.label for span in spans} - set(labels):
+        raise DataError(f"label {min(unknown)} is none of the task's ({', '.join(labels)})")
     automaton = CopyAutomaton(words, labels)
     prompt = chunks.of_words(words) + list(suffix)
     written = [token for move in _moves(automaton, answer) for token in chunks.of_move(move)]

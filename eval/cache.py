@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ner_edge.errors import NerEdgeError
+from ner_edge.eval.outputs import Output
 from ner_edge.spans import ScoredSpan
 
 
 class Prediction(NamedTuple):
-    """One sentence's entities, what they cost, and whether the output had to be repaired."""
+    """One sentence's entities, what they cost, and the answer they were read from."""
 
     spans: list[ScoredSpan]
     seconds: float
-    misaligned: bool
+    output: Output | None = None
+    """None where it is the sentence with the entities in brackets, as a decoder made sure."""
 
 
 def sha256_of(path: Path) -> str:
@@ -37,7 +39,8 @@ def prediction_cache(
     and a function that appends the next one. Without a folder nothing is read or kept.
 
     `key` must name everything that decides a prediction. The file holds one JSON line per
-    sentence with its number and word offsets, never its text. A torn last line, or lines of two
+    sentence with its number and word offsets; of its text never more than the words that an
+    unconstrained answer changed or added. A torn last line, or lines of two
     processes that wrote at once, are dropped from the first that does not fit.
     """
     if folder is None:
@@ -78,7 +81,10 @@ def _read(path: Path) -> tuple[list[Prediction], int]:
             if record["sentence"] != len(done) or not line.endswith(b"\n"):
                 break
             spans = [ScoredSpan(*span) for span in record["spans"]]
-            done.append(Prediction(spans, record["seconds"], record["misaligned"]))
+            output = record.get("output")
+            if output is not None and not all(isinstance(chunk, int | str) for chunk in output):
+                break
+            done.append(Prediction(spans, record["seconds"], output))
         except (ValueError, TypeError, KeyError):
             break
         valid_bytes += len(line)

@@ -1,7 +1,7 @@
 """Several models on the same sentences: each one's scores, and how it differs from a baseline."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -19,14 +19,19 @@ from ner_edge.eval.bootstrap import (
 )
 from ner_edge.eval.cache import Prediction, prediction_cache, sha256_of
 from ner_edge.eval.calibration import Calibration, calibration
+from ner_edge.eval.cost import Cost
 from ner_edge.eval.gold import Gold, read_gold
 from ner_edge.eval.metrics import Metrics, require_libraries, score_spans
+from ner_edge.eval.outputs import OutputFaults, judge_outputs, pack_output
 from ner_edge.facts import describe
 from ner_edge.spans import ScoredSpan, Span
 from ner_edge.task import Task
 
 Progress = Callable[[str, int, int], None]
 """Called with a model's name, the sentences done, and the sentences in all."""
+
+Measure = Callable[[Path, Gold], Cost | None]
+"""Tells what a model costs beside its size."""
 
 
 class Tagger(Protocol):
@@ -41,8 +46,9 @@ class Tagger(Protocol):
         """The decoder in use, by its command-line name."""
 
     @property
-    def misaligned(self) -> int:
-        """How many outputs yielded so far did not copy their words or close their brackets."""
+    def output(self) -> str | None:
+        """The answer that the entities yielded last were read from; None where it is certain to be
+        their sentence with them in brackets."""
 
     def tag_words(self, sentences: Iterable[list[str]]) -> Iterable[Sequence[ScoredSpan]]:
         """The entities of each sentence, in order."""
@@ -58,6 +64,13 @@ class Candidate:
     name: str
     path: Path
     load: Callable[[], Tagger]
+    base: Path | None = None
+    """What the adapter in `path` runs on."""
+    size_bytes: int | None = None
+    """Of its weights as used; None means the file's size."""
+    bits_per_weight: float | None = None
+    """None means the file's."""
+    measure: Callable[[Gold], Cost | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,20 +82,27 @@ class ModelResult:
     decoder: str
     metrics: Metrics
     predictions: list[list[Span]] = field(repr=False)
-    calibration: Calibration = field(repr=False)
+    calibration: Calibration | None = field(repr=False)
+    """None where entities have no score of their own."""
     size_bytes: int
     bits_per_weight: float | None
-    """Achieved, over all tensors; None if the model is not a GGUF file."""
+    """Achieved, over all tensors; None if unknown."""
     seconds: float
     """Decoding time, summed over all runs of a resumed evaluation; without loading."""
-    misaligned: int
-    """Sentences whose output was malformed or changed its words."""
     notes: list[str]
+    faults: OutputFaults | None = None
+    """None for a decoder that commits none."""
+    cost: Cost | None = None
 
     @property
     def f1(self) -> float:
         """Strict micro F1 in percent."""
         return self.metrics.micro.f1
+
+    @property
+    def misaligned(self) -> int:
+        """Sentences whose output was malformed or changed its words."""
+        return self.faults.misaligned if self.faults else 0
 
     @property
     def sentences_per_second(self) -> float:
@@ -126,28 +146,33 @@ def run_eval(
     models: Sequence[tuple[str, Path]],
     *,
     load_tagger: Callable[[Path], Tagger],
+    first: Sequence[Candidate] = (),
     baseline: str | None = None,
     limit: int | None = None,
     cache_dir: Path | None = None,
     progress: Progress | None = None,
+    measure: Measure | None = None,
 ) -> Comparison:
     """Evaluate models, given as (name, path), on the CoNLL file `data`, one at a time.
 
-    `baseline` is a name or a path among them, by default the first; `limit` keeps the first
-    sentences; predictions are kept in `cache_dir` and reused from there. A repeated name gets a
-    number. Raises `UsageError`, `DataError` or `ModelError` before any model is loaded.
+    `first` are models that come before them and load otherwise. `baseline` is a name or a path
+    among all, by default the first; `limit` keeps the first sentences; predictions are kept in
+    `cache_dir` and reused from there. `measure`, if given, tells what a model of `models` costs.
+    A repeated name gets a number. Raises `UsageError`, `DataError` or `ModelError` before any
+    model is loaded.
     """
     require_libraries()
-    if not models:
+    if not models and not first:
         raise UsageError("evaluation needs at least one model")
     missing = [str(path) for _, path in models if not path.exists()]
     if missing:
         raise ModelError(f"no such model: {', '.join(missing)}")
-    names = _unique([name for name, _ in models])
-    candidates = [
-        Candidate(name, path, partial(load_tagger, path))
-        for name, (_, path) in zip(names, models, strict=True)
-    ]
+    candidates = [*first]
+    for name, path in models:
+        cost = None if measure is None else partial(measure, path)
+        candidates.append(Candidate(name, path, partial(load_tagger, path), measure=cost))
+    names = _unique([candidate.name for candidate in candidates])
+    candidates = [replace(c, name=name) for c, name in zip(candidates, names, strict=True)]
     reference = _find_baseline(baseline, candidates)
     gold = read_gold(data, limit)
     return compare(candidates, gold, reference, cache_dir=cache_dir, progress=progress)
@@ -166,12 +191,12 @@ def compare(
     for candidate in candidates:
         tagger = candidate.load()
         try:
-            results.append(
-                evaluate_model(tagger, candidate, gold, cache_dir=cache_dir, progress=progress)
-            )
+            result = evaluate_model(tagger, candidate, gold, cache_dir=cache_dir, progress=progress)
         finally:
             tagger.close()
             del tagger  # or it would live until the next model is loaded beside it
+        cost = candidate.measure(gold) if candidate.measure else None
+        results.append(replace(result, cost=cost))
     if len(results) < 2:
         return Comparison(gold, results, None, {})
     reference = next(result for result in results if result.name == baseline)
@@ -196,6 +221,8 @@ def evaluate_model(
             "decoder": tagger.decoder,
             "version": ner_edge.__version__,
         }
+        if candidate.base is not None:
+            key["base"] = sha256_of(candidate.base)
     with prediction_cache(cache_dir, key) as (done, keep):
         predictions = done[: len(gold.sentences)]
         cached = len(predictions)
@@ -210,34 +237,36 @@ def evaluate_model(
         )
     scored = [prediction.spans for prediction in predictions]
     spans = [[Span(*span[:3]) for span in found] for found in scored]
-    misaligned = sum(prediction.misaligned for prediction in predictions)
-    return ModelResult(
+    outputs = [prediction.output for prediction in predictions if prediction.output is not None]
+    faults = judge_outputs(gold.sentences, outputs, tagger.task.labels) if outputs else None
+    result = ModelResult(
         name=candidate.name,
         path=candidate.path,
         decoder=tagger.decoder,
         metrics=score_spans(gold.spans, spans, gold.lengths),
         predictions=spans,
-        calibration=calibration(gold.spans, scored),
-        size_bytes=_size(candidate.path),
-        bits_per_weight=(
-            describe(candidate.path).bits_per_weight if candidate.path.suffix == ".gguf" else None
-        ),
+        calibration=None if faults else calibration(gold.spans, scored),
+        size_bytes=candidate.size_bytes or _size(candidate.path),
+        bits_per_weight=candidate.bits_per_weight or _bits_per_weight(candidate.path),
         seconds=sum(prediction.seconds for prediction in predictions),
-        misaligned=misaligned,
-        notes=_notes(candidate.name, gold, tagger.task.labels, cached, misaligned),
+        notes=[],
+        faults=faults,
     )
+    notes = _notes(candidate.name, gold, tagger.task.labels, cached, result.misaligned)
+    return replace(result, notes=notes)
 
 
 def _tag(tagger: Tagger, sentences: Sequence[list[str]]) -> Iterator[Prediction]:
     """Each sentence's prediction, with the time spent waiting for it and nothing else."""
     if not sentences:
         return
-    misaligned = tagger.misaligned
+    answers = tagger.tag_words(sentences)
     started = perf_counter()
-    for spans in tagger.tag_words(sentences):
+    for number, spans in enumerate(answers):
         seconds = perf_counter() - started
-        yield Prediction(list(spans), seconds, tagger.misaligned > misaligned)
-        misaligned = tagger.misaligned
+        answer = tagger.output
+        output = None if answer is None else pack_output(answer, sentences[number])
+        yield Prediction(list(spans), seconds, output)
         started = perf_counter()
 
 
@@ -312,6 +341,10 @@ def _find_baseline(baseline: str | None, candidates: Sequence[Candidate]) -> str
             return candidate.name
     names = ", ".join(candidate.name for candidate in candidates)
     raise UsageError(f"no model '{baseline}' to compare with; the models are: {names}")
+
+
+def _bits_per_weight(path: Path) -> float | None:
+    return describe(path).bits_per_weight if path.suffix == ".gguf" else None
 
 
 def _size(path: Path) -> int:

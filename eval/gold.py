@@ -47,11 +47,12 @@ class Gold:
 
     def describe(self) -> str:
         """All counts in one line, both customs where they differ."""
-        counts = f"{_grouped(len(self.sentences))} sentences"
+        sentences, tokens, entities = len(self.sentences), self.tokens, self.entities
+        counts = f"{_grouped(sentences)} sentences, {_grouped(tokens)} tokens"
         if self.docstart_lines:
-            with_docstart = len(self.sentences) + self.docstart_lines
-            counts += f" ({_grouped(with_docstart)} with -DOCSTART- lines)"
-        return f"{counts}, {_grouped(self.tokens)} tokens, {_grouped(self.entities)} entities"
+            sentences, tokens = sentences + self.docstart_lines, tokens + self.docstart_lines
+            counts += f" ({_grouped(sentences)} and {_grouped(tokens)} with -DOCSTART- lines)"
+        return f"{counts}, {_grouped(entities)} entities"
 
 
 def read_gold(path: Path, limit: int | None = None) -> Gold:

@@ -12,7 +12,7 @@ from ner_edge.atomic import atomic_path, make_folder
 from ner_edge.eval.compare import Comparison, ModelResult
 from ner_edge.eval.confusion import NONE, confusion
 from ner_edge.eval.plots import plots, png, svg
-from ner_edge.eval.report import footnotes, markdown, tables, write_json
+from ner_edge.eval.report import footnotes, markdown, model_tables, summaries, write_json
 from ner_edge.spans import Span
 
 _SHOWN_FLIPS = 100
@@ -48,10 +48,9 @@ def page(comparison: Comparison) -> str:
         files("ner_edge.eval").joinpath("report.html").read_text(encoding="utf-8")
     )
     reference = next((r for r in comparison.results if r.name == comparison.baseline), None)
-    *per_model, compared = tables(comparison)
     return template.render(
         data=comparison.gold.path.name,
-        compared=compared,
+        summaries=summaries(comparison),
         footnotes=footnotes(comparison),
         plots={
             name: {theme: _data_uri(svg(draw, theme)) for theme in ("light", "dark")}
@@ -60,11 +59,11 @@ def page(comparison: Comparison) -> str:
         models=[
             {
                 "name": result.name,
-                "tables": per_model[2 * i : 2 * i + 2],
+                "tables": model_tables(result),
                 "confusion": _confusion_rows(comparison, result),
                 "flips": list(_flips(comparison, reference, result)) if reference else [],
             }
-            for i, result in enumerate(comparison.results)
+            for result in comparison.results
         ],
         baseline=comparison.baseline,
         shown_flips=_SHOWN_FLIPS,

@@ -90,6 +90,8 @@ def short_name(name: str) -> str:
 def _reliability(axes: Any, comparison: Comparison) -> None:
     axes.plot([0, 1], [0, 1], linestyle=":", color="gray")
     for result in comparison.results:
+        if result.calibration is None:
+            continue
         bins = [b for b in result.calibration.bins if b.count >= 10]  # fewer say nothing
         axes.plot(
             [b.confidence for b in bins],

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,12 @@ from rich.text import Text
 from ner_edge.atomic import atomic_path
 from ner_edge.eval.bootstrap import EQUIVALENT
 from ner_edge.eval.compare import Comparison, ModelResult
+from ner_edge.eval.cost import Cost
 from ner_edge.eval.metrics import Score
+from ner_edge.eval.published import published
+
+_QUOTED = "(quoted, not measured)"
+_NAMES = 22  # characters that a terminal keeps for the first column and the edges
 
 
 class Table(NamedTuple):
@@ -26,13 +32,21 @@ class Table(NamedTuple):
 
 
 def tables(comparison: Comparison) -> list[Table]:
-    """Two tables per model, then the comparison, as in the published model cards."""
-    per_model = [
-        table
-        for result in comparison.results
-        for table in (_seqeval_table(result), _nervaluate_table(result))
-    ]
-    return [*per_model, _comparison_table(comparison)]
+    """Two tables per model, then those over all models, as in the published model cards."""
+    per_model = [table for result in comparison.results for table in model_tables(result)]
+    return [*per_model, *summaries(comparison)]
+
+
+def model_tables(result: ModelResult) -> list[Table]:
+    """One model's scores by seqeval and by nervaluate."""
+    return [_seqeval_table(result), _nervaluate_table(result)]
+
+
+def summaries(comparison: Comparison) -> list[Table]:
+    """All models beside each other, and what unconstrained decoding did if one used it."""
+    unconstrained = any(result.faults for result in comparison.results)
+    faults = [_faults_table(comparison)] if unconstrained else []
+    return [_comparison_table(comparison), *faults]
 
 
 def _seqeval_table(result: ModelResult) -> Table:
@@ -60,7 +74,11 @@ def _comparison_table(comparison: Comparison) -> Table:
     columns = ["Model", "Size (MB)", "Bits/weight", "F1"]
     if comparison.baseline is not None:
         columns += ["ΔF1 [95 % CI]", "Flips"]
-    columns += ["ECE (%)", "Sentences/s"]
+    columns.append("ECE (%)")
+    costs = any(result.cost for result in comparison.results)
+    if costs:
+        columns += ["Peak memory (MB)", "Prompt tokens/s"]
+    columns.append("Sentences/s")
     rows = []
     for result in comparison.results:
         bits = result.bits_per_weight
@@ -72,9 +90,40 @@ def _comparison_table(comparison: Comparison) -> Table:
         ]
         if comparison.baseline is not None:
             row += _difference_cells(comparison, result.name)
-        error = f"{result.calibration.expected_error:.2f}"
-        rows.append([*row, error, f"{result.sentences_per_second:.2f}"])
-    return Table("Comparison", columns, rows)
+        row.append(f"{result.calibration.expected_error:.2f}" if result.calibration else "-")
+        if costs:
+            row += _cost_cells(result.cost)
+        rows.append([*row, f"{result.sentences_per_second:.2f}"])
+    return Table("Comparison", columns, rows + _quoted_rows(comparison, columns))
+
+
+def _cost_cells(cost: Cost | None) -> list[str]:
+    if cost is None:
+        return ["-", "-"]
+    peak = "-" if cost.peak_bytes is None else f"{cost.peak_bytes / 1e6:.0f}"
+    return [peak, f"{cost.prompt_tokens_per_second:.0f}"]
+
+
+def _faults_table(comparison: Comparison) -> Table:
+    columns = ["Model", "F1", "Lenient F1", "Verbatim (%)", "Malformed", "Misaligned"]
+    rows = []
+    for result in comparison.results:
+        lenient, verbatim, malformed = result.f1, 100.0, 0
+        if result.faults:
+            lenient, malformed = result.faults.lenient.f1, result.faults.malformed
+            verbatim = 100 * result.faults.verbatim / len(result.predictions)
+        figures = [f"{figure:.2f}" for figure in (result.f1, lenient, verbatim)]
+        rows.append([result.name, *figures, str(malformed), str(result.misaligned)])
+    return Table("Output", columns, rows + _quoted_rows(comparison, columns))
+
+
+def _quoted_rows(comparison: Comparison, columns: list[str]) -> list[list[str]]:
+    """Published results on this data, of which only F1 belongs in these columns."""
+    rows = []
+    for row in published(comparison.gold):
+        known = {"Model": f"{row.model} {_QUOTED}", "F1": f"{row.f1:.2f}"}
+        rows.append([known.get(column, "-") for column in columns])
+    return rows
 
 
 def _difference_cells(comparison: Comparison, name: str) -> list[str]:
@@ -99,6 +148,22 @@ def footnotes(comparison: Comparison) -> list[str]:
             "with a paired bootstrap interval; flips: sentences whose entities changed."
         )
         lines.append(f"Verdicts (equivalent: within ±{EQUIVALENT}): {_verdicts(comparison)}.")
+    if any(result.cost for result in comparison.results):
+        lines.append(
+            "Peak memory: of a process that loads the model and tags a few sentences, without what "
+            "a GPU holds. Prompt tokens/s: 512 read at once."
+        )
+    if any(result.faults for result in comparison.results):
+        lines.append(
+            "Lenient F1: where an output's words are not the sentence's, entities count by label "
+            "and text, wherever they stand. Verbatim: outputs whose words are the sentence's. "
+            "Malformed: a bracket is not closed with a known label. Misaligned: malformed or not "
+            "verbatim. The decoders copy and grammar can produce neither."
+        )
+    lines += [
+        f"{row.model} {_QUOTED}: strict micro F1 on {row.data}, {row.source}."
+        for row in published(comparison.gold)
+    ]
     return lines
 
 
@@ -112,21 +177,42 @@ def _verdicts(comparison: Comparison) -> str:
 
 def print_report(comparison: Comparison, console: Console) -> None:
     """Show all tables and the footnotes on a terminal."""
-    for title, columns, rows in tables(comparison):
-        # Text, because a label or file name in square brackets is not markup.
-        shown = RichTable(
-            title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-        )
-        shown.add_column(Text(columns[0]), overflow="fold")
-        for column in columns[1:]:
-            # Headers in two lines, so that all numbers fit in 80 characters.
-            header = column.replace("/", "\n/").replace(" (", "\n(").replace(" [", "\n[")
-            shown.add_column(Text(header), justify="right", no_wrap=True)
-        for row in rows:
-            shown.add_row(*map(Text, row))
-        console.print(shown)
+    for table in tables(comparison):
+        for title, columns, rows in _fitted(table, console.width):
+            # Text, because a label or file name in square brackets is not markup.
+            shown = RichTable(
+                title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+            )
+            shown.add_column(Text(columns[0]), overflow="fold")
+            for column in columns[1:]:
+                shown.add_column(Text(_header(column)), justify="right", no_wrap=True)
+            for row in rows:
+                shown.add_row(*map(Text, row))
+            console.print(shown)
     for line in footnotes(comparison):
         console.print(line, markup=False, highlight=False)
+
+
+def _header(column: str) -> str:
+    """In two lines, so that more numbers fit."""
+    return column.replace("/", "\n/").replace(" (", "\n(").replace(" [", "\n[")
+
+
+def _fitted(table: Table, width: int) -> Iterator[Table]:
+    """A table too wide for the terminal in several, each with the first column."""
+    widths = [
+        1 + max(map(len, (*_header(column).split("\n"), *cells)))
+        for column, *cells in zip(table.columns, *table.rows, strict=True)
+    ]
+    groups: list[list[int]] = []
+    for i in range(1, len(widths)):
+        if not groups or sum(widths[j] for j in (*groups[-1], i)) > width - _NAMES:
+            groups.append([])
+        groups[-1].append(i)
+    for number, group in enumerate(groups):
+        title = f"{table.title}, continued" if number else table.title
+        columns, *rows = ([row[i] for i in (0, *group)] for row in (table.columns, *table.rows))
+        yield Table(title, columns, rows)
 
 
 def markdown(comparison: Comparison) -> str:
@@ -153,6 +239,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
         "tokens": gold.tokens,
         "entities": gold.entities,
         "baseline": comparison.baseline,
+        "published": [asdict(row) for row in published(gold)],
         "models": [],
     }
     for result in comparison.results:
@@ -166,7 +253,9 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
             "sentences_per_second": result.sentences_per_second,
             "seconds": result.seconds,
             "misaligned": result.misaligned,
-            "calibration": asdict(result.calibration),
+            "faults": asdict(result.faults) if result.faults else None,
+            "calibration": asdict(result.calibration) if result.calibration else None,
+            "cost": asdict(result.cost) if result.cost else None,
             **asdict(result.metrics),
         }
         difference = comparison.differences.get(result.name)

@@ -62,7 +62,8 @@ def quantize(
             text=True,
             errors="replace",
         )
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         last_words = ""
         try:
             with suppress(BrokenPipeError), process.stdin:

@@ -15,6 +15,10 @@ class Parsed(NamedTuple):
     """Every bracket opened is closed with a known label."""
     faithful: bool
     """Well-formed, and its words are exactly the source words."""
+    output_words: list[str]
+    """The words of the output itself, its markup taken off."""
+    output_spans: list[Span]
+    """The entities over `output_words`."""
 
 
 def write_brackets(words: Sequence[str], spans: Iterable[Span]) -> str:
@@ -39,9 +43,10 @@ def parse_brackets(output: str, words: Sequence[str], labels: Collection[str]) -
     chunks = output.partition("\n")[0].split()
     spans = _parse_faithful(chunks, words, labels)
     if spans is not None:
-        return Parsed(spans, well_formed=True, faithful=True)
+        return Parsed(spans, True, True, list(words), spans)
     output_words, output_spans, well_formed = _parse_leniently(chunks, labels)
-    return Parsed(_align(output_words, output_spans, words), well_formed, faithful=False)
+    aligned = _align(output_words, output_spans, words)
+    return Parsed(aligned, well_formed, False, output_words, output_spans)
 
 
 def _parse_faithful(

@@ -86,6 +86,11 @@ class DecoderName(StrEnum):
     grammar = "grammar"
 
 
+class ProtocolName(StrEnum):
+    edge = "edge"
+    paper = "paper"
+
+
 class FormatName(StrEnum):
     brackets = "brackets"
     jsonl = "jsonl"
@@ -202,6 +207,19 @@ def evaluate(
     baseline: Annotated[
         str | None, typer.Option(help="Compare with this model (the first).")
     ] = None,
+    protocol: Annotated[
+        ProtocolName,
+        typer.Option(help="paper: the published one, unconstrained bf16 in torch, beside models."),
+    ] = ProtocolName.edge,
+    adapter: Annotated[
+        str | None, typer.Option(help="paper: a folder or hub id (the default model's).")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="paper: the adapter's base (as the adapter says).")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="paper: a task's name or TOML file (the adapter's).")
+    ] = None,
     markdown: Annotated[bool, typer.Option(help="Print Markdown tables.")] = False,
     json: Annotated[str | None, typer.Option(help="Write JSON to this path; - is stdout.")] = None,
     report_folder: Annotated[
@@ -211,16 +229,22 @@ def evaluate(
     decoder: DecoderOption = DecoderName.copy,
     threads: ThreadsOption = None,
     gpu_layers: GpuOption = None,
+    speed: Annotated[
+        bool, typer.Option(help="Measure peak memory and prompt tokens/s of each model too.")
+    ] = True,
     cache: Annotated[
         bool, typer.Option(help="Keep predictions, so that a killed run resumes.")
     ] = True,
 ) -> None:
     """Measure models on gold data: F1, what each loses to the baseline, size and speed."""
+    from functools import partial
+
     from rich.console import Console
 
     from ner_edge.cache import cache_dir
     from ner_edge.eval import report
-    from ner_edge.eval.compare import run_eval
+    from ner_edge.eval.compare import Candidate, run_eval
+    from ner_edge.eval.cost import measured_cost
     from ner_edge.models import DEFAULT_MODEL, DEFAULT_QUANT, resolve_model
     from ner_edge.progress import progress_bar
     from ner_edge.runtime.tagger import Tagger
@@ -232,20 +256,36 @@ def evaluate(
             from ner_edge.eval.html import write_folder
         except ImportError as error:
             raise _missing_extra("eval", error) from None
-    chosen = model or [f"{DEFAULT_MODEL}:{DEFAULT_QUANT}"]
+    first: list[Candidate] = []
+    if protocol == ProtocolName.paper:
+        try:
+            from ner_edge.eval.paper import paper_candidate
+
+            first.append(paper_candidate(adapter, base, task, threads))
+        except ImportError as error:
+            raise _missing_extra("train", error) from None
+    elif adapter or base or task:
+        raise UsageError("--adapter, --base and --task belong to --protocol paper")
+    chosen = model or ([] if first else [f"{DEFAULT_MODEL}:{DEFAULT_QUANT}"])
     paths = [resolve_model(name) for name in chosen]
     names = [_display_name(name) for name in chosen]
+    kept = cache_dir() / "predictions" if cache else None
+    settings: dict[str, Any] = {
+        "decoder": decoder.value,
+        "threads": threads,
+        "gpu_layers": gpu_layers,
+    }
     with progress_bar("evaluating") as update:
         comparison = run_eval(
             data,
             list(zip(names, paths, strict=True)),
-            load_tagger=lambda path: Tagger.load(
-                path, decoder=decoder.value, threads=threads, gpu_layers=gpu_layers
-            ),
+            load_tagger=lambda path: Tagger.load(path, **settings),
+            first=first,
             baseline=baseline,
             limit=limit,
-            cache_dir=cache_dir() / "predictions" if cache else None,
+            cache_dir=kept,
             progress=lambda name, done, total: update(done, total, label=name),
+            measure=partial(measured_cost, **settings, cache_dir=kept) if speed else None,
         )
     for note in comparison.notes:
         _say(f"note: {note}")
@@ -298,7 +338,7 @@ def export(
     from ner_edge.export.pipeline import export_model
     from ner_edge.export.quants import parse_quants
     from ner_edge.export.recipe import parse_size, read_recipe
-    from ner_edge.models import resolve_base
+    from ner_edge.models import base_of, resolve_base
     from ner_edge.progress import progress_bar
     from ner_edge.task import load_task
 
@@ -309,11 +349,13 @@ def export(
     most = None if size is None else parse_size(size)
     if most is not None and not isinstance(calibration, CalibrationSet):
         raise UsageError("--size measures the task's decisions: give sentences with --calibrate")
-    if adapter is None and base is None:
-        raise UsageError("give an adapter's folder, or --base to export a base model alone")
     if adapter is not None and not adapter.is_dir():
         raise UsageError(f"{adapter}: no such adapter folder")
-    base_path = resolve_base(base or _base_of(adapter))
+    if base is None:
+        if adapter is None:
+            raise UsageError("give an adapter's folder, or --base to export a base model alone")
+        base = base_of(adapter)
+    base_path = resolve_base(base)
     with progress_bar("export") as update:
         paths = export_model(
             base_path,
@@ -330,19 +372,6 @@ def export(
         )
     for path in paths:
         print(path)
-
-
-def _base_of(adapter: Path | None) -> str:
-    import json
-
-    assert adapter is not None
-    base = None
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-        base = config["base_model_name_or_path"]
-    if not base:
-        raise UsageError(f"{adapter}: does not say which base it is for; give --base")
-    return str(base)
 
 
 @app.command()

@@ -1,14 +1,17 @@
 """Where models come from: a path, a name, a hub id, or the default built on first use."""
 
 import hashlib
+import json
 import os
 import sys
+from contextlib import suppress
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from ner_edge.cache import cache_dir
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.registry import SMOLLM2, check_hash, fetch
+from ner_edge.task import TASK_FILE
 
 DEFAULT_MODEL = "conll2003-135m"
 DEFAULT_QUANT = "q8_0"
@@ -81,15 +84,50 @@ def resolve_base(name: str) -> Path:
         return Path(name)
     if name == DEFAULT_BASE:
         return default_base()
-    if name.count("/") != 1 or name.startswith((".", "/", "~")) or name.endswith(".gguf"):
+    if not _may_be_hub_id(name) or name.endswith(".gguf"):
         raise UsageError(
             f"{name}: no such file or folder, and not a hub id (like Qwen/Qwen2.5-0.5B)"
         )
+    patterns = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.jinja"]
+    return _from_hub(name, patterns)
+
+
+def resolve_adapter(name: str | None) -> Path:
+    """The folder of a LoRA adapter: by path, by hub id, or None for the default model's own.
+
+    Raises `ModelError` if it cannot be had, `UsageError` if `name` is nothing of these.
+    """
+    if name is None:
+        # The package is installed as files, so this is a folder that stays.
+        with as_file(files("ner_edge").joinpath("default")) as folder:
+            return folder
+    if os.path.isdir(name):
+        return Path(name)
+    if not _may_be_hub_id(name) or os.path.exists(name):
+        raise UsageError(f"{name}: no such adapter folder, and not a hub id (like org/adapter)")
+    return _from_hub(name, ["adapter_config.json", "adapter_model.safetensors", TASK_FILE])
+
+
+def base_of(adapter: Path) -> str:
+    """The base that an adapter's configuration names. Raises `UsageError` if it names none."""
+    base = None
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+        base = config["base_model_name_or_path"]
+    if not base:
+        raise UsageError(f"{adapter}: does not say which base it is for; give --base")
+    return str(base)
+
+
+def _may_be_hub_id(name: str) -> bool:
+    return name.count("/") == 1 and not name.startswith((".", "/", "~"))
+
+
+def _from_hub(name: str, patterns: list[str]) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
         raise ModelError("models from a hub need: pip install huggingface_hub") from None
-    patterns = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.jinja"]
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except Exception as error:  # the errors of its network library differ with its version

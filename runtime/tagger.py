@@ -51,8 +51,9 @@ class Tagger:
     ...     tagger("Ada Lovelace lived in London.")
     """
 
-    misaligned = 0
-    """Outputs that did not copy their sentence; the decoders here cannot produce one."""
+    output: str | None = None
+    """The text behind the entities yielded last, where it may differ from their sentence with them
+    in brackets; the decoders here see to it that it does not."""
 
     def __init__(
         self, model: LlamaModel, files: Sequence[Path], task: Task, decoder: Decoder

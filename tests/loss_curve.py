@@ -11,10 +11,12 @@ import torch
 import torch.distributed as dist
 
 from ner_edge.corpus import read_conll
+from ner_edge.prompts import PromptEncoder
 from ner_edge.task import Task
+from ner_edge.torch_model import load_base
+from ner_edge.train.attention import NAME
 from ner_edge.train.loop import train
-from ner_edge.train.model import add_adapter, load_base, save_adapter
-from ner_edge.train.packing import PromptEncoder
+from ner_edge.train.model import add_adapter, save_adapter
 from ner_edge.train.settings import TrainSettings
 
 base, data, out = map(Path, sys.argv[1:])
@@ -23,7 +25,7 @@ dist.init_process_group("gloo")
 settings = TrainSettings(
     rank=4, alpha=8, batch_size=3, epochs=2, learning_rate=0.01, dtype="float32"
 )
-model, tokenizer = load_base(base, torch.float32, torch.device("cpu"))
+model, tokenizer = load_base(base, torch.float32, torch.device("cpu"), NAME)
 model = add_adapter(model, settings)
 encoder = PromptEncoder(tokenizer, Task("tiny", {"PER": "person", "LOC": "location"}, "Find."))
 examples = [encoder.example(sentence) for sentence in read_conll(data)]

@@ -41,7 +41,7 @@ def test_the_format() -> None:
     spans = [Span(0, 1, "PER"), Span(4, 5, "LOC")]
     text = "[Hussain | PER] , surplus to [England | LOC] 's needs"
     assert write_brackets(sentence, spans) == text
-    assert parse_brackets(text, sentence, LABELS) == Parsed(spans, True, True)
+    assert parse_brackets(text, sentence, LABELS) == Parsed(spans, True, True, sentence, spans)
 
 
 @settings(deadline=None)
@@ -49,7 +49,7 @@ def test_the_format() -> None:
 def test_parsing_inverts_writing(example: tuple[list[str], list[Span]]) -> None:
     sentence, spans = example
     output = write_brackets(sentence, spans)
-    assert parse_brackets(output, sentence, LABELS) == Parsed(spans, True, True)
+    assert parse_brackets(output, sentence, LABELS) == Parsed(spans, True, True, sentence, spans)
     assert parse_brackets(output + " \nmore [x | PER]", sentence, LABELS).spans == spans
 
 
@@ -141,10 +141,18 @@ SOURCE = ["Ada", "Lovelace", "met", "Babbage", "in", "London"]
     ],
 )
 def test_an_unfaithful_output_is_aligned(output: str, spans: list[Span], well_formed: bool) -> None:
-    assert parse_brackets(output, SOURCE, LABELS) == Parsed(spans, well_formed, faithful=False)
+    parsed = parse_brackets(output, SOURCE, LABELS)
+    assert (parsed.spans, parsed.well_formed, parsed.faithful) == (spans, well_formed, False)
+
+
+def test_an_unfaithful_output_s_own_words_and_entities() -> None:
+    parsed = parse_brackets("[Ada Loveless | PER] met him in [London | LOC]", SOURCE, LABELS)
+    assert parsed.output_words == ["Ada", "Loveless", "met", "him", "in", "London"]
+    assert parsed.output_spans == [Span(0, 2, "PER"), Span(5, 6, "LOC")]
 
 
 def test_words_before_brackets_when_the_source_holds_brackets() -> None:
     sentence = ["[", "London", "|", "LOC]", "is", "in", "England"]
     output = "[ London | LOC] is in [England | LOC]"
-    assert parse_brackets(output, sentence, LABELS) == Parsed([Span(6, 7, "LOC")], True, True)
+    parsed = parse_brackets(output, sentence, LABELS)
+    assert (parsed.spans, parsed.faithful) == ([Span(6, 7, "LOC")], True)

@@ -42,7 +42,7 @@ def test_tables_on_a_terminal(tiny, data):
     stdout = run_ok("eval", data, "-m", tiny.gguf, "--threads", 1)
     for shown in ("seqeval", "nervaluate", "PER", "LOC", "micro avg", "tiny-f16", "Comparison"):
         assert shown in stdout
-    assert "3 sentences (4 with -DOCSTART- lines), 10 tokens, 3 entities" in stdout
+    assert "3 sentences, 10 tokens (4 and 11 with -DOCSTART- lines), 3 entities" in stdout
 
 
 def test_markdown(tiny, data):

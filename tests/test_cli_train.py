@@ -13,12 +13,15 @@ from command_line import assert_error, run, run_ok
 from safetensors.torch import load_file, save_file
 from tiny_models import load_model, save_model
 
+from ner_edge import torch_model
 from ner_edge.corpus import Sentence, read_conll
+from ner_edge.prompts import PromptEncoder
 from ner_edge.spans import Span
 from ner_edge.task import Task
-from ner_edge.train import dev
-from ner_edge.train.model import add_adapter, load_base
-from ner_edge.train.packing import PromptEncoder
+from ner_edge.torch_model import Answer, load_base
+from ner_edge.train.attention import NAME as SHARED_PREFIX_ATTENTION
+from ner_edge.train.dev import dev_f1
+from ner_edge.train.model import add_adapter
 from ner_edge.train.run import run_training
 from ner_edge.train.settings import resolve_settings
 
@@ -135,7 +138,9 @@ def test_saving_asks_no_hub(tiny, files, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def adapted(tiny):
-    model, tokenizer = load_base(tiny.folder, torch.float32, torch.device("cpu"))
+    model, tokenizer = load_base(
+        tiny.folder, torch.float32, torch.device("cpu"), SHARED_PREFIX_ATTENTION
+    )
     model = add_adapter(model, resolve_settings("edge", flags=SETTINGS))
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -159,9 +164,9 @@ def test_dev_answers_are_the_model_s_own(tiny, adapted, tmp_path):
     model, tokenizer, encoder = adapted
     model.save_pretrained(tmp_path, save_embedding_layers=False)
     reference = PeftModel.from_pretrained(load_model(tiny.folder), str(tmp_path)).eval()
-    prompts = [encoder.prefix + encoder.prompt(sentence) for sentence in SENTENCES]
+    prompts = [encoder.prefix + encoder.prompt(sentence.words) for sentence in SENTENCES]
     model.get_base_model().set_attn_implementation("sdpa")
-    answers = dev._generate(model, tokenizer, prompts, tokenizer.pad_token_id, limit=20)
+    answers = torch_model.generate(model, tokenizer, prompts, limit=20)
     for prompt, answer in zip(prompts, answers, strict=True):
         output = reference.generate(
             input_ids=torch.tensor([prompt]),
@@ -173,17 +178,16 @@ def test_dev_answers_are_the_model_s_own(tiny, adapted, tmp_path):
             tokenizer=tokenizer,
         )
         expected = tokenizer.decode(output[0, len(prompt) :], skip_special_tokens=True)
-        line = expected.partition("\n")[0]
-        assert answer.partition("\n")[0] == line
+        assert answer.text == expected.partition("\n")[0]
 
 
 def test_dev_f1_leaves_the_model_as_it_was(adapted, monkeypatch):
     model, tokenizer, encoder = adapted
     base = model.get_base_model()
     base.set_attn_implementation("ner_edge_shared_prefix")
-    generate, reports = dev._generate, []
-    monkeypatch.setattr(dev, "_generate", lambda *arguments: generate(*arguments[:-1], limit=20))
-    f1 = dev.dev_f1(model, tokenizer, encoder, SENTENCES, lambda *call: reports.append(call))
+    generate, reports = torch_model.generate, []
+    monkeypatch.setattr(torch_model, "generate", lambda *args: generate(*args[:-1], limit=20))
+    f1 = dev_f1(model, tokenizer, encoder, SENTENCES, lambda *call: reports.append(call))
     assert 0 <= f1 <= 100
     assert reports == [(4, 4)]
     assert base.config._attn_implementation == "ner_edge_shared_prefix"
@@ -192,19 +196,24 @@ def test_dev_f1_leaves_the_model_as_it_was(adapted, monkeypatch):
 def test_dev_f1_matches_answers_to_sentences(adapted, monkeypatch):
     """Sentences are sorted and batched for decoding; each answer must find its own again."""
     model, tokenizer, encoder = adapted
-    monkeypatch.setattr(dev, "_BATCH", 2)
+    monkeypatch.setattr(torch_model, "BATCH", 2)
 
-    def answer(model, tokenizer, prompts, pad, limit):
+    def answer(model, tokenizer, prompts, limit):
         texts = [tokenizer.decode(prompt[len(encoder.prefix) :]) for prompt in prompts]
         words = [text.partition("\n")[0].split() for text in texts]
         gold = {tuple(sentence.words): sentence for sentence in SENTENCES}
-        return [tokenizer.decode(encoder.example(gold[tuple(chosen)]).response) for chosen in words]
+        examples = [encoder.example(gold[tuple(chosen)]) for chosen in words]
+        return [Answer(tokenizer.decode(example.response), True) for example in examples]
 
-    monkeypatch.setattr(dev, "_generate", answer)
-    assert dev.dev_f1(model, tokenizer, encoder, SENTENCES) == 100
-    monkeypatch.setattr(dev, "_generate", lambda m, t, prompts, *_: ["[Rome | LOC]"] * len(prompts))
+    monkeypatch.setattr(torch_model, "generate", answer)
+    assert dev_f1(model, tokenizer, encoder, SENTENCES) == 100
+    monkeypatch.setattr(
+        torch_model,
+        "generate",
+        lambda m, t, prompts, _: [Answer("[Rome | LOC]", True)] * len(prompts),
+    )
     # One of three gold entities right; of the other answers only one holds the word.
-    assert 0 < dev.dev_f1(model, tokenizer, encoder, SENTENCES) < 100
+    assert 0 < dev_f1(model, tokenizer, encoder, SENTENCES) < 100
 
 
 # Settings

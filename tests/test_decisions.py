@@ -32,9 +32,7 @@ def fresh(batch: int = 512) -> StubModel:
 def test_decoded_answers_take_the_likeliest_branch_everywhere(sentences, batch):
     prefix = StubModel.tokenize(TASK.prefix)
     suffix = StubModel.tokenize(TASK.suffix)
-    engine = CopyEngine(
-        StubModel(512, prefix), list(TASK.labels), len(prefix), suffix, in_flight=2
-    )
+    engine = CopyEngine(StubModel(512, prefix), list(TASK.labels), len(prefix), suffix, in_flight=2)
     found = list(engine.decode(sentences))
     answers = [
         (words, [Span(*span[:3]) for span in spans])

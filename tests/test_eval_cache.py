@@ -7,8 +7,8 @@ from ner_edge.eval.cache import Prediction, prediction_cache, sha256_of
 from ner_edge.spans import ScoredSpan
 
 KEY = {"model": "m", "data": "d", "decoder": "copy"}
-FIRST = Prediction([ScoredSpan(0, 2, "PER", 0.5)], 0.25, False)
-SECOND = Prediction([], 0.5, True)
+FIRST = Prediction([ScoredSpan(0, 2, "PER", 0.5)], 0.25)
+SECOND = Prediction([], 0.5, [-1, "|", "PER]", 1, "changed"])
 
 
 def write(folder, *predictions, key=KEY):
@@ -43,14 +43,11 @@ def test_another_key_shares_nothing(tmp_path, part):
     "damage",
     [
         pytest.param(b'{"sentence": 1, "spa', id="torn line"),
-        pytest.param(
-            b'{"sentence": 1, "spans": [], "seconds": 1, "misaligned": false}', id="no \\n"
-        ),
+        pytest.param(b'{"sentence": 1, "spans": [], "seconds": 1}', id="no \\n"),
+        pytest.param(b'{"sentence": 1, "spans": [], "seconds": 1, "output": 7}\n', id="no output"),
         pytest.param(b"\x00\xff\n", id="not text"),
         pytest.param(b"[]\n", id="not a record"),
-        pytest.param(
-            b'{"sentence": 0, "spans": [], "seconds": 1, "misaligned": false}\n', id="second writer"
-        ),
+        pytest.param(b'{"sentence": 0, "spans": [], "seconds": 1}\n', id="second writer"),
     ],
 )
 def test_damage_is_cut_off_and_the_next_append_is_sound(tmp_path, damage):

@@ -46,7 +46,7 @@ class StubTagger:
     def __init__(self, known=RIGHT, task=TASK, dies_after=None, misaligned_words=()):
         self.known, self.task = known, task
         self.dies_after, self.misaligned_words = dies_after, misaligned_words
-        self.misaligned = 0
+        self.output = None
         self.seen = []
         self.closed = False
 
@@ -55,7 +55,8 @@ class StubTagger:
             if number == self.dies_after:
                 raise Killed
             self.seen.append(words)
-            self.misaligned += any(word in self.misaligned_words for word in words)
+            if self.misaligned_words:
+                self.output = " ".join(w for w in words if w not in self.misaligned_words)
             yield self._find(words)
 
     def _find(self, words):
@@ -95,12 +96,12 @@ def model(tmp_path):
 def test_gold_is_counted_with_and_without_docstart_lines(data):
     gold = read_gold(data)
     assert (len(gold.sentences), gold.docstart_lines, gold.tokens, gold.entities) == (3, 2, 9, 4)
-    assert gold.describe() == "3 sentences (5 with -DOCSTART- lines), 9 tokens, 4 entities"
+    assert gold.describe() == "3 sentences, 9 tokens (5 and 11 with -DOCSTART- lines), 4 entities"
 
 
 def test_a_limit_counts_sentences_and_keeps_their_docstart_lines(data):
     gold = read_gold(data, limit=1)
-    assert gold.describe() == "1 sentences (2 with -DOCSTART- lines), 4 tokens, 2 entities"
+    assert gold.describe() == "1 sentences, 4 tokens (2 and 5 with -DOCSTART- lines), 2 entities"
     assert read_gold(data, limit=99) == read_gold(data)
     with pytest.raises(UsageError, match="at least 1"):
         read_gold(data, limit=0)
@@ -339,8 +340,15 @@ def test_nothing_is_reused_after_a_change(data, model, tmp_path, changed):
     assert run(tagger) == 3
 
 
-def test_a_cache_holds_no_text_of_the_corpus(data, model, tmp_path):
+@pytest.mark.parametrize("changed", [(), ("Mina", "fell")])
+def test_a_cache_holds_no_text_of_the_corpus(data, model, tmp_path, changed):
     folder = tmp_path / "cache"
-    run_eval(data, [("q4", model("q4"))], load_tagger=lambda path: StubTagger(), cache_dir=folder)
+    run_eval(
+        data,
+        [("q4", model("q4"))],
+        load_tagger=lambda path: StubTagger(misaligned_words=changed),
+        cache_dir=folder,
+    )
     (file,) = folder.iterdir()
-    assert "Mina" not in file.read_text()
+    kept = file.read_text()
+    assert not [word for word in CORPUS.split() if len(word) > 2 and f'"{word}"' in kept]

@@ -3,14 +3,17 @@
 import sys
 import warnings
 from dataclasses import astuple
+from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ner_edge.errors import NerEdgeError
+from ner_edge.eval.bootstrap import strict_counts
 from ner_edge.eval.metrics import SCENARIOS, Score, require_libraries, score_spans
-from ner_edge.spans import Span, iob2_from_spans
+from ner_edge.spans import Span, iob2_from_spans, strict_f1
 
 GOLD = [
     [Span(0, 2, "PER"), Span(4, 5, "LOC")],
@@ -89,6 +92,95 @@ def test_figures_are_those_of_seqeval_itself(sentences):
     expected = [100 * score(*tags, **strict) for score in (precision_score, recall_score, f1_score)]
     micro = score_spans(*sentences).micro
     assert [micro.precision, micro.recall, micro.f1] == pytest.approx(expected, abs=1e-12)
+
+
+def random_corpus(generator, sentences=4):
+    """Gold, a prediction that shares about half of it, and lengths."""
+    gold, predicted, lengths = [], [], []
+    for _ in range(sentences):
+        length = int(generator.integers(1, 15))
+        sides = []
+        cuts = sorted(generator.choice(length + 1, size=min(length + 1, 7), replace=False).tolist())
+        shared = [
+            Span(start, end, str(generator.choice(["PER", "LOC", "ORG", "MISC", ""])))
+            for start, end in pairwise(cuts)
+        ]
+        for _ in range(2):
+            spans = []
+            for span in shared:
+                chance = generator.random()
+                if chance < 0.15:
+                    span = span._replace(label=str(generator.choice(["PER", "LOC", "ORG"])))
+                elif chance < 0.3:
+                    span = span._replace(end=span.start + 1)
+                if chance < 0.9 and span.label:
+                    spans.append(span)
+            sides.append(spans)
+        gold.append(sides[0])
+        predicted.append(sides[1])
+        lengths.append(length)
+    return gold, predicted, lengths
+
+
+def from_counts(counts):
+    """Precision, recall and F1 in percent by their definition."""
+    hits, wrong, missed = counts.sum(axis=0).tolist()
+    return [
+        100 * hits / total if total else 0.0
+        for hits, total in (
+            (hits, hits + wrong),
+            (hits, hits + missed),
+            (2 * hits, 2 * hits + wrong + missed),
+        )
+    ]
+
+
+def test_a_thousand_random_corpora_score_the_same_in_four_ways():
+    """Our tables, seqeval, nervaluate, and the counts that the bootstrap and training use."""
+    from nervaluate import Evaluator
+    from seqeval.metrics import f1_score, precision_score, recall_score
+    from seqeval.scheme import IOB2
+
+    generator = np.random.default_rng(2003)
+    strict = {"mode": "strict", "scheme": IOB2, "zero_division": 0}
+    scorers = (precision_score, recall_score, f1_score)
+    several = 0
+    for _ in range(1000):
+        gold, predicted, lengths = random_corpus(generator)
+        metrics = score_spans(gold, predicted, lengths)
+        labels = list(metrics.per_label)
+        several += len(labels) > 1
+
+        def only(label, sides=(gold, predicted)):
+            return [[[s for s in spans if s.label == label] for spans in side] for side in sides]
+
+        tags = [
+            [iob2_from_spans(spans, length) for spans, length in zip(side, lengths, strict=True)]
+            for side in (gold, predicted)
+        ]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = [100 * score(*tags, **strict) for score in scorers]
+            by_label = [100 * score(*tags, average=None, **strict) for score in scorers]
+        found = Evaluator(*tags, tags=labels, loader="list").evaluate()
+        micro, overall = metrics.micro, found["overall"]["strict"]
+        assert astuple(micro)[:3] == pytest.approx(expected, abs=1e-12)
+        assert astuple(micro)[:3] == pytest.approx(
+            [100 * overall.precision, 100 * overall.recall, 100 * overall.f1], abs=1e-12
+        )
+        assert astuple(micro)[:3] == pytest.approx(
+            from_counts(strict_counts(gold, predicted)), abs=1e-12
+        )
+        assert micro.f1 == pytest.approx(strict_f1(gold, predicted), abs=1e-12)
+        for number, label in enumerate(labels):
+            ours = astuple(metrics.per_label[label])[:3]
+            theirs = found["entities"][label]["strict"]
+            assert ours == pytest.approx([score[number] for score in by_label], abs=1e-12)
+            assert ours == pytest.approx(
+                [100 * theirs.precision, 100 * theirs.recall, 100 * theirs.f1], abs=1e-12
+            )
+            assert ours == pytest.approx(from_counts(strict_counts(*only(label))), abs=1e-12)
+    assert several > 900
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,12 @@ from ner_edge.corpus import Sentence
 from ner_edge.errors import NerEdgeError
 from ner_edge.eval.calibration import calibration
 from ner_edge.eval.compare import Comparison, Difference, ModelResult
+from ner_edge.eval.cost import Cost
 from ner_edge.eval.gold import Gold
+from ner_edge.eval.html import page
 from ner_edge.eval.metrics import score_spans
+from ner_edge.eval.outputs import judge_outputs
+from ner_edge.eval.published import RESULTS
 from ner_edge.eval.report import markdown, print_report, to_json, write_json
 from ner_edge.spans import ScoredSpan, Span
 
@@ -51,7 +55,6 @@ def result(name, predictions, size_bytes, bits_per_weight, seconds):
         size_bytes=size_bytes,
         bits_per_weight=bits_per_weight,
         seconds=seconds,
-        misaligned=0,
         notes=[],
     )
 
@@ -91,7 +94,8 @@ Q4_TABLES = """\
 
 """
 COUNTS = (
-    "corpus.conll: 4 sentences (5 with -DOCSTART- lines), 15 tokens, 5 entities; decoder: copy."
+    "corpus.conll: 4 sentences, 15 tokens (5 and 16 with -DOCSTART- lines), 5 entities; "
+    "decoder: copy."
 )
 ECE = "ECE: expected calibration error of the entities' scores, in percentage points."
 ONE_MODEL = f"""\
@@ -214,6 +218,7 @@ def test_json_keys_and_units():
         "tokens": 15,
         "entities": 5,
         "baseline": "bf16",
+        "published": [],
     }
     q4 = report["models"][1]
     assert q4["f1"] == pytest.approx(40)  # percent
@@ -267,3 +272,91 @@ def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
         write_json(TWO, str(path))
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def rows(text, title):
+    """The rows of one Markdown table."""
+    table = text.partition(f"**{title}**\n\n")[2].partition("\n\n")[0]
+    return [line.strip("| ").split(" | ") for line in table.splitlines()]
+
+
+# Each sentence copied, but for one that lost its first word and its last bracket.
+FREE = replace(
+    BF16,
+    name="torch",
+    calibration=None,
+    faults=judge_outputs(
+        GOLD.sentences,
+        [[-1, 1, "|", "PER]", 2, 3, -5, "|", "LOC]"], [-2, 2, 3], [0, 1, 2], [0, 1, 2]],
+        ["PER", "LOC", "ORG", "MISC"],
+    ),
+)
+
+
+def test_unconstrained_outputs_stand_beside_constrained_ones():
+    comparison = replace(TWO, results=[replace(FREE, name="bf16"), Q4])
+    text = markdown(comparison)
+    assert rows(text, "Output") == [
+        ["Model", "F1", "Lenient F1", "Verbatim (%)", "Malformed", "Misaligned"],
+        ["---", *["---:"] * 5],
+        ["bf16", "100.00", "57.14", "75.00", "1", "1"],
+        ["q4_k_m", "40.00", "40.00", "100.00", "0", "0"],
+    ]
+    compared = rows(text, "Comparison")
+    assert compared[2][compared[0].index("ECE (%)")] == "-"
+    assert "Lenient F1:" in text
+    first, second = to_json(comparison)["models"]
+    assert (first["faults"]["verbatim"], first["misaligned"], first["calibration"]) == (3, 1, None)
+    assert second["faults"] is None
+    assert "Verbatim (%)" in page(comparison)
+    assert "Output" not in markdown(TWO)
+
+
+def test_costs_are_columns_if_any_was_measured():
+    measured = replace(Q4, cost=Cost(359_400_000, 314.4))
+    unknown = replace(BF16, cost=Cost(None, 20.6))
+    header, _, *lines = rows(markdown(replace(TWO, results=[unknown, measured])), "Comparison")
+    assert header[-3:] == ["Peak memory (MB)", "Prompt tokens/s", "Sentences/s"]
+    assert [line[-3:] for line in lines] == [["-", "21", "1.25"], ["359", "314", "2.50"]]
+    (_, _, line) = rows(markdown(replace(ONE, results=[replace(Q4, cost=None)])), "Comparison")
+    assert len(line) == 6
+
+
+def test_a_table_too_wide_for_the_terminal_goes_on_below():
+    comparison = replace(
+        TWO, results=[replace(r, cost=Cost(359_400_000, 314.4)) for r in (BF16, Q4)]
+    )
+    text = shown(comparison, width=80)
+    assert "Comparison, continued" in text
+    assert max(map(len, text.splitlines())) <= 80
+    for cell in ("-60.00 [-81.25, +2.50]", "359", "314", "2.50"):
+        assert cell in text
+    assert "continued" not in shown(comparison, width=120)
+
+
+def of_size(row):
+    """A gold standard with the counts of a published one, and nothing to read."""
+    first = Sentence(["a"] * (row.tokens - row.sentences + 1), [Span(0, 1, "PER")] * row.entities)
+    one = Sentence(["a"])
+    return Gold(Path("data"), [first, *[one] * (row.sentences - 1)], docstart_lines=0)
+
+
+@pytest.mark.parametrize("row", RESULTS, ids=lambda row: row.data)
+def test_published_figures_are_quoted_for_the_data_they_are_of(row):
+    comparison = replace(TWO, gold=of_size(row), results=[replace(FREE, name="bf16"), Q4])
+    text = markdown(comparison)
+    name = "Qwen2.5-7B LoRA (quoted, not measured)"
+    assert rows(text, "Comparison")[-1] == [name, "-", "-", f"{row.f1:.2f}", *["-"] * 4]
+    assert rows(text, "Output")[-1] == [name, f"{row.f1:.2f}", *["-"] * 4]
+    assert f"{name}: strict micro F1 on {row.data}, https://" in text
+    (quoted,) = to_json(comparison)["published"]
+    assert quoted["scenarios"]["exact"] == row.scenarios["exact"]
+    shorter = replace(comparison, gold=replace(comparison.gold, sentences=[Sentence(["a"])]))
+    assert "quoted" not in markdown(shorter)
+
+
+@pytest.mark.parametrize("row", RESULTS, ids=lambda row: row.data)
+def test_published_figures_agree_with_each_other(row):
+    assert row.scenarios["strict"] == (row.precision, row.recall, row.f1)
+    for precision, recall, f1 in row.scenarios.values():
+        assert f1 == pytest.approx(2 * precision * recall / (precision + recall), abs=0.011)

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from ner_edge.prompts import Example
 from ner_edge.train.attention import NAME
 from ner_edge.train.batches import plan_epoch, split_by_tokens
 from ner_edge.train.lora import speed_up_lora
 from ner_edge.train.loss import packed_loss
 from ner_edge.train.model import checkpoint_gradients
-from ner_edge.train.packing import Example, pack
+from ner_edge.train.packing import pack
 
 PREFIX = [5, 9, 2, 7]
 EXAMPLES = [

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from ner_edge.prompts import Example
 from ner_edge.train.batches import plan_epoch, split_by_tokens
 from ner_edge.train.checkpoint import load_checkpoint, save_checkpoint
 from ner_edge.train.loss import packed_loss
-from ner_edge.train.packing import Example, pack
+from ner_edge.train.packing import pack
 from ner_edge.train.settings import TrainSettings
 
 

@@ -1,7 +1,5 @@
-"""The base model and its LoRA adapter, as transformers and peft load them."""
+"""The LoRA adapter that is trained, as peft makes, loads and saves it."""
 
-import contextlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +13,11 @@ from peft import (
 )
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from ner_edge.errors import ModelError
-from ner_edge.export.base import check_architecture
-from ner_edge.train.attention import NAME as SHARED_PREFIX_ATTENTION
 from ner_edge.train.checkpoint import adapter_weights
 from ner_edge.train.lora import speed_up_lora
 from ner_edge.train.settings import TrainSettings
-
-
-def load_base(path: Path, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
-    """A causal language model and its tokenizer from a folder or a GGUF file (dequantized).
-
-    Raises `ModelError` if it cannot be loaded.
-    """
-    where, extra = path, {}
-    if path.is_file():
-        where, extra = path.parent, {"gguf_file": path.name}
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        with open(os.devnull, "w") as sink, contextlib.redirect_stderr(sink):
-            tokenizer = AutoTokenizer.from_pretrained(where, **extra)
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                where,
-                dtype=dtype,
-                attn_implementation=SHARED_PREFIX_ATTENTION,
-                use_safetensors=True,
-                output_loading_info=True,
-                **extra,
-            )
-    except Exception as error:  # each format's reader has errors of its own
-        reason = str(error).strip().split("\n")[0]
-        raise ModelError(f"{path}: cannot be loaded as a base model ({reason})") from error
-    model, info = loaded
-    check_architecture(model.config.model_type, path)
-    if missing := sorted(info["missing_keys"]):  # they would be random
-        raise ModelError(f"{path}: its weights lack {', '.join(missing[:8])}")
-    return model.to(device), tokenizer
 
 
 def add_adapter(model: Any, settings: TrainSettings, start: Path | None = None) -> Any:

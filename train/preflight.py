@@ -10,11 +10,11 @@ from typing import Any
 from ner_edge.brackets import write_brackets
 from ner_edge.corpus import Sentence
 from ner_edge.errors import DataError, NerEdgeError
+from ner_edge.prompts import Example, PromptEncoder
 from ner_edge.task import Task
 from ner_edge.train.batches import plan_epoch, split_by_tokens
 from ner_edge.train.loop import add_gradients, count_steps
 from ner_edge.train.memory import free_memory, memory_need
-from ner_edge.train.packing import Example, PromptEncoder
 from ner_edge.train.settings import TrainSettings
 
 _BINS = 10

@@ -12,14 +12,16 @@ from ner_edge.corpus import Sentence, read_conll
 from ner_edge.errors import DataError, UsageError
 from ner_edge.models import resolve_base
 from ner_edge.progress import Update
+from ner_edge.prompts import PromptEncoder
 from ner_edge.task import Task
+from ner_edge.torch_model import load_base
+from ner_edge.train.attention import NAME as SHARED_PREFIX_ATTENTION
 from ner_edge.train.augment import lower_cased
 from ner_edge.train.checkpoint import CHECKPOINT_FILE, check_checkpoint
 from ner_edge.train.dev import dev_f1
 from ner_edge.train.fingerprint import adapter_digest, check_adapter_is_for, fingerprint
 from ner_edge.train.loop import StepReport, run_identity, train
-from ner_edge.train.model import add_adapter, load_base, save_adapter
-from ner_edge.train.packing import PromptEncoder
+from ner_edge.train.model import add_adapter, save_adapter
 from ner_edge.train.preflight import Check, preflight
 from ner_edge.train.settings import TrainSettings
 
@@ -53,7 +55,8 @@ def run_training(
     _join_processes()
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model, tokenizer = load_base(base_path, getattr(torch, settings.dtype), device)
+    dtype = getattr(torch, settings.dtype)
+    model, tokenizer = load_base(base_path, dtype, device, SHARED_PREFIX_ATTENTION)
     base_fingerprint = fingerprint(model)
     if start:
         check_adapter_is_for(start, base, base_fingerprint)

@@ -1,0 +1,43 @@
+"""The published protocol: an adapter in bfloat16 in torch, decoding without constraints."""
+
+from math import prod
+from pathlib import Path
+
+from ner_edge.eval.compare import Candidate
+from ner_edge.models import DEFAULT_MODEL, base_of, resolve_adapter, resolve_base
+from ner_edge.task import Task, load_saved_task, load_task
+
+DEFAULT_TASK = "conll2003"
+"""What an adapter is asked that carries no task, as published ones do not."""
+
+
+def paper_candidate(
+    adapter: str | None = None,
+    base: str | None = None,
+    task: str | None = None,
+    threads: int | None = None,
+) -> Candidate:
+    """What `--protocol paper` evaluates: an adapter by folder or hub id, None the embedded one.
+
+    `base` and `task` default to what the adapter says, `threads` to torch's own choice. Raises
+    `ModelError` if the adapter does not fit the base, `UsageError` for names of nothing.
+    """
+    from ner_edge.eval.torch_tagger import TorchTagger
+    from ner_edge.export.adapter import open_adapter
+    from ner_edge.export.pipeline import open_base
+
+    folder = resolve_adapter(adapter)
+    base_path = resolve_base(base or base_of(folder))
+    opened = open_base(base_path)
+    open_adapter(folder, opened)
+    chosen: Task = load_task(task) if task else load_saved_task(folder) or load_task(DEFAULT_TASK)
+    parameters = sum(prod(tensor.shape) for tensor in opened.tensors.values())
+    name = DEFAULT_MODEL if adapter is None else adapter
+    return Candidate(
+        name=f"{Path(name).resolve().name if Path(name).is_dir() else name} (torch bf16)",
+        path=folder,
+        load=lambda: TorchTagger(base_path, folder, chosen, threads),
+        base=base_path,
+        size_bytes=2 * parameters,
+        bits_per_weight=16.0,
+    )

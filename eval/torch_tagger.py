@@ -1,0 +1,99 @@
+"""An adapter on its base in torch, decoding as the published evaluation did: greedy, unconstrained.
+
+Imports torch and peft: for use in a command only.
+"""
+
+import gc
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+
+from ner_edge.brackets import parse_brackets
+from ner_edge.errors import ModelError
+from ner_edge.prompts import PromptEncoder
+from ner_edge.spans import ScoredSpan
+from ner_edge.task import Task
+from ner_edge.torch_model import BATCH, answer_sentences, load_base
+
+_WINDOW = 2 * BATCH  # sentences among which those of similar length are found
+
+
+class TorchTagger:
+    """Base and adapter in bfloat16, not merged, on the GPU if there is one; loaded when
+    first used. Entities are aligned to the source words; they have no score of their own and get 1.
+
+    The adapter must be known to fit.
+    """
+
+    output: str | None = None
+    """The answer that the entities yielded last were read from."""
+
+    def __init__(self, base: Path, adapter: Path, task: Task, threads: int | None = None) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.task = task
+        self._base, self._adapter = base, adapter
+        self._device = _device()
+        self._loaded: tuple[Any, Any] | None = None  # model and tokenizer
+        self.decoder = f"unconstrained greedy (torch bf16, {self._device.type})"
+
+    def tag_words(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
+        """The entities of each sentence, in order; the model is loaded before the first is asked
+        for. Raises `ModelError` if it cannot be, or if the memory is too small."""
+        with _enough_memory(self._device):
+            model, tokenizer = self._load()
+        return self._tag(model, tokenizer, iter(sentences))
+
+    def _tag(
+        self, model: Any, tokenizer: Any, remaining: Iterator[Sequence[str]]
+    ) -> Iterator[list[ScoredSpan]]:
+        encoder = PromptEncoder(tokenizer, self.task)
+        while window := list(islice(remaining, _WINDOW)):
+            answers: dict[int, str] = {}
+            with _enough_memory(self._device):
+                for batch in answer_sentences(model, tokenizer, encoder, window):
+                    answers.update(batch)
+            for i, words in enumerate(window):
+                self.output = answers[i]
+                spans = parse_brackets(answers[i], words, self.task.labels).spans
+                yield [ScoredSpan(*span, 1.0) for span in spans]
+
+    def _load(self) -> tuple[Any, Any]:
+        if self._loaded is None:
+            model, tokenizer = load_base(self._base, torch.bfloat16, self._device)
+            try:
+                model = PeftModel.from_pretrained(model, str(self._adapter)).eval()
+            except (ValueError, RuntimeError, TypeError) as error:
+                reason = str(error).strip().split("\n")[0]
+                raise ModelError(f"{self._adapter}: cannot be loaded ({reason})") from error
+            self._loaded = model, tokenizer
+        return self._loaded
+
+    def close(self) -> None:
+        """Free the model."""
+        self._loaded = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+@contextmanager
+def _enough_memory(device: torch.device) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"the memory of the {device.type} device is too small for this model; "
+            "with CUDA_VISIBLE_DEVICES= (empty) it runs on the CPU"
+        ) from error

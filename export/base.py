@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,11 +16,18 @@ from ner_edge.gguf_file import GGUFFile
 
 
 class Tensor(NamedTuple):
-    """A tensor under its GGUF name, in GGUF's row order. `read` returns a fresh float32 array."""
+    """A tensor under its GGUF name, in GGUF's row order.
+
+    `read_slice(start, end)` returns that part of its first axis in a fresh float32 array.
+    """
 
     name: str
     shape: tuple[int, ...]
-    read: Callable[[], NDArray[np.float32]]
+    read_slice: Callable[[int, int], NDArray[np.float32]]
+
+    def read(self) -> NDArray[np.float32]:
+        """All of it."""
+        return self.read_slice(0, self.shape[0])
 
 
 @dataclass(frozen=True)
@@ -75,5 +83,9 @@ def open_gguf_base(path: Path) -> Base:
     )
 
 
-def _reader(file: GGUFFile, name: str) -> Callable[[], NDArray[np.float32]]:
-    return lambda: file.float32(name)
+def _reader(file: GGUFFile, name: str) -> Callable[[int, int], NDArray[np.float32]]:
+    shape = file.tensors[name].shape
+    if len(shape) == 1:
+        return lambda start, end: file.float32(name)[start:end]
+    rows = prod(shape[1:-1])
+    return lambda start, end: file.rows(name, start * rows, end * rows).reshape(-1, *shape[1:])

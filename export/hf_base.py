@@ -16,7 +16,7 @@ from ner_edge.export.hf_config import (
     rope_factors,
 )
 from ner_edge.export.hf_tokenizer import add_tokenizer
-from ner_edge.export.names import gguf_name, heads_to_permute, layer_modules, permute_rows
+from ner_edge.export.names import gguf_name, heads_to_permute, layer_modules, permuted_rows
 from ner_edge.export.safetensors_file import SafetensorsFile
 
 _LISTED = 8
@@ -64,7 +64,9 @@ def _tensors(folder: Path, config: HFConfig) -> dict[str, Tensor]:
         raise ModelError(f"{folder}: {rows} embeddings, but a vocab_size of {config.vocabulary}")
     factors = rope_factors(config)
     if factors is not None:
-        tensors["rope_freqs.weight"] = Tensor("rope_freqs.weight", factors.shape, factors.copy)
+        tensors["rope_freqs.weight"] = Tensor(
+            "rope_freqs.weight", factors.shape, lambda start, end: factors[start:end].copy()
+        )
     return tensors
 
 
@@ -90,11 +92,12 @@ def _tensor(name: str, file: SafetensorsFile, source: str, config: HFConfig) -> 
             f"{config.head_width}"
         )
 
-    def read() -> NDArray[np.float32]:
-        rows = file.float32(source)
-        return rows if heads is None else permute_rows(rows, heads)
+    def read_slice(start: int, end: int) -> NDArray[np.float32]:
+        return file.float32(source, start, end)
 
-    return Tensor(name, shape, read)
+    if heads is not None:
+        return Tensor(name, shape, permuted_rows(read_slice, config.head_width))
+    return Tensor(name, shape, read_slice)
 
 
 def _expected(config: HFConfig) -> list[str]:

@@ -1,6 +1,7 @@
 """Hugging Face module paths and GGUF tensor names, for the architectures `llama` and `qwen2`."""
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,19 @@ def heads_to_permute(
     if ".attn_q." in tensor:
         return heads
     return key_value_heads if ".attn_k." in tensor else None
+
+
+def permuted_rows(
+    read_slice: Callable[[int, int], NDArray[np.float32]], head_width: int
+) -> Callable[[int, int], NDArray[np.float32]]:
+    """What reads rows in GGUF's order, made of what reads them in Hugging Face's."""
+
+    def read(start: int, end: int) -> NDArray[np.float32]:
+        first, last = start // head_width * head_width, -(-end // head_width) * head_width
+        rows = permute_rows(read_slice(first, last), (last - first) // head_width)
+        return rows[start - first : end - first]
+
+    return read
 
 
 def permute_rows(rows: NDArray[np.float32], heads: int) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from gguf import GGUFValue
 
 from ner_edge import __version__
-from ner_edge.atomic import check_disk_space, make_folder
+from ner_edge.atomic import check_disk_space, make_folder, remove_abandoned, scratch_folder
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.export.adapter import Adapter, open_adapter
 from ner_edge.export.base import Base, open_gguf_base
@@ -22,8 +22,10 @@ from ner_edge.export.write_gguf import (
     F16Overflow,
     model_bytes,
     text_value,
+    working_bytes,
     write_models,
 )
+from ner_edge.memory import check_memory
 from ner_edge.task import GGUF_KEY, Task, load_saved_task
 
 Progress = Callable[[str, int, int], None]
@@ -52,6 +54,7 @@ def export_model(
     fit, `NerEdgeError` if the disk is full or llama.cpp fails.
     """
     levels = parse_quants(quants)
+    workers = threads or os.cpu_count() or 1
     report = progress or (lambda stage, done, total: None)
     model = open_base(base)
     lora = None if adapter is None else open_adapter(adapter, model)
@@ -64,29 +67,30 @@ def export_model(
     extra = _provenance(model, lora, task)
 
     make_folder(out_dir)
+    remove_abandoned(out_dir, name)
     paths = {level.name: out_dir / f"{name}-{level.name}.gguf" for level in levels}
     direct = {paths[level.name]: level for level in levels if level.name in DIRECT}
     native = [level for level in levels if level.name not in DIRECT]
     with ExitStack() as stack:
         source = next((paths[n] for n in ("f32", "f16") if n in paths), None)
         if native and source is None:
-            source = out_dir / f".{name}.{os.getpid()}.intermediate.gguf"
-            stack.callback(source.unlink, missing_ok=True)
+            source = stack.enter_context(scratch_folder(out_dir, name)) / "f16.gguf"
             direct[source] = QUANTS["f16"]
         needed = sum(_size(merged, level) for level in [*direct.values(), *native])
         check_disk_space(out_dir, needed)
+        check_memory(working_bytes(workers))
 
         def merging(done: int, total: int) -> None:
             report("merge", done, total)
 
         try:
-            write_models(merged, direct, name, extra, merging)
+            write_models(merged, direct, name, extra, merging, workers)
         except F16Overflow:
             if source is None or source in paths.values():
                 raise  # the user asked for f16
             direct[source] = QUANTS["f32"]
             check_disk_space(out_dir, needed + _size(merged, QUANTS["f16"]))
-            write_models(merged, direct, name, extra, merging)
+            write_models(merged, direct, name, extra, merging, workers)
         for level in native:
             assert source is not None
 

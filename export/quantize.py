@@ -5,17 +5,19 @@ because Ctrl-C must end a native call that may run for an hour.
 """
 
 import ctypes
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ner_edge.atomic import atomic_path
+from ner_edge.atomic import atomic_path, check_disk_space
 from ner_edge.errors import NerEdgeError
 from ner_edge.export.quants import Quant
 
 _BUFFER_BYTES = 1 << 30  # of tensor rows held at once; llama.cpp's default is 8 GiB
+_LAST_BYTES = 1 << 24  # less is a full disk, which llama.cpp reports in words of its own
 
 
 def quantize(
@@ -53,7 +55,8 @@ def quantize(
         finally:
             process.kill()
             process.wait()
-        if code != 0 or not temporary.is_file():
+        if code != 0 or not temporary.stat().st_size:
+            check_disk_space(target.parent, _LAST_BYTES)
             raise NerEdgeError(f"{target}: llama.cpp cannot quantize to {quant.name}: {last_words}")
 
 
@@ -61,7 +64,10 @@ def _quantize_here(source: str, target: str, file_type: int, threads: int) -> in
     import llama_cpp.llama_cpp as native
 
     def print_log(level: int, text: bytes, _data: object) -> None:
-        print(text.decode("utf-8", "replace"), end="", flush=True)
+        try:
+            print(text.decode("utf-8", "replace"), end="", flush=True)
+        except OSError:  # our parent was killed: nobody waits for the file
+            os._exit(1)
 
     callback = native.llama_log_callback(print_log)  # must outlive the call
     native.llama_log_set(callback, ctypes.c_void_p(0))

@@ -140,11 +140,11 @@ def test_names_task_and_facts(base, adapter, tmp_path):
 
 def test_progress_counts_tensors(base, tmp_path):
     calls = []
-    export_model(base, None, tmp_path, ["q8_0"], progress=lambda *call: calls.append(call))
-    count = sum(describe(tmp_path / f"{base.name}-q8_0.gguf").tensor_types.values())
+    export_model(base, None, tmp_path, ["q4_0"], progress=lambda *call: calls.append(call))
+    count = sum(describe(tmp_path / f"{base.name}-q4_0.gguf").tensor_types.values())
     assert calls[0] == ("merge", 0, count)
     assert ("merge", count, count) in calls
-    assert calls[-1] == ("q8_0", count, count)
+    assert calls[-1] == ("q4_0", count, count)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "no space")])
@@ -169,8 +169,8 @@ def test_failed_quantizer_leaves_only_whole_files(base, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "ner_edge.export.quantize.sys.executable", shutil.which("false"), raising=True
     )
-    with pytest.raises(NerEdgeError, match=r"q8_0\.gguf: llama\.cpp cannot quantize to q8_0"):
-        export_model(base, None, tmp_path, ["f16", "q8_0"], name="m")
+    with pytest.raises(NerEdgeError, match=r"q4_0\.gguf: llama\.cpp cannot quantize to q4_0"):
+        export_model(base, None, tmp_path, ["f16", "q4_0"], name="m")
     assert [path.name for path in tmp_path.iterdir()] == ["m-f16.gguf"]
     describe(tmp_path / "m-f16.gguf")
 

@@ -1,6 +1,6 @@
 """The model to export, whatever it is stored as: metadata, and tensors read one at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -46,12 +46,12 @@ class Base:
         return heads_to_permute(self.architecture, tensor, self.heads, self.key_value_heads)
 
 
-def check_architecture(architecture: object, path: Path) -> str:
+def check_architecture(architecture: object, supported: Iterable[str], path: Path) -> str:
     """Raises `ModelError` with the supported list for any other architecture."""
-    if architecture not in ARCHITECTURES:
+    if architecture not in supported:
         raise ModelError(
             f"{path}: architecture '{architecture}' cannot be exported; "
-            f"supported: {', '.join(ARCHITECTURES)}"
+            f"supported: {', '.join(supported)}"
         )
     return str(architecture)
 
@@ -62,7 +62,7 @@ def open_gguf_base(path: Path) -> Base:
     Raises `ModelError` if it is damaged or of another architecture.
     """
     file = GGUFFile(path)
-    architecture = check_architecture(file.get("general.architecture"), path)
+    architecture = check_architecture(file.get("general.architecture"), ARCHITECTURES, path)
     if file.get("general.type") not in (None, "model"):
         raise ModelError(f"{path}: holds no model but '{file.get('general.type')}'")
     if (file.get("split.count") or 0) > 1:

@@ -45,10 +45,10 @@ def export_model(
     """Write `out_dir/{name}-{quant}.gguf` for each level in `quants` and return their paths.
 
     `base` is a Hugging Face folder or a GGUF file, `adapter` a peft LoRA folder. The task embedded
-    is `task`, else the one saved beside the adapter, else the base's own. `name` defaults to the
-    adapter's, else the base's name. `progress(stage, done, total)` counts tensors; stages are
-    `merge` and the quantized levels. `threads` None means all. Each file appears complete or not
-    at all.
+    is `task`, else the one saved beside the adapter or model, else the base's own. `name` defaults
+    to the adapter's, else the base's name. `progress(stage, done, total)` counts tensors; stages
+    are `merge` and the quantized levels. `threads` None means all. Each file appears complete or
+    not at all.
 
     Raises `UsageError` for an unknown level, `ModelError` if base and adapter are damaged or do not
     fit, `NerEdgeError` if the disk is full or llama.cpp fails.
@@ -125,7 +125,8 @@ def _default_name(base: Path, adapter: Path | None) -> str:
 
 
 def _known_task(model: Base, adapter: Path | None) -> Task | None:
-    saved = None if adapter is None else load_saved_task(adapter)
+    folder = adapter or model.path
+    saved = load_saved_task(folder) if folder.is_dir() else None
     if saved is not None or GGUF_KEY not in model.metadata:
         return saved
     value = model.metadata[GGUF_KEY].value

@@ -12,12 +12,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ner_edge.atomic import atomic_path, check_disk_space
+from ner_edge.atomic import atomic_path, disk_is_full
 from ner_edge.errors import NerEdgeError
 from ner_edge.export.quants import Quant
 
 _BUFFER_BYTES = 1 << 30  # of tensor rows held at once; llama.cpp's default is 8 GiB
-_LAST_BYTES = 1 << 24  # less is a full disk, which llama.cpp reports in words of its own
 
 
 def quantize(
@@ -56,8 +55,8 @@ def quantize(
             process.kill()
             process.wait()
         if code != 0 or not temporary.stat().st_size:
-            check_disk_space(target.parent, _LAST_BYTES)
-            raise NerEdgeError(f"{target}: llama.cpp cannot quantize to {quant.name}: {last_words}")
+            reason = "the disk is full" if disk_is_full(target.parent) else last_words
+            raise NerEdgeError(f"{target}: llama.cpp cannot quantize to {quant.name}: {reason}")
 
 
 def _quantize_here(source: str, target: str, file_type: int, threads: int) -> int:

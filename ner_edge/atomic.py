@@ -35,9 +35,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
             os.replace(temporary, target)
     except OSError as error:
         # numpy reports a short write without an error number
-        full = error.errno == errno.ENOSPC or (
-            error.errno is None and shutil.disk_usage(target.parent).free < 1 << 24
-        )
+        full = error.errno == errno.ENOSPC or (error.errno is None and disk_is_full(target.parent))
         reason = "the disk is full" if full else str(error)
         raise NerEdgeError(f"{target}: cannot be written: {reason}") from error
     finally:
@@ -107,6 +105,11 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise NerEdgeError(f"{folder}: cannot be made a folder: {error.strerror}") from None
+
+
+def disk_is_full(folder: Path) -> bool:
+    """Is there so little room that who failed to write failed for that?"""
+    return shutil.disk_usage(folder).free < 1 << 24
 
 
 def check_disk_space(folder: Path, needed: int) -> None:

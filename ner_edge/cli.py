@@ -267,7 +267,8 @@ def _display_name(model: str) -> str:
 @app.command()
 def export(
     adapter: Annotated[
-        Path | None, typer.Argument(help="A LoRA adapter's folder; none exports the base.")
+        str | None,
+        typer.Argument(help="A LoRA adapter or a merged model: folder or hub id; or --base alone."),
     ] = None,
     base: Annotated[
         str | None,
@@ -281,35 +282,63 @@ def export(
     task: Annotated[
         str | None, typer.Option(help="Task to embed: a name or a TOML file (the adapter's).")
     ] = None,
+    adapter_only: Annotated[
+        bool, typer.Option(help="Write the adapter alone, as a GGUF LoRA for llama.cpp.")
+    ] = False,
     threads: ThreadsOption = None,
 ) -> None:
     """Merge an adapter into its base and write GGUF files at any quantization levels."""
     from ner_edge.export.pipeline import export_model
     from ner_edge.export.quants import parse_quants
-    from ner_edge.models import resolve_base
+    from ner_edge.models import is_adapter, is_hub_id, resolve_base
     from ner_edge.progress import progress_bar
     from ner_edge.task import load_task
 
     levels = quant or ["q8_0"]
     parse_quants(levels)
-    if adapter is None and base is None:
+    source = adapter or base
+    if source is None:
         raise UsageError("give an adapter's folder, or --base to export a base model alone")
-    if adapter is not None and not adapter.is_dir():
-        raise UsageError(f"{adapter}: no such adapter folder")
-    base_path = resolve_base(base or _base_of(adapter))
+    if is_hub_id(source):
+        name = name or source.partition("/")[2]  # not that of its folder in the hub's cache
+    folder = None if adapter is None else _adapter_folder(adapter)
+    if folder is not None and (folder / "config.json").is_file() and not is_adapter(folder):
+        if base is not None:
+            raise UsageError(f"{adapter}: holds a whole model, not an adapter; leave out --base")
+        folder, base_path = None, folder
+    else:
+        base_path = resolve_base(base or _base_of(folder))
+    chosen_task = None if task is None else load_task(task)
+    if adapter_only:
+        from ner_edge.export.lora_gguf import export_adapter
+
+        if folder is None or quant:
+            raise UsageError("--adapter-only needs an adapter, and takes no --quant")
+        path = out / f"{name or folder.resolve().name}-lora.gguf"
+        print(export_adapter(base_path, folder, path, chosen_task))
+        return
     with progress_bar("export") as update:
         paths = export_model(
             base_path,
-            adapter,
+            folder,
             out,
             levels,
-            task=None if task is None else load_task(task),
+            task=chosen_task,
             name=name,
             threads=threads,
             progress=lambda stage, done, total: update(done, total, label=stage),
         )
     for path in paths:
         print(path)
+
+
+def _adapter_folder(name: str) -> Path:
+    from ner_edge.models import fetch_path, is_hub_id
+
+    path = fetch_path(name) if is_hub_id(name) else Path(name)
+    if not path.is_dir():
+        raise UsageError(f"{name}: no such adapter folder, and not a hub id")
+    return path
 
 
 def _base_of(adapter: Path | None) -> str:

@@ -74,14 +74,38 @@ def default_base() -> Path:
 def resolve_base(name: str) -> Path:
     """A base model for training and export: a GGUF or folder by path, `smollm2`, or a hub id.
 
-    A hub id is downloaded (safetensors and tokenizer only) into the hub's own cache. Raises
-    `ModelError` if that fails, `UsageError` if `name` is nothing of these.
+    Raises `ModelError` if it cannot be downloaded or is an adapter, `UsageError` if `name` is
+    nothing of these.
+    """
+    path = default_base() if name == DEFAULT_BASE and not os.path.exists(name) else fetch_path(name)
+    if is_adapter(path):
+        raise ModelError(f"{name}: holds an adapter, not a base model; give the base it is for")
+    return path
+
+
+def is_adapter(path: Path) -> bool:
+    """Does a folder hold a LoRA adapter, and no whole model?"""
+    names = ("model.safetensors", "model.safetensors.index.json")
+    whole = any((path / name).is_file() for name in names)
+    return (path / "adapter_config.json").is_file() and not whole
+
+
+def is_hub_id(name: str) -> bool:
+    """Can `name` only mean a repository of a hub, like `Qwen/Qwen2.5-0.5B`?"""
+    form = name.count("/") == 1 and all(name.split("/"))
+    wrong = name.startswith((".", "/", "~")) or name.endswith(".gguf")
+    return form and not wrong and not os.path.exists(name)
+
+
+def fetch_path(name: str) -> Path:
+    """A file or folder by path, or a hub id's folder: safetensors and tokenizer are downloaded
+    into the hub's own cache.
+
+    Raises `ModelError` if that fails, `UsageError` if `name` is neither.
     """
     if name and os.path.exists(name):
         return Path(name)
-    if name == DEFAULT_BASE:
-        return default_base()
-    if name.count("/") != 1 or name.startswith((".", "/", "~")) or name.endswith(".gguf"):
+    if not is_hub_id(name):
         raise UsageError(
             f"{name}: no such file or folder, and not a hub id (like Qwen/Qwen2.5-0.5B)"
         )

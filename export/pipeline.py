@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from math import prod
 from pathlib import Path
 
 from gguf import GGUFValue
@@ -15,7 +16,7 @@ from ner_edge.export.adapter import Adapter, open_adapter
 from ner_edge.export.base import Base, open_gguf_base
 from ner_edge.export.hf_base import open_hf_base
 from ner_edge.export.merge import merge
-from ner_edge.export.quantize import quantize
+from ner_edge.export.quantize import quantize, quantizing_bytes
 from ner_edge.export.quants import QUANTS, Quant, parse_quants
 from ner_edge.export.write_gguf import (
     DIRECT,
@@ -78,7 +79,8 @@ def export_model(
             direct[source] = QUANTS["f16"]
         needed = sum(_size(merged, level) for level in [*direct.values(), *native])
         check_disk_space(out_dir, needed)
-        check_memory(working_bytes(workers))
+        largest = max(prod(tensor.shape) for tensor in merged.tensors.values())
+        check_memory(max(working_bytes(workers), quantizing_bytes(largest) if native else 0))
 
         def merging(done: int, total: int) -> None:
             report("merge", done, total)

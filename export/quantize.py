@@ -19,6 +19,11 @@ from ner_edge.export.quants import Quant
 _BUFFER_BYTES = 1 << 30  # of tensor rows held at once; llama.cpp's default is 8 GiB
 
 
+def quantizing_bytes(largest_tensor: int) -> int:
+    """About the memory that quantizing takes, if the largest tensor has so many weights."""
+    return min(_BUFFER_BYTES, 7 * largest_tensor)  # 16 bits, 32, and the result
+
+
 def quantize(
     source: Path,
     target: Path,

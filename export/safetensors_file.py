@@ -46,7 +46,7 @@ class SafetensorsFile:
     def float32(self, name: str, start: int = 0, end: int | None = None) -> NDArray[np.float32]:
         """A tensor, or a part of its first axis, in a fresh array.
 
-        Raises `ModelError` for types that are not plain floats, and if the file has shrunk.
+        Raises `ModelError` for types that are not plain floats, and if the file is gone or shrunk.
         """
         entry = self.entries[name]
         if entry.dtype not in _BYTES:
@@ -58,7 +58,10 @@ class SafetensorsFile:
         item, width = _BYTES[entry.dtype], prod(entry.shape[1:])
         dtype = np.dtype("<u2" if entry.dtype == "BF16" else f"<f{item}")
         offset = entry.offset + start * width * item
-        raw = np.fromfile(self.path, dtype, length * width, offset=offset)
+        try:
+            raw = np.fromfile(self.path, dtype, length * width, offset=offset)
+        except OSError as error:
+            raise ModelError(f"{self.path}: cannot be read ({error.strerror})") from None
         if raw.size != length * width:
             raise ModelError(f"{self.path}: ends before tensor {name}; it was changed meanwhile")
         if entry.dtype == "BF16":

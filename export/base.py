@@ -1,6 +1,6 @@
 """The model to export, whatever it is stored as: metadata, and tensors read one at a time."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -11,7 +11,7 @@ from gguf import GGUFValue
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
-from ner_edge.export.names import ARCHITECTURES, heads_to_permute
+from ner_edge.export.names import ARCHITECTURES, MODEL_TYPES, heads_to_permute
 from ner_edge.gguf_file import GGUFFile
 
 
@@ -46,8 +46,13 @@ class Base:
         return heads_to_permute(self.architecture, tensor, self.heads, self.key_value_heads)
 
 
-def check_architecture(architecture: object, supported: Iterable[str], path: Path) -> str:
-    """Raises `ModelError` with the supported list for any other architecture."""
+def check_architecture(
+    architecture: object, path: Path, supported: Collection[str] = tuple(MODEL_TYPES)
+) -> str:
+    """Hugging Face's `model_type`, unless others are said to be `supported`.
+
+    Raises `ModelError` with the supported list for any other architecture.
+    """
     if architecture not in supported:
         raise ModelError(
             f"{path}: architecture '{architecture}' cannot be exported; "
@@ -62,7 +67,7 @@ def open_gguf_base(path: Path) -> Base:
     Raises `ModelError` if it is damaged or of another architecture.
     """
     file = GGUFFile(path)
-    architecture = check_architecture(file.get("general.architecture"), ARCHITECTURES, path)
+    architecture = check_architecture(file.get("general.architecture"), path, ARCHITECTURES)
     if file.get("general.type") not in (None, "model"):
         raise ModelError(f"{path}: holds no model but '{file.get('general.type')}'")
     if (file.get("split.count") or 0) > 1:

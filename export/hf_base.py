@@ -17,7 +17,6 @@ from ner_edge.export.hf_config import (
 )
 from ner_edge.export.hf_tokenizer import add_tokenizer
 from ner_edge.export.names import (
-    MODEL_TYPES,
     gguf_name,
     heads_to_permute,
     layer_modules,
@@ -36,7 +35,7 @@ def open_hf_base(folder: Path) -> Base:
     something that llama.cpp does not.
     """
     values = read_json(folder / "config.json")
-    model_type = check_architecture(values.get("model_type"), MODEL_TYPES, folder)
+    model_type = check_architecture(values.get("model_type"), folder)
     config = read_config(folder / "config.json", model_type, values)
     tensors = _tensors(folder, config)
     writer = GGUFWriter(None, config.architecture)

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from math import prod
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValue, GGUFValueType, GGUFWriter
@@ -79,10 +79,8 @@ def write_models(
         files = []
         for path, quant in targets.items():
             temporary = stack.enter_context(atomic_path(path))
-            writer = _open_writer(temporary, model, name, extra, quant)
-            stack.callback(writer.close)
-            (file,) = writer.fout
-            files.append(file)
+            _write_header(temporary, model, name, extra, quant)
+            files.append(stack.enter_context(temporary.open("ab")))
 
         def encode(slab: Slab) -> list[NDArray[np.generic]]:
             tensor, start, end = slab
@@ -105,7 +103,7 @@ def write_models(
                 file.write(part.data)
             if end == tensor.shape[0]:
                 for file in files:
-                    file.write(bytes(-file.tell() % _ALIGNMENT))
+                    _pad(file)
                 done += 1
                 progress(done, len(model.tensors))
 
@@ -142,9 +140,9 @@ def _in_order(
             yield first, result.result()
 
 
-def _open_writer(
+def _write_header(
     path: Path, model: Base, name: str, extra: Mapping[str, GGUFValue], quant: Quant
-) -> GGUFWriter:
+) -> None:
     writer = GGUFWriter(path, model.architecture)
     writer.add_name(name)
     writer.add_file_type(quant.file_type)
@@ -165,9 +163,13 @@ def _open_writer(
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
-    (file,) = writer.fout
+    writer.close()
+    with path.open("ab") as file:
+        _pad(file)
+
+
+def _pad(file: BinaryIO) -> None:
     file.write(bytes(-file.tell() % _ALIGNMENT))
-    return writer
 
 
 def _tensor_type(tensor: Tensor, quant: Quant) -> GGMLQuantizationType:

@@ -61,10 +61,8 @@ def remove_abandoned(folder: Path, name: str) -> None:
     for path in folder.iterdir():
         # Who writes it holds a lock on it, which ends with its process.
         if pattern.fullmatch(path.name) and _is_unlocked(path):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            with suppress(OSError):  # it is in nobody's way
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _temporary(target: Path) -> Path:

@@ -302,12 +302,14 @@ def export(
     if is_hub_id(source):
         name = name or source.partition("/")[2]  # not that of its folder in the hub's cache
     folder = None if adapter is None else _adapter_folder(adapter)
-    if folder is not None and (folder / "config.json").is_file() and not is_adapter(folder):
-        if base is not None:
-            raise UsageError(f"{adapter}: holds a whole model, not an adapter; leave out --base")
-        folder, base_path = None, folder
-    else:
+    if folder is None:
+        base_path = resolve_base(source)
+    elif is_adapter(folder) or not (folder / "config.json").is_file():
         base_path = resolve_base(base or _base_of(folder))
+    elif base is None:
+        base_path, folder = folder, None  # a model with its adapter merged in
+    else:
+        raise UsageError(f"{adapter}: holds a whole model, not an adapter; leave out --base")
     chosen_task = None if task is None else load_task(task)
     if adapter_only:
         from ner_edge.export.lora_gguf import export_adapter
@@ -341,10 +343,9 @@ def _adapter_folder(name: str) -> Path:
     return path
 
 
-def _base_of(adapter: Path | None) -> str:
+def _base_of(adapter: Path) -> str:
     import json
 
-    assert adapter is not None
     base = None
     with suppress(OSError, ValueError, KeyError, TypeError):
         config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))

@@ -74,8 +74,10 @@ def export_model(
     native = [level for level in levels if level.name not in DIRECT]
     with ExitStack() as stack:
         source = next((paths[n] for n in ("f32", "f16") if n in paths), None)
+        intermediate = None
         if native and source is None:
-            source = stack.enter_context(scratch_folder(out_dir, name)) / "f16.gguf"
+            intermediate = stack.enter_context(scratch_folder(out_dir, name)) / "f16.gguf"
+            source = intermediate
             direct[source] = QUANTS["f16"]
         needed = sum(_size(merged, level) for level in [*direct.values(), *native])
         check_disk_space(out_dir, needed)
@@ -86,13 +88,13 @@ def export_model(
             report("merge", done, total)
 
         try:
-            write_models(merged, direct, name, extra, merging, workers)
+            write_models(merged, direct, name, extra, merging, workers, intermediate)
         except F16Overflow:
             if source is None or source in paths.values():
                 raise  # the user asked for f16
             direct[source] = QUANTS["f32"]
             check_disk_space(out_dir, needed + _size(merged, QUANTS["f16"]))
-            write_models(merged, direct, name, extra, merging, workers)
+            write_models(merged, direct, name, extra, merging, workers, intermediate)
         for level in native:
             assert source is not None
 

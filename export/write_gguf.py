@@ -68,17 +68,19 @@ def write_models(
     extra: Mapping[str, GGUFValue],
     progress: Callable[[int, int], None],
     threads: int = 1,
+    intermediate: Path | None = None,
 ) -> None:
     """Write `model` to each target at its level (one of `DIRECT`), reading each weight once.
 
-    `extra` is added to the base's metadata. `progress` gets tensors done and in all. Norms, biases
+    `intermediate` is the target that nobody keeps, if there is one. `extra` is added to the base's
+    metadata. `progress` gets tensors done and in all. Norms, biases
     and other vectors stay f32, as in llama.cpp's converter. Raises `ModelError` if a weight is
     not finite, `F16Overflow` if f16 cannot hold it; then no target appears.
     """
     with ExitStack() as stack:
         files = []
         for path, quant in targets.items():
-            temporary = stack.enter_context(atomic_path(path))
+            temporary = stack.enter_context(atomic_path(path, durable=path != intermediate))
             _write_header(temporary, model, name, extra, quant)
             files.append(stack.enter_context(temporary.open("ab")))
 

@@ -18,11 +18,12 @@ except ImportError:  # Windows: nothing is locked, so nothing is known to be aba
 
 
 @contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
+def atomic_path(target: Path, *, durable: bool = True) -> Iterator[Path]:
     """A path beside `target` to write to; renamed to `target` on success, removed on any failure.
 
-    The empty file is there already. Raises `NerEdgeError` if the disk is full or the place cannot
-    be written.
+    The empty file is there already. `durable` waits for the disk, so that it survives a power cut;
+    what is only needed meanwhile does without. Raises `NerEdgeError` if the disk is full or the
+    place cannot be written.
     """
     temporary = _temporary(target)
     try:
@@ -30,8 +31,9 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.touch(exist_ok=False)
         with _locked(temporary):
             yield temporary
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
+            if durable:
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
             os.replace(temporary, target)
     except OSError as error:
         # numpy reports a short write without an error number

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
 from ner_edge.export.base import Base, Tensor
-from ner_edge.export.names import gguf_name, permute_rows
+from ner_edge.export.names import gguf_name, permuted_rows
 from ner_edge.export.safetensors_file import SafetensorsFile
 
 _PREFIX = "base_model.model."
@@ -61,14 +61,21 @@ class LoraPair:
         """A, `(r, in)`."""
         return self.file.float32(self.a_name)
 
-    def b(self) -> NDArray[np.float32]:
-        """B, `(out, r)`, not scaled."""
-        rows = self.file.float32(self.b_name)
-        return rows if self.permuted_heads is None else permute_rows(rows, self.permuted_heads)
+    def b(self, start: int = 0, end: int | None = None) -> NDArray[np.float32]:
+        """Rows of B, `(out, r)`, not scaled; all of them unless told otherwise."""
+        out = self.file.entries[self.b_name].shape[0]
+        end = out if end is None else end
 
-    def delta(self) -> NDArray[np.float32]:
-        """What to add to the weight, `(out, in)`."""
-        return np.asarray((self.b() * np.float32(self.scale)) @ self.a(), np.float32)
+        def read_slice(start: int, end: int) -> NDArray[np.float32]:
+            return self.file.float32(self.b_name, start, end)
+
+        if self.permuted_heads is not None:
+            return permuted_rows(read_slice, out // self.permuted_heads)(start, end)
+        return read_slice(start, end)
+
+    def delta(self, start: int, end: int) -> NDArray[np.float32]:
+        """What to add to these rows of the weight, `(end - start, in)`."""
+        return np.asarray((self.b(start, end) * np.float32(self.scale)) @ self.a(), np.float32)
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,8 @@ def open_adapter(folder: Path, base: Base) -> Adapter:
         )
     if not any(pair.b().any() and pair.a().any() for pair in pairs.values()):
         raise ModelError(f"{folder}: the adapter changes nothing (all its updates are zero)")
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    with weights.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
     return Adapter(folder, float(config["lora_alpha"]), pairs, digest)
 
 

@@ -1,7 +1,8 @@
 """The model to export, whatever it is stored as: metadata, and tensors read one at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,16 +11,23 @@ from gguf import GGUFValue
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
-from ner_edge.export.names import ARCHITECTURES, heads_to_permute
+from ner_edge.export.names import ARCHITECTURES, MODEL_TYPES, heads_to_permute
 from ner_edge.gguf_file import GGUFFile
 
 
 class Tensor(NamedTuple):
-    """A tensor under its GGUF name, in GGUF's row order. `read` returns a fresh float32 array."""
+    """A tensor under its GGUF name, in GGUF's row order.
+
+    `read_slice(start, end)` returns that part of its first axis in a fresh float32 array.
+    """
 
     name: str
     shape: tuple[int, ...]
-    read: Callable[[], NDArray[np.float32]]
+    read_slice: Callable[[int, int], NDArray[np.float32]]
+
+    def read(self) -> NDArray[np.float32]:
+        """All of it."""
+        return self.read_slice(0, self.shape[0])
 
 
 @dataclass(frozen=True)
@@ -38,12 +46,17 @@ class Base:
         return heads_to_permute(self.architecture, tensor, self.heads, self.key_value_heads)
 
 
-def check_architecture(architecture: object, path: Path) -> str:
-    """Raises `ModelError` with the supported list for any other architecture."""
-    if architecture not in ARCHITECTURES:
+def check_architecture(
+    architecture: object, path: Path, supported: Collection[str] = tuple(MODEL_TYPES)
+) -> str:
+    """Hugging Face's `model_type`, unless others are said to be `supported`.
+
+    Raises `ModelError` with the supported list for any other architecture.
+    """
+    if architecture not in supported:
         raise ModelError(
             f"{path}: architecture '{architecture}' cannot be exported; "
-            f"supported: {', '.join(ARCHITECTURES)}"
+            f"supported: {', '.join(supported)}"
         )
     return str(architecture)
 
@@ -54,7 +67,7 @@ def open_gguf_base(path: Path) -> Base:
     Raises `ModelError` if it is damaged or of another architecture.
     """
     file = GGUFFile(path)
-    architecture = check_architecture(file.get("general.architecture"), path)
+    architecture = check_architecture(file.get("general.architecture"), path, ARCHITECTURES)
     if file.get("general.type") not in (None, "model"):
         raise ModelError(f"{path}: holds no model but '{file.get('general.type')}'")
     if (file.get("split.count") or 0) > 1:
@@ -75,5 +88,9 @@ def open_gguf_base(path: Path) -> Base:
     )
 
 
-def _reader(file: GGUFFile, name: str) -> Callable[[], NDArray[np.float32]]:
-    return lambda: file.float32(name)
+def _reader(file: GGUFFile, name: str) -> Callable[[int, int], NDArray[np.float32]]:
+    shape = file.tensors[name].shape
+    if len(shape) == 1:
+        return lambda start, end: file.float32(name)[start:end]
+    rows = prod(shape[1:-1])
+    return lambda start, end: file.rows(name, start * rows, end * rows).reshape(-1, *shape[1:])

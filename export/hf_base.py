@@ -16,7 +16,12 @@ from ner_edge.export.hf_config import (
     rope_factors,
 )
 from ner_edge.export.hf_tokenizer import add_tokenizer
-from ner_edge.export.names import gguf_name, heads_to_permute, layer_modules, permute_rows
+from ner_edge.export.names import (
+    gguf_name,
+    heads_to_permute,
+    layer_modules,
+    permuted_rows,
+)
 from ner_edge.export.safetensors_file import SafetensorsFile
 
 _LISTED = 8
@@ -30,14 +35,19 @@ def open_hf_base(folder: Path) -> Base:
     something that llama.cpp does not.
     """
     values = read_json(folder / "config.json")
-    architecture = check_architecture(values.get("model_type"), folder)
-    config = read_config(folder / "config.json", architecture, values)
+    model_type = check_architecture(values.get("model_type"), folder)
+    config = read_config(folder / "config.json", model_type, values)
     tensors = _tensors(folder, config)
-    writer = GGUFWriter(None, architecture)
+    writer = GGUFWriter(None, config.architecture)
     add_hyperparameters(writer, config)
     add_tokenizer(writer, folder, config.vocabulary)
     return Base(
-        folder, architecture, config.heads, config.key_value_heads, writer.kv_data[0], tensors
+        folder,
+        config.architecture,
+        config.heads,
+        config.key_value_heads,
+        writer.kv_data[0],
+        tensors,
     )
 
 
@@ -45,12 +55,13 @@ def _tensors(folder: Path, config: HFConfig) -> dict[str, Tensor]:
     files = {name: file for file in _weight_files(folder) for name in file.entries}
     tensors = {}
     unknown = []
+    expected = set(_expected(config))
     for name, file in files.items():
         module, _, part = name.rpartition(".")
         target = gguf_name(module)
         if name.endswith(_IGNORED) or (module == "lm_head" and config.tied_embeddings):
             continue
-        if target is None or part not in ("weight", "bias"):
+        if f"{target}.weight" not in expected or part not in ("weight", "bias"):
             unknown.append(name)
             continue
         tensors[f"{target}.{part}"] = _tensor(f"{target}.{part}", file, name, config)
@@ -64,7 +75,7 @@ def _tensors(folder: Path, config: HFConfig) -> dict[str, Tensor]:
         raise ModelError(f"{folder}: {rows} embeddings, but a vocab_size of {config.vocabulary}")
     factors = rope_factors(config)
     if factors is not None:
-        tensors["rope_freqs.weight"] = Tensor("rope_freqs.weight", factors.shape, factors.copy)
+        tensors["rope_freqs.weight"] = _constant("rope_freqs.weight", factors)
     return tensors
 
 
@@ -90,18 +101,23 @@ def _tensor(name: str, file: SafetensorsFile, source: str, config: HFConfig) -> 
             f"{config.head_width}"
         )
 
-    def read() -> NDArray[np.float32]:
-        rows = file.float32(source)
-        return rows if heads is None else permute_rows(rows, heads)
+    def read_slice(start: int, end: int) -> NDArray[np.float32]:
+        return file.float32(source, start, end)
 
-    return Tensor(name, shape, read)
+    if heads is not None:
+        return Tensor(name, shape, permuted_rows(read_slice, config.head_width))
+    return Tensor(name, shape, read_slice)
+
+
+def _constant(name: str, values: NDArray[np.float32]) -> Tensor:
+    return Tensor(name, values.shape, lambda start, end: values[start:end].copy())
 
 
 def _expected(config: HFConfig) -> list[str]:
     modules = ["model.embed_tokens", "model.norm"]
     modules += [] if config.tied_embeddings else ["lm_head"]
     for layer in range(config.layers):
-        modules += layer_modules(layer)
+        modules += layer_modules(layer, config.architecture)
     return [f"{gguf_name(module)}.weight" for module in modules]
 
 

@@ -11,6 +11,7 @@ from gguf import GGUFWriter, RopeScalingType
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
+from ner_edge.export.names import MODEL_TYPES
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,13 @@ class HFConfig:
     rope_scaling: dict[str, Any]
 
 
-def read_config(path: Path, architecture: str, values: dict[str, Any]) -> HFConfig:
-    """Check `values`, the content of `path`.
+def read_config(path: Path, model_type: str, values: dict[str, Any]) -> HFConfig:
+    """Check `values`, the content of `path`, for a `model_type` in `MODEL_TYPES`.
 
     Raises `ModelError` naming a setting that is missing or that llama.cpp would compute otherwise.
     """
     rope = values.get("rope_parameters") or values.get("rope_scaling") or {}
+    architecture = MODEL_TYPES[model_type]
     _refuse_unsupported(path, architecture, values, rope)
     try:
         heads = values["num_attention_heads"]
@@ -46,12 +48,12 @@ def read_config(path: Path, architecture: str, values: dict[str, Any]) -> HFConf
             path=path,
             architecture=architecture,
             layers=values["num_hidden_layers"],
-            context_length=values["max_position_embeddings"],
+            context_length=_context_length(model_type, values),
             width=values["hidden_size"],
             feed_forward_width=values["intermediate_size"],
             heads=heads,
             key_value_heads=values.get("num_key_value_heads") or heads,
-            head_width=values.get("head_dim") or values["hidden_size"] // heads,
+            head_width=_head_width(model_type, values),
             rms_epsilon=values["rms_norm_eps"],
             vocabulary=values["vocab_size"],
             tied_embeddings=values.get("tie_word_embeddings", False),
@@ -60,6 +62,21 @@ def read_config(path: Path, architecture: str, values: dict[str, Any]) -> HFConf
         )
     except KeyError as error:
         raise ModelError(f"{path}: has no setting {error}") from None
+
+
+def _context_length(model_type: str, values: dict[str, Any]) -> int:
+    """In tokens. Mistral's first version sees only so far back as its window, which llama.cpp does
+    not know; up to there both compute the same. The defaults are those of transformers."""
+    length = int(values["max_position_embeddings"])
+    window = values.get("sliding_window", 4096) if model_type == "mistral" else None
+    return length if window is None else min(length, window)
+
+
+def _head_width(model_type: str, values: dict[str, Any]) -> int:
+    default = (
+        128 if model_type == "qwen3" else values["hidden_size"] // values["num_attention_heads"]
+    )
+    return int(values.get("head_dim") or default)
 
 
 def _refuse_unsupported(

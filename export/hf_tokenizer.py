@@ -2,6 +2,7 @@
 
 llama.cpp knows pre-tokenizers by name only, so ours must be one of those known here to be equal.
 It also leaves out Unicode normalization (Qwen's NFC): text that is not in NFC gets other tokens.
+And in tekken (Mistral) it knows only ASCII capitals, which matters within words such as `приВЕТ`.
 """
 
 import re
@@ -18,6 +19,11 @@ _QWEN2 = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _LLAMA3 = _QWEN2.replace(r"\p{N}| ?", r"\p{N}{1,3}| ?")
+_TEKKEN = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 
 # What a chunk of pre-tokenizer steps is called in llama.cpp (`tokenizer.ggml.pre`).
 _PRE_TOKENIZERS = {
@@ -25,7 +31,9 @@ _PRE_TOKENIZERS = {
     ("digits", "bytes+regex"): "smollm",
     (_QWEN2, "bytes"): "qwen2",
     (_LLAMA3, "bytes"): "llama-bpe",
+    (_TEKKEN, "bytes"): "tekken",
 }
+_WHOLE_WORDS_FIRST = ("llama-bpe", "tekken")  # taken from the vocabulary before merging
 
 
 def add_tokenizer(writer: GGUFWriter, folder: Path, vocabulary: int) -> None:
@@ -82,8 +90,7 @@ def _pre_tokenizer(path: Path, tokenizer: dict[str, Any]) -> str:
         raise ModelError(f"{path}: its normalizer does not exist in llama.cpp")
     steps = tuple(_steps(tokenizer.get("pre_tokenizer") or {}))
     name = _PRE_TOKENIZERS.get(steps)
-    # llama.cpp takes whole words from the vocabulary before merging in llama-bpe, only there
-    if name is None or bool(model.get("ignore_merges")) != (name == "llama-bpe"):
+    if name is None or bool(model.get("ignore_merges")) != (name in _WHOLE_WORDS_FIRST):
         raise ModelError(
             f"{path}: its pre-tokenizer is none of {', '.join(_PRE_TOKENIZERS.values())}, "
             "so llama.cpp might split text otherwise"

@@ -11,29 +11,30 @@ from ner_edge import __version__
 from ner_edge.atomic import atomic_path, make_folder
 from ner_edge.errors import ModelError
 from ner_edge.export.adapter import Adapter, LoraPair, open_adapter
-from ner_edge.export.base import open_gguf_base
+from ner_edge.export.pipeline import open_base
 from ner_edge.task import GGUF_KEY, Task, load_saved_task
 
 
-def export_adapter(base_gguf: Path, adapter: Path, out: Path, task: Task | None = None) -> Path:
-    """Write the peft folder `adapter` as a GGUF LoRA over `base_gguf` to `out` and return `out`.
+def export_adapter(base: Path, adapter: Path, out: Path, task: Task | None = None) -> Path:
+    """Write the peft folder `adapter` as a GGUF LoRA to `out` and return `out`.
 
-    The task embedded is `task`, else the one saved beside the adapter. llama.cpp scales by
-    `alpha / r`; any other factor (rslora, alpha_pattern) is multiplied into B. Raises `ModelError`
-    if base and adapter are damaged or do not fit. Format: llama.cpp, `convert_lora_to_gguf.py`.
+    It fits `base`, a GGUF or a Hugging Face folder, and every GGUF made of it. The task embedded is
+    `task`, else the one saved beside the adapter. llama.cpp scales by `alpha / r`; any other factor
+    (rslora, alpha_pattern) is multiplied into B. Raises `ModelError` if they are damaged or do
+    not fit. Format: llama.cpp, `convert_lora_to_gguf.py`.
     """
-    base = open_gguf_base(base_gguf)
-    lora = open_adapter(adapter, base)
-    untied = sorted(set(lora.pairs) - set(base.tensors))
+    model = open_base(base)
+    lora = open_adapter(adapter, model)
+    untied = sorted(set(lora.pairs) - set(model.tensors))
     if untied:
         raise ModelError(
-            f"{adapter}: adapts lm_head, which in {base_gguf} is the embedding, and llama.cpp "
+            f"{adapter}: adapts lm_head, which in {base} is the embedding, and llama.cpp "
             "cannot apply that; merge the adapter instead"
         )
     task = task or load_saved_task(adapter)
     make_folder(out.parent)
     with atomic_path(out) as temporary:
-        writer = GGUFWriter(temporary, base.architecture)
+        writer = GGUFWriter(temporary, model.architecture)
         try:
             writer.add_type("adapter")
             writer.add_string("adapter.type", "lora")

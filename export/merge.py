@@ -1,4 +1,4 @@
-"""Base plus adapter, one tensor at a time: what is read is never kept."""
+"""Base plus adapter, some rows at a time: what is read is never kept."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,10 +22,10 @@ def merge(base: Base, adapter: Adapter) -> Base:
     return replace(base, tensors=tensors)
 
 
-def _adder(source: Tensor, pair: LoraPair) -> Callable[[], NDArray[np.float32]]:
-    def read() -> NDArray[np.float32]:
-        weight = source.read()
-        weight += pair.delta()
+def _adder(source: Tensor, pair: LoraPair) -> Callable[[int, int], NDArray[np.float32]]:
+    def read_slice(start: int, end: int) -> NDArray[np.float32]:
+        weight = source.read_slice(start, end)
+        weight += pair.delta(start, end)
         return weight
 
-    return read
+    return read_slice

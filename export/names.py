@@ -1,11 +1,15 @@
-"""Hugging Face module paths and GGUF tensor names, for the architectures `llama` and `qwen2`."""
+"""Hugging Face module paths and GGUF tensor names, for the architectures that can be exported."""
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-ARCHITECTURES = ("llama", "qwen2")
+ARCHITECTURES = ("llama", "qwen2", "qwen3")
+
+# Hugging Face's `model_type` and what llama.cpp calls it.
+MODEL_TYPES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
 
 _TOP = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 _LAYER = {
@@ -19,6 +23,7 @@ _LAYER = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
+_HEAD_NORMS = {"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm"}
 
 
 def gguf_name(module: str) -> str | None:
@@ -26,14 +31,14 @@ def gguf_name(module: str) -> str | None:
     if module in _TOP:
         return _TOP[module]
     match = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", module)
-    if match is None or match[2] not in _LAYER:
-        return None
-    return f"blk.{match[1]}.{_LAYER[match[2]]}"
+    kind = None if match is None else (_LAYER | _HEAD_NORMS).get(match[2])
+    return None if match is None or kind is None else f"blk.{match[1]}.{kind}"
 
 
-def layer_modules(layer: int) -> list[str]:
+def layer_modules(layer: int, architecture: str) -> list[str]:
     """The paths of all modules with weights in one layer."""
-    return [f"model.layers.{layer}.{module}" for module in _LAYER]
+    kinds = [*_LAYER, *(_HEAD_NORMS if architecture == "qwen3" else ())]
+    return [f"model.layers.{layer}.{kind}" for kind in kinds]
 
 
 def heads_to_permute(
@@ -42,13 +47,26 @@ def heads_to_permute(
     """How many heads' rows the GGUF holds in another order than Hugging Face, None if it does not.
 
     llama.cpp rotates neighbouring pairs in `llama` (so q and k are permuted on conversion) but
-    halves, like Hugging Face, in `qwen2`.
+    halves, like Hugging Face, in the others.
     """
     if architecture != "llama":
         return None
     if ".attn_q." in tensor:
         return heads
     return key_value_heads if ".attn_k." in tensor else None
+
+
+def permuted_rows(
+    read_slice: Callable[[int, int], NDArray[np.float32]], head_width: int
+) -> Callable[[int, int], NDArray[np.float32]]:
+    """What reads rows in GGUF's order, made of what reads them in Hugging Face's."""
+
+    def read(start: int, end: int) -> NDArray[np.float32]:
+        first, last = start // head_width * head_width, -(-end // head_width) * head_width
+        rows = permute_rows(read_slice(first, last), (last - first) // head_width)
+        return rows[start - first : end - first]
+
+    return read
 
 
 def permute_rows(rows: NDArray[np.float32], heads: int) -> NDArray[np.float32]:

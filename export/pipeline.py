@@ -4,12 +4,13 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from math import prod
 from pathlib import Path
 
 from gguf import GGUFValue
 
 from ner_edge import __version__
-from ner_edge.atomic import check_disk_space, make_folder
+from ner_edge.atomic import check_disk_space, make_folder, remove_abandoned, scratch_folder
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.export.adapter import Adapter, open_adapter
 from ner_edge.export.base import Base, open_gguf_base
@@ -17,7 +18,7 @@ from ner_edge.export.calibrate import CalibrationSet, collect_imatrix
 from ner_edge.export.hf_base import open_hf_base
 from ner_edge.export.imatrix import Imatrix
 from ner_edge.export.merge import merge
-from ner_edge.export.quantize import quantize
+from ner_edge.export.quantize import quantize, quantizing_bytes
 from ner_edge.export.quants import QUANTS, Quant, parse_quants
 from ner_edge.export.recipe import Recipe
 from ner_edge.export.sensitivity import recipe_for_size
@@ -26,8 +27,10 @@ from ner_edge.export.write_gguf import (
     F16Overflow,
     model_bytes,
     text_value,
+    working_bytes,
     write_models,
 )
+from ner_edge.memory import check_memory
 from ner_edge.task import GGUF_KEY, Task, load_saved_task
 
 Progress = Callable[[str, int, int], None]
@@ -51,10 +54,10 @@ def export_model(
     return their paths.
 
     `base` is a Hugging Face folder or a GGUF file, `adapter` a peft LoRA folder. The task embedded
-    is `task`, else the one saved beside the adapter, else the base's own. `name` defaults to the
-    adapter's, else the base's name. `progress(stage, done, total)` counts tensors; stages are
-    `merge` and the quantized levels. `threads` None means all. Each file appears complete or not
-    at all.
+    is `task`, else the one saved beside the adapter or model, else the base's own. `name` defaults
+    to the adapter's, else the base's name. `progress(stage, done, total)` counts tensors; stages
+    are `merge` and the quantized levels. `threads` None means all. Each file appears complete or
+    not at all.
 
     With a `calibration`, rounding is weighted by the importance of each weight's inputs, and the
     importance matrix is written beside the files. `size`, in bytes, asks for the recipe that does
@@ -65,6 +68,7 @@ def export_model(
     fit, `NerEdgeError` if the disk is full or llama.cpp fails.
     """
     levels = parse_quants(quants, calibrated=calibration is not None)
+    workers = threads or os.cpu_count() or 1
     report = progress or (lambda stage, done, total: None)
 
     def stage(label: str) -> Callable[[int, int], None]:
@@ -81,27 +85,31 @@ def export_model(
     extra = _provenance(model, lora, task)
 
     make_folder(out_dir)
+    remove_abandoned(out_dir, name)
     paths = {level.name: out_dir / f"{name}-{level.name}.gguf" for level in levels}
     direct = {paths[level.name]: level for level in levels if level.name in DIRECT}
     native = [level for level in levels if level.name not in DIRECT]
     mixed = bool(recipes) or size is not None
     with ExitStack() as stack:
         source = next((paths[n] for n in ("f32", "f16") if n in paths), None)
+        intermediate = None
         if (native or mixed or calibration) and source is None:
-            source = out_dir / f".{name}.{os.getpid()}.intermediate.gguf"
-            stack.callback(source.unlink, missing_ok=True)
+            intermediate = stack.enter_context(scratch_folder(out_dir, name)) / "f16.gguf"
+            source = intermediate
             direct[source] = QUANTS["f16"]
         needed = sum(_size(merged, level) for level in [*direct.values(), *native])
         check_disk_space(out_dir, needed)
+        largest = max(prod(tensor.shape) for tensor in merged.tensors.values())
+        check_memory(max(working_bytes(workers), quantizing_bytes(largest) if native else 0))
 
         try:
-            write_models(merged, direct, name, extra, stage("merge"))
+            write_models(merged, direct, name, extra, stage("merge"), workers, intermediate)
         except F16Overflow:
             if source is None or source in paths.values():
                 raise  # the user asked for f16
             direct[source] = QUANTS["f32"]
             check_disk_space(out_dir, needed + _size(merged, QUANTS["f16"]))
-            write_models(merged, direct, name, extra, stage("merge"))
+            write_models(merged, direct, name, extra, stage("merge"), workers, intermediate)
         if source is None:
             return list(paths.values())
         importance, facts = None, {}
@@ -181,7 +189,8 @@ def _default_name(base: Path, adapter: Path | None) -> str:
 
 
 def _known_task(model: Base, adapter: Path | None) -> Task | None:
-    saved = None if adapter is None else load_saved_task(adapter)
+    folder = adapter or model.path
+    saved = load_saved_task(folder) if folder.is_dir() else None
     if saved is not None or GGUF_KEY not in model.metadata:
         return saved
     value = model.metadata[GGUF_KEY].value

@@ -6,6 +6,7 @@ because Ctrl-C must end a native call that may run for an hour.
 
 import ctypes
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,13 +17,18 @@ from typing import Any, NamedTuple
 
 from gguf import GGMLQuantizationType
 
-from ner_edge.atomic import atomic_path
+from ner_edge.atomic import atomic_path, disk_is_full
 from ner_edge.errors import NerEdgeError
 from ner_edge.export.imatrix import read_imatrix
 from ner_edge.export.quants import Quant
 
 _FACT_BYTES = 127  # of text that llama.cpp takes as metadata
 _BUFFER_BYTES = 1 << 30  # of tensor rows held at once; llama.cpp's default is 8 GiB
+
+
+def quantizing_bytes(largest_tensor: int) -> int:
+    """About the memory that quantizing takes, if the largest tensor has so many weights."""
+    return min(_BUFFER_BYTES, 7 * largest_tensor)  # 16 bits, 32, and the result
 
 
 def quantize(
@@ -77,8 +83,9 @@ def quantize(
         finally:
             process.kill()
             process.wait()
-        if code != 0 or not temporary.is_file():
-            raise NerEdgeError(f"{target}: llama.cpp cannot quantize to {quant.name}: {last_words}")
+        if code != 0 or not temporary.stat().st_size:
+            reason = "the disk is full" if disk_is_full(target.parent) else last_words
+            raise NerEdgeError(f"{target}: llama.cpp cannot quantize to {quant.name}: {reason}")
 
 
 class _Job(NamedTuple):
@@ -97,7 +104,10 @@ def _quantize_here(job: _Job) -> int:
     import llama_cpp.llama_cpp as native
 
     def print_log(level: int, text: bytes, _data: object) -> None:
-        print(text.decode("utf-8", "replace"), end="", flush=True)
+        try:
+            print(text.decode("utf-8", "replace"), end="", flush=True)
+        except OSError:  # our parent was killed: nobody waits for the file
+            os._exit(1)
 
     callback = native.llama_log_callback(print_log)  # must outlive the call
     native.llama_log_set(callback, ctypes.c_void_p(0))

@@ -1,12 +1,16 @@
-"""Read safetensors memory-mapped, with numpy alone (which has no bf16 of its own).
+"""Read safetensors, any rows at a time, with numpy alone (which has no bf16 of its own).
+
+Read, not memory-mapped: mapped pages count as memory of this process, and a file that shrinks
+meanwhile would end it.
 
 Format: https://github.com/huggingface/safetensors#format.
 """
 
 import json
+from io import SEEK_END
 from math import prod
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +34,8 @@ class SafetensorsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._bytes = np.memmap(path, np.uint8, mode="r")
-            self.entries = self._read_header()
+            with path.open("rb") as file:
+                self.entries = _read_header(file)
         except FileNotFoundError:
             raise ModelError(f"{path}: no such file") from None
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -39,37 +43,52 @@ class SafetensorsFile:
                 f"{path}: damaged or incomplete safetensors file ({error}); fetch it again"
             ) from None
 
-    def _read_header(self) -> dict[str, Entry]:
-        header_bytes = int.from_bytes(self._bytes[:8].tobytes(), "little")
-        start = 8 + header_bytes
-        if len(self._bytes) < 8 or start > len(self._bytes):
-            raise ValueError("it ends inside its header")
-        entries = {}
-        for name, fields in json.loads(self._bytes[8:start].tobytes()).items():
-            if name == "__metadata__":
-                continue
-            first, last = fields["data_offsets"]
-            entry = Entry(fields["dtype"], tuple(fields["shape"]), start + first)
-            if start + last > len(self._bytes):
-                raise ValueError(f"it ends before tensor {name}")
-            size = _BYTES.get(entry.dtype)
-            if size is not None and last - first != size * prod(entry.shape):
-                raise ValueError(f"tensor {name} has the wrong size")
-            entries[name] = entry
-        return entries
+    def float32(self, name: str, start: int = 0, end: int | None = None) -> NDArray[np.float32]:
+        """A tensor, or a part of its first axis, in a fresh array.
 
-    def float32(self, name: str) -> NDArray[np.float32]:
-        """One tensor in a fresh array. Raises `ModelError` for types that are not plain floats."""
+        Raises `ModelError` for types that are not plain floats, and if the file is gone or shrunk.
+        """
         entry = self.entries[name]
         if entry.dtype not in _BYTES:
             raise ModelError(
                 f"{self.path}: tensor {name} has type {entry.dtype}; "
                 f"only {', '.join(_BYTES)} can be read"
             )
-        end = entry.offset + _BYTES[entry.dtype] * prod(entry.shape)
-        raw = np.frombuffer(self._bytes, np.uint8)[entry.offset : end]
+        length = (entry.shape[0] if end is None else end) - start
+        item, width = _BYTES[entry.dtype], prod(entry.shape[1:])
+        dtype = np.dtype("<u2" if entry.dtype == "BF16" else f"<f{item}")
+        offset = entry.offset + start * width * item
+        try:
+            raw = np.fromfile(self.path, dtype, length * width, offset=offset)
+        except OSError as error:
+            raise ModelError(f"{self.path}: cannot be read ({error.strerror})") from None
+        if raw.size != length * width:
+            raise ModelError(f"{self.path}: ends before tensor {name}; it was changed meanwhile")
         if entry.dtype == "BF16":
-            values = (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
+            bits = raw.astype(np.uint32)
+            bits <<= 16
+            values = bits.view(np.float32)
         else:
-            values = raw.view(f"<f{_BYTES[entry.dtype]}").astype(np.float32)
-        return values.reshape(entry.shape)
+            values = raw.astype(np.float32, copy=False)
+        return values.reshape(length, *entry.shape[1:])
+
+
+def _read_header(file: BinaryIO) -> dict[str, Entry]:
+    size = file.seek(0, SEEK_END)
+    file.seek(0)
+    start = 8 + int.from_bytes(file.read(8), "little")
+    if size < 8 or start > size:
+        raise ValueError("it ends inside its header")
+    entries = {}
+    for name, fields in json.loads(file.read(start - 8)).items():
+        if name == "__metadata__":
+            continue
+        first, last = fields["data_offsets"]
+        entry = Entry(fields["dtype"], tuple(fields["shape"]), start + first)
+        if start + last > size:
+            raise ValueError(f"it ends before tensor {name}")
+        width = _BYTES.get(entry.dtype)
+        if not entry.shape or (width is not None and last - first != width * prod(entry.shape)):
+            raise ValueError(f"tensor {name} has the wrong size")
+        entries[name] = entry
+    return entries

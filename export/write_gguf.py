@@ -1,13 +1,17 @@
-"""Write a model as GGUF in 16 or 32 bits, streaming, to any number of files in one pass."""
+"""Write a model as GGUF in 32, 16 or 8 bits, streaming, to any number of files in one pass."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from math import prod
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFValue, GGUFValueType, GGUFWriter
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValue, GGUFValueType, GGUFWriter
+from gguf import quantize as quantize_blocks
 from numpy.typing import NDArray
 
 from ner_edge.atomic import atomic_path
@@ -19,9 +23,16 @@ _TYPES = {
     "f32": GGMLQuantizationType.F32,
     "f16": GGMLQuantizationType.F16,
     "bf16": GGMLQuantizationType.BF16,
+    "q8_0": GGMLQuantizationType.Q8_0,
 }
 DIRECT = tuple(_TYPES)
 _F16_MAX = 65504.0
+# A block of q8_0 holds its largest weight over 127 in f16.
+_LIMITS = {GGMLQuantizationType.F16: _F16_MAX, GGMLQuantizationType.Q8_0: 127 * _F16_MAX}
+
+_ALIGNMENT = 32  # GGUF's default
+_SLAB = 1 << 23  # weights that are read, merged and encoded at a time
+_THREADS = 4  # more would wait for the disk
 
 # The base's own file, not the model: written afresh, or meaningless in another file.
 _NOT_COPIED = (
@@ -36,6 +47,9 @@ _NOT_COPIED = (
 )
 
 logging.getLogger("gguf").setLevel(logging.ERROR)  # it warns of what is expected here
+
+Slab = tuple[Tensor, int, int]
+Result = TypeVar("Result")
 
 
 class F16Overflow(ModelError):
@@ -53,33 +67,47 @@ def write_models(
     name: str,
     extra: Mapping[str, GGUFValue],
     progress: Callable[[int, int], None],
+    threads: int = 1,
+    intermediate: Path | None = None,
 ) -> None:
-    """Write `model` to each target at its level (f32, f16 or bf16), reading each tensor once.
+    """Write `model` to each target at its level (one of `DIRECT`), reading each weight once.
 
-    `extra` is added to the base's metadata. `progress` gets tensors done and in all. Norms, biases
-    and other vectors stay f32, as llama.cpp's converter does. Raises `ModelError` if a weight is
+    `intermediate` is the target that nobody keeps, if there is one. `extra` is added to the base's
+    metadata. `progress` gets tensors done and in all. Norms, biases
+    and other vectors stay f32, as in llama.cpp's converter. Raises `ModelError` if a weight is
     not finite, `F16Overflow` if f16 cannot hold it; then no target appears.
     """
     with ExitStack() as stack:
-        writers = []
+        files = []
         for path, quant in targets.items():
-            temporary = stack.enter_context(atomic_path(path))
-            writer = _open_writer(temporary, model, name, extra, quant)
-            stack.callback(writer.close)
-            writers.append((writer, quant))
-        for done, tensor in enumerate(model.tensors.values()):
-            progress(done, len(model.tensors))
-            weight = tensor.read()
+            temporary = stack.enter_context(atomic_path(path, durable=path != intermediate))
+            _write_header(temporary, model, name, extra, quant)
+            files.append(stack.enter_context(temporary.open("ab")))
+
+        def encode(slab: Slab) -> list[NDArray[np.generic]]:
+            tensor, start, end = slab
+            weight = tensor.read_slice(start, end)
             largest = _largest_magnitude(weight, tensor)
-            for writer, quant in writers:
-                kind = _tensor_type(tensor, quant)
-                if kind == GGMLQuantizationType.F16 and largest > _F16_MAX:
+            kinds = [_tensor_type(tensor, quant) for quant in targets.values()]
+            for kind in kinds:
+                if largest > _LIMITS.get(kind, np.inf):
                     raise F16Overflow(
-                        f"{model.path}: {tensor.name} holds {largest:.3g}, more than f16 can; "
-                        "use bf16 or f32"
+                        f"{model.path}: {tensor.name} holds {largest:.3g}, more than "
+                        f"{kind.name.lower()} can; use bf16 or f32"
                     )
-                writer.write_tensor_data(_encode(weight, kind))
-        progress(len(model.tensors), len(model.tensors))
+            return [_encode(weight, kind) for kind in kinds]
+
+        done = 0
+        progress(done, len(model.tensors))
+        slabs = (slab for tensor in model.tensors.values() for slab in _slabs(tensor))
+        for (tensor, _, end), parts in _in_order(encode, slabs, min(threads, _THREADS)):
+            for file, part in zip(files, parts, strict=True):
+                file.write(part.data)
+            if end == tensor.shape[0]:
+                for file in files:
+                    _pad(file)
+                done += 1
+                progress(done, len(model.tensors))
 
 
 def model_bytes(tensors: Sequence[Tensor], bits_per_weight: float) -> int:
@@ -87,9 +115,36 @@ def model_bytes(tensors: Sequence[Tensor], bits_per_weight: float) -> int:
     return int(sum(prod(tensor.shape) for tensor in tensors) * bits_per_weight / 8) + (16 << 20)
 
 
-def _open_writer(
+def working_bytes(threads: int) -> int:
+    """About the memory that writing takes, whatever the model."""
+    return (min(threads, _THREADS) + 2) * _SLAB * 16
+
+
+def _slabs(tensor: Tensor) -> Iterator[Slab]:
+    rows = max(1, _SLAB // prod(tensor.shape[1:]))
+    for start in range(0, tensor.shape[0], rows):
+        yield tensor, start, min(start + rows, tensor.shape[0])
+
+
+def _in_order(
+    function: Callable[[Slab], Result], slabs: Iterator[Slab], threads: int
+) -> Iterator[tuple[Slab, Result]]:
+    """Each slab with the function's result, computed a little ahead of who takes them."""
+    pending: deque[tuple[Slab, Future[Result]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for slab in slabs:
+            pending.append((slab, pool.submit(function, slab)))
+            if len(pending) > threads:
+                first, result = pending.popleft()
+                yield first, result.result()
+                del result
+        for first, result in pending:
+            yield first, result.result()
+
+
+def _write_header(
     path: Path, model: Base, name: str, extra: Mapping[str, GGUFValue], quant: Quant
-) -> GGUFWriter:
+) -> None:
     writer = GGUFWriter(path, model.architecture)
     writer.add_name(name)
     writer.add_file_type(quant.file_type)
@@ -99,22 +154,33 @@ def _open_writer(
         writer.add_key_value(key, value.value, value.type, value.sub_type)
     for tensor in model.tensors.values():
         kind = _tensor_type(tensor, quant)
-        width = 4 if kind == GGMLQuantizationType.F32 else 2
+        block, block_bytes = GGML_QUANT_SIZES[kind]
         writer.add_tensor_info(
             tensor.name,
             tensor.shape,
             np.dtype(np.float32),
-            width * prod(tensor.shape),
+            prod(tensor.shape) // block * block_bytes,
             raw_dtype=kind,
         )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
-    return writer
+    writer.close()
+    with path.open("ab") as file:
+        _pad(file)
+
+
+def _pad(file: BinaryIO) -> None:
+    file.write(bytes(-file.tell() % _ALIGNMENT))
 
 
 def _tensor_type(tensor: Tensor, quant: Quant) -> GGMLQuantizationType:
-    return GGMLQuantizationType.F32 if len(tensor.shape) == 1 else _TYPES[quant.name]
+    if len(tensor.shape) == 1:
+        return GGMLQuantizationType.F32
+    kind = _TYPES[quant.name]
+    if tensor.shape[-1] % GGML_QUANT_SIZES[kind][0]:
+        return GGMLQuantizationType.F16  # as llama.cpp does with rows that are no whole blocks
+    return kind
 
 
 def _largest_magnitude(weight: NDArray[np.float32], tensor: Tensor) -> float:
@@ -125,9 +191,17 @@ def _largest_magnitude(weight: NDArray[np.float32], tensor: Tensor) -> float:
 
 
 def _encode(weight: NDArray[np.float32], kind: GGMLQuantizationType) -> NDArray[np.generic]:
+    weight = np.ascontiguousarray(weight)
     if kind == GGMLQuantizationType.F16:
         return weight.astype(np.float16)
     if kind == GGMLQuantizationType.BF16:  # round to nearest, ties to even
-        bits = np.ascontiguousarray(weight).view(np.uint32)
-        return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-    return np.ascontiguousarray(weight)
+        bits = weight.view(np.uint32)
+        rounding = bits >> 16
+        rounding &= 1
+        rounding += 0x7FFF
+        rounding += bits
+        rounding >>= 16
+        return rounding.astype(np.uint16)
+    if kind == GGMLQuantizationType.Q8_0:
+        return np.asarray(quantize_blocks(weight, kind))
+    return weight

@@ -1,7 +1,9 @@
-"""Files that appear complete or not at all."""
+"""Files that appear complete or not at all, and what a killed process left of them."""
 
 import errno
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,29 +11,92 @@ from pathlib import Path
 
 from ner_edge.errors import NerEdgeError
 
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is locked, so nothing is known to be abandoned
+    fcntl = None  # type: ignore[assignment]
+
 
 @contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
+def atomic_path(target: Path, *, durable: bool = True) -> Iterator[Path]:
     """A path beside `target` to write to; renamed to `target` on success, removed on any failure.
 
-    Raises `NerEdgeError` if the disk is full or the place cannot be written.
+    The empty file is there already. `durable` waits for the disk, so that it survives a power cut;
+    what is only needed meanwhile does without. Raises `NerEdgeError` if the disk is full or the
+    place cannot be written.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    temporary = _temporary(target)
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
+        remove_abandoned(target.parent, target.name)
+        temporary.touch(exist_ok=False)
+        with _locked(temporary):
+            yield temporary
+            if durable:
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+            os.replace(temporary, target)
     except OSError as error:
         # numpy reports a short write without an error number
-        full = error.errno == errno.ENOSPC or (
-            error.errno is None and shutil.disk_usage(target.parent).free < 1 << 24
-        )
+        full = error.errno == errno.ENOSPC or (error.errno is None and disk_is_full(target.parent))
         reason = "the disk is full" if full else str(error)
         raise NerEdgeError(f"{target}: cannot be written: {reason}") from error
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def scratch_folder(folder: Path, name: str) -> Iterator[Path]:
+    """A new folder in `folder` for files that are only needed meanwhile; removed at the end."""
+    scratch = _temporary(folder / name)
+    scratch.mkdir()
+    try:
+        with _locked(scratch):
+            yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def remove_abandoned(folder: Path, name: str) -> None:
+    """Remove what a killed process left of `name` and of names that begin so."""
+    pattern = re.compile(rf"\.{re.escape(name)}.*\.[0-9a-f]{{8}}\.part")
+    for path in folder.iterdir():
+        # Who writes it holds a lock on it, which ends with its process.
+        if pattern.fullmatch(path.name) and _is_unlocked(path):
+            with suppress(OSError):  # it is in nobody's way
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _is_unlocked(path: Path) -> bool:
+    if fcntl is None:
+        return False
+    try:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(handle)
+    except OSError:
+        return False
+    return True
 
 
 def make_folder(folder: Path) -> None:
@@ -40,6 +105,11 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise NerEdgeError(f"{folder}: cannot be made a folder: {error.strerror}") from None
+
+
+def disk_is_full(folder: Path) -> bool:
+    """Is there so little room that who failed to write failed for that?"""
+    return shutil.disk_usage(folder).free < 1 << 24
 
 
 def check_disk_space(folder: Path, needed: int) -> None:

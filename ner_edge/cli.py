@@ -307,7 +307,8 @@ def _display_name(model: str) -> str:
 @app.command()
 def export(
     adapter: Annotated[
-        Path | None, typer.Argument(help="A LoRA adapter's folder; none exports the base.")
+        str | None,
+        typer.Argument(help="A LoRA adapter or a merged model: folder or hub id; or --base alone."),
     ] = None,
     base: Annotated[
         str | None,
@@ -331,6 +332,9 @@ def export(
     task: Annotated[
         str | None, typer.Option(help="Task to embed: a name or a TOML file (the adapter's).")
     ] = None,
+    adapter_only: Annotated[
+        bool, typer.Option(help="Write the adapter alone, as a GGUF LoRA for llama.cpp.")
+    ] = False,
     threads: ThreadsOption = None,
 ) -> None:
     """Merge an adapter into its base and write GGUF files at any quantization levels."""
@@ -338,7 +342,7 @@ def export(
     from ner_edge.export.pipeline import export_model
     from ner_edge.export.quants import parse_quants
     from ner_edge.export.recipe import parse_size, read_recipe
-    from ner_edge.models import base_of, resolve_base
+    from ner_edge.models import base_of, is_adapter, is_hub_id, resolve_base
     from ner_edge.progress import progress_bar
     from ner_edge.task import load_task
 
@@ -349,20 +353,36 @@ def export(
     most = None if size is None else parse_size(size)
     if most is not None and not isinstance(calibration, CalibrationSet):
         raise UsageError("--size measures the task's decisions: give sentences with --calibrate")
-    if adapter is not None and not adapter.is_dir():
-        raise UsageError(f"{adapter}: no such adapter folder")
-    if base is None:
-        if adapter is None:
-            raise UsageError("give an adapter's folder, or --base to export a base model alone")
-        base = base_of(adapter)
-    base_path = resolve_base(base)
+    source = adapter or base
+    if source is None:
+        raise UsageError("give an adapter's folder, or --base to export a base model alone")
+    if is_hub_id(source):
+        name = name or source.partition("/")[2]  # not that of its folder in the hub's cache
+    folder = None if adapter is None else _adapter_folder(adapter)
+    if folder is None:
+        base_path = resolve_base(source)
+    elif is_adapter(folder) or not (folder / "config.json").is_file():
+        base_path = resolve_base(base or base_of(folder))
+    elif base is None:
+        base_path, folder = folder, None  # a model with its adapter merged in
+    else:
+        raise UsageError(f"{adapter}: holds a whole model, not an adapter; leave out --base")
+    chosen_task = None if task is None else load_task(task)
+    if adapter_only:
+        from ner_edge.export.lora_gguf import export_adapter
+
+        if folder is None or quant:
+            raise UsageError("--adapter-only needs an adapter, and takes no --quant")
+        path = out / f"{name or folder.resolve().name}-lora.gguf"
+        print(export_adapter(base_path, folder, path, chosen_task))
+        return
     with progress_bar("export") as update:
         paths = export_model(
             base_path,
-            adapter,
+            folder,
             out,
             levels,
-            task=None if task is None else load_task(task),
+            task=chosen_task,
             name=name,
             calibration=calibration,
             recipes=recipes,
@@ -372,6 +392,15 @@ def export(
         )
     for path in paths:
         print(path)
+
+
+def _adapter_folder(name: str) -> Path:
+    from ner_edge.models import fetch_path, is_hub_id
+
+    path = fetch_path(name) if is_hub_id(name) else Path(name)
+    if not path.is_dir():
+        raise UsageError(f"{name}: no such adapter folder, and not a hub id")
+    return path
 
 
 @app.command()

@@ -31,6 +31,7 @@ _SCALARS = {
     GGUFValueType.INT64: struct.Struct("<q"),
     GGUFValueType.FLOAT64: struct.Struct("<d"),
 }
+_MANY = 1 << 20
 _UINT32, _UINT64 = _SCALARS[GGUFValueType.UINT32], _SCALARS[GGUFValueType.UINT64]
 
 
@@ -111,15 +112,23 @@ class GGUFFile:
         row_bytes = info.nbytes // prod(info.shape[:-1])
         count, offset = (end - start) * row_bytes, info.offset + start * row_bytes
         raw = np.frombuffer(self._bytes, np.uint8, count, offset).reshape(end - start, row_bytes)
-        if info.type == GGMLQuantizationType.F32:
-            return raw.view(np.float32).copy()
         try:
+            if info.type == GGMLQuantizationType.F32:
+                return raw.view(np.float32).copy()
             return np.asarray(dequantize(raw, info.type), np.float32)
         except NotImplementedError:
             raise ModelError(
                 f"{self.path}: tensor {name} has type {info.type.name}, which cannot be read; "
                 "use a base of another quantization level"
             ) from None
+        finally:
+            self._release(offset, count)
+
+    def _release(self, offset: int, count: int) -> None:
+        """Give many bytes back to the system: mapped pages count as memory of this process."""
+        if count >= _MANY and hasattr(mmap, "MADV_DONTNEED"):
+            start = offset // mmap.PAGESIZE * mmap.PAGESIZE
+            self._bytes.madvise(mmap.MADV_DONTNEED, start, offset + count - start)
 
     def _read_header(self) -> tuple[dict[str, tuple[GGUFValueType, Any]], dict[str, TensorInfo]]:
         if self._take(4) != b"GGUF":

@@ -77,14 +77,38 @@ def default_base() -> Path:
 def resolve_base(name: str) -> Path:
     """A base model for training and export: a GGUF or folder by path, `smollm2`, or a hub id.
 
-    A hub id is downloaded (safetensors and tokenizer only) into the hub's own cache. Raises
-    `ModelError` if that fails, `UsageError` if `name` is nothing of these.
+    Raises `ModelError` if it cannot be downloaded or is an adapter, `UsageError` if `name` is
+    nothing of these.
+    """
+    path = default_base() if name == DEFAULT_BASE and not os.path.exists(name) else fetch_path(name)
+    if is_adapter(path):
+        raise ModelError(f"{name}: holds an adapter, not a base model; give the base it is for")
+    return path
+
+
+def is_adapter(path: Path) -> bool:
+    """Does a folder hold a LoRA adapter, and no whole model?"""
+    names = ("model.safetensors", "model.safetensors.index.json")
+    whole = any((path / name).is_file() for name in names)
+    return (path / "adapter_config.json").is_file() and not whole
+
+
+def is_hub_id(name: str) -> bool:
+    """Can `name` only mean a repository of a hub, like `Qwen/Qwen2.5-0.5B`?"""
+    form = name.count("/") == 1 and all(name.split("/"))
+    wrong = name.startswith((".", "/", "~")) or name.endswith(".gguf")
+    return form and not wrong and not os.path.exists(name)
+
+
+def fetch_path(name: str) -> Path:
+    """A file or folder by path, or a hub id's folder: safetensors and tokenizer are downloaded
+    into the hub's own cache.
+
+    Raises `ModelError` if that fails, `UsageError` if `name` is neither.
     """
     if name and os.path.exists(name):
         return Path(name)
-    if name == DEFAULT_BASE:
-        return default_base()
-    if not _may_be_hub_id(name) or name.endswith(".gguf"):
+    if not is_hub_id(name):
         raise UsageError(
             f"{name}: no such file or folder, and not a hub id (like Qwen/Qwen2.5-0.5B)"
         )
@@ -103,7 +127,7 @@ def resolve_adapter(name: str | None) -> Path:
             return folder
     if os.path.isdir(name):
         return Path(name)
-    if not _may_be_hub_id(name) or os.path.exists(name):
+    if not is_hub_id(name):
         raise UsageError(f"{name}: no such adapter folder, and not a hub id (like org/adapter)")
     return _from_hub(name, ["adapter_config.json", "adapter_model.safetensors", TASK_FILE])
 
@@ -117,10 +141,6 @@ def base_of(adapter: Path) -> str:
     if not base:
         raise UsageError(f"{adapter}: does not say which base it is for; give --base")
     return str(base)
-
-
-def _may_be_hub_id(name: str) -> bool:
-    return name.count("/") == 1 and not name.startswith((".", "/", "~"))
 
 
 def _from_hub(name: str, patterns: list[str]) -> Path:

@@ -3,9 +3,10 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from command_line import assert_error, run, run_ok
-from tiny_models import save_adapter, save_model
+from tiny_models import gguf_logits, load_model, logits, save_adapter, save_model
 
 from ner_edge.facts import describe
 
@@ -63,7 +64,7 @@ def test_wrong_level_shows_all_levels(tiny, tmp_path):
     ("arguments", "message", "exit_code"),
     [
         ([], "give an adapter's folder, or --base", 2),
-        (["absent"], "absent: no such adapter folder", 2),
+        (["absent"], "absent: no such adapter folder, and not a hub id", 2),
         (["--base", "./absent"], r"\./absent: no such file or folder, and not a hub id", 2),
         (["--base", "."], r"config\.json", 1),
         (["--base", "text.gguf"], r"text\.gguf: not a GGUF file", 1),
@@ -90,3 +91,17 @@ def test_adapter_for_another_base(adapter, tmp_path):
     result = run("export", adapter, "--base", other, "-o", tmp_path / "out")
     assert_error(result, "ner: does not fit the base .*other; 14 of its tensors do not")
     assert not (tmp_path / "out").exists()
+
+
+def test_adapter_alone(tiny, adapter, tmp_path):
+    stdout = run_ok("export", adapter, "--base", tiny.folder, "--adapter-only", "-o", tmp_path)
+    lora = tmp_path / "ner-lora.gguf"
+    assert stdout == f"{lora}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["ner-lora.gguf"]
+    ids = [5, 60, 300, 7, 299, 12]
+    reference = logits(load_model(tiny.folder, adapter), ids)
+    assert np.abs(gguf_logits(tiny.gguf, ids, lora) - reference).max() < 0.1
+    assert np.abs(gguf_logits(tiny.gguf, ids) - reference).max() > 0.3
+    for arguments in (["--base", tiny.folder], [adapter, "--base", tiny.folder, "-q", "f16"]):
+        result = run("export", *arguments, "--adapter-only", "-o", tmp_path)
+        assert_error(result, "--adapter-only needs an adapter, and takes no --quant", 2)

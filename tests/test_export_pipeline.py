@@ -12,6 +12,7 @@ import pytest
 import torch
 from tiny_models import gguf_logits, load_model, logits, save_adapter, save_model
 
+from ner_edge import memory
 from ner_edge.errors import ModelError, NerEdgeError, UsageError
 from ner_edge.export import pipeline, write_gguf
 from ner_edge.export.pipeline import export_model
@@ -140,11 +141,11 @@ def test_names_task_and_facts(base, adapter, tmp_path):
 
 def test_progress_counts_tensors(base, tmp_path):
     calls = []
-    export_model(base, None, tmp_path, ["q8_0"], progress=lambda *call: calls.append(call))
-    count = sum(describe(tmp_path / f"{base.name}-q8_0.gguf").tensor_types.values())
+    export_model(base, None, tmp_path, ["q4_0"], progress=lambda *call: calls.append(call))
+    count = sum(describe(tmp_path / f"{base.name}-q4_0.gguf").tensor_types.values())
     assert calls[0] == ("merge", 0, count)
     assert ("merge", count, count) in calls
-    assert calls[-1] == ("q8_0", count, count)
+    assert calls[-1] == ("q4_0", count, count)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "no space")])
@@ -169,10 +170,44 @@ def test_failed_quantizer_leaves_only_whole_files(base, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "ner_edge.export.quantize.sys.executable", shutil.which("false"), raising=True
     )
-    with pytest.raises(NerEdgeError, match=r"q8_0\.gguf: llama\.cpp cannot quantize to q8_0"):
-        export_model(base, None, tmp_path, ["f16", "q8_0"], name="m")
+    with pytest.raises(NerEdgeError, match=r"q4_0\.gguf: llama\.cpp cannot quantize to q4_0"):
+        export_model(base, None, tmp_path, ["f16", "q4_0"], name="m")
     assert [path.name for path in tmp_path.iterdir()] == ["m-f16.gguf"]
     describe(tmp_path / "m-f16.gguf")
+
+
+def test_disk_that_fills_up_while_llama_cpp_writes(base, tmp_path, monkeypatch):
+    monkeypatch.setattr("ner_edge.export.quantize.sys.executable", shutil.which("false"))
+    monkeypatch.setattr("ner_edge.export.quantize.disk_is_full", lambda folder: True)
+    with pytest.raises(NerEdgeError, match=r"q4_0\.gguf: .* q4_0: the disk is full"):
+        export_model(base, None, tmp_path, ["q4_0"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_is_checked_before_work(base, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "available_memory", lambda: 1_000_000)
+    monkeypatch.setattr(pipeline, "write_models", lambda *_: pytest.fail("began to write"))
+    with pytest.raises(NerEdgeError, match=r"needs about 0\.4 GB of memory, 0\.0 GB are available"):
+        export_model(base, None, tmp_path, ["q4_0"], threads=1)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    assert memory.available_memory() > 1_000_000, "known on this system"
+    monkeypatch.setattr(memory, "available_memory", lambda: None)
+    export_model(base, None, tmp_path, ["f16"])
+
+
+def test_never_more_than_a_slab_at_once(base, adapter, tmp_path, monkeypatch):
+    (whole,) = export_model(base, adapter, tmp_path, ["f32"], name="m")
+    expected = gguf_logits(whole, IDS)
+    monkeypatch.setattr(write_gguf, "_SLAB", 1000)
+    largest = []
+    encode = write_gguf._encode
+    monkeypatch.setattr(
+        write_gguf, "_encode", lambda w, kind: largest.append(w.size) or encode(w, kind)
+    )
+    (parts,) = export_model(base, adapter, tmp_path, ["f32"], name="m", threads=3)
+    assert max(largest) <= 1000
+    assert np.abs(gguf_logits(parts, IDS) - expected).max() < 1e-4
 
 
 def test_existing_file_survives_a_failure(base, tmp_path, monkeypatch):
@@ -221,7 +256,10 @@ def test_weights_that_are_not_finite(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "mamba"}, r"architecture 'mamba' .* supported: llama, qwen2"),
+        (
+            {"model_type": "mamba"},
+            r"architecture 'mamba' .* supported: llama, mistral, qwen2, qwen3$",
+        ),
         ({"hidden_act": "gelu"}, "hidden_act gelu"),
         ({"num_hidden_layers": 3}, r"lack blk\.2\.attn_norm\.weight.* and 1 more"),
         ({"vocab_size": 9}, "vocab_size of 9"),

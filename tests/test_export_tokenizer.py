@@ -12,7 +12,7 @@ from ner_edge.export.pipeline import export_model
 from ner_edge.gguf_file import GGUFFile
 
 
-@pytest.fixture(scope="module", params=["smollm", "qwen2", "llama-bpe", "gpt-2"])
+@pytest.fixture(scope="module", params=["smollm", "qwen2", "llama-bpe", "gpt-2", "tekken"])
 def exported(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
     architecture = "qwen2" if request.param == "qwen2" else "llama"

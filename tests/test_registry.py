@@ -1,16 +1,20 @@
 """Where models come from: only the expected file is kept, and every failure has a way out."""
 
 import hashlib
+import json
+import shutil
 import subprocess
 import sys
 import zipfile
 from types import SimpleNamespace
 
 import pytest
-from command_line import assert_error, run
+from command_line import assert_error, run, run_ok
+from tiny_models import save_adapter
 
 from ner_edge import models, registry
 from ner_edge.errors import ModelError, UsageError
+from ner_edge.facts import describe
 from ner_edge.models import default_base, resolve_base, resolve_model
 from ner_edge.registry import PackagedModel, fetch
 
@@ -205,3 +209,48 @@ def test_hub_errors_are_one_line(monkeypatch):
 def test_neither_path_nor_name(name):
     with pytest.raises(UsageError, match="no such file or folder, and not a hub id"):
         resolve_base(name)
+
+
+@pytest.fixture
+def hub(tiny, tmp_path, monkeypatch):
+    """A hub with a base, an adapter for it, and a model with that merged in."""
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    root = tmp_path / "hub"
+    shutil.copytree(tiny.folder, root / "org" / "base" / "0123abcd")
+    adapter = save_adapter(root / "org" / "ner" / "4567cdef", tiny.folder)
+    path = adapter / "adapter_config.json"
+    values = json.loads(path.read_text()) | {"base_model_name_or_path": "org/base"}
+    path.write_text(json.dumps(values))
+    merged = shutil.copytree(tiny.folder, root / "org" / "merged" / "89abefef")
+    tiny.task.save(merged)
+
+    def download(name, *, allow_patterns):
+        (snapshot,) = (root / name).iterdir()
+        return str(snapshot)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.chdir(tmp_path)
+    return root
+
+
+def test_hub_repositories_of_each_kind_are_exported(hub, tmp_path):
+    out = tmp_path / "out"
+    for arguments, name in (
+        (["org/ner"], "ner-f16.gguf"),
+        (["org/merged"], "merged-f16.gguf"),
+        (["--base", "org/base"], "base-f16.gguf"),
+    ):
+        assert run_ok("export", *arguments, "-q", "f16", "-o", out) == f"{out}/{name}\n"
+    merged = describe(out / "merged-f16.gguf")
+    assert merged.task is not None
+    assert merged.task.name == "tiny"
+    assert (out / "ner-f16.gguf").read_bytes() != (out / "base-f16.gguf").read_bytes()
+    assert describe(out / "ner-f16.gguf").provenance["adapter"]
+
+
+def test_hub_repositories_in_each_others_place(hub, tmp_path):
+    result = run("export", "--base", "org/ner")
+    assert_error(result, "org/ner: holds an adapter, not a base model; give the base it is for")
+    result = run("export", "org/merged", "--base", "org/base")
+    assert_error(result, "org/merged: holds a whole model, not an adapter; leave out --base", 2)
+    assert not list(tmp_path.glob("*.gguf"))

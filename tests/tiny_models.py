@@ -10,12 +10,8 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    Qwen2Config,
-    Qwen2ForCausalLM,
 )
 
 torch.set_num_threads(1)  # tiny matrices gain nothing, and on a busy machine threads wait
@@ -26,6 +22,12 @@ QWEN2_PATTERN = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 LLAMA3_PATTERN = QWEN2_PATTERN.replace(r"\p{N}| ?", r"\p{N}{1,3}| ?")
+TEKKEN_PATTERN = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+PATTERNS = {"qwen2": QWEN2_PATTERN, "llama-bpe": LLAMA3_PATTERN, "tekken": TEKKEN_PATTERN}
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 UNMARKED = ["<tool_call>", "<|fim_pad|>"]
 TEXTS = [
@@ -42,13 +44,12 @@ TEXTS = [
 def save_tokenizer(folder: Path, pre: str = "smollm") -> int:
     """Write tokenizer.json and tokenizer_config.json; returns how many tokens there are."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = Tokenizer(models.BPE(ignore_merges=pre == "llama-bpe"))
+    tokenizer = Tokenizer(models.BPE(ignore_merges=pre in ("llama-bpe", "tekken")))
     steps: list[Any] = []
     if pre == "smollm":
         steps.append(pre_tokenizers.Digits(individual_digits=True))
     elif pre != "gpt-2":
-        pattern = Regex(QWEN2_PATTERN if pre == "qwen2" else LLAMA3_PATTERN)
-        steps.append(pre_tokenizers.Split(pattern, "isolated"))
+        steps.append(pre_tokenizers.Split(Regex(PATTERNS[pre]), "isolated"))
     whole_regex = pre in ("smollm", "gpt-2")
     steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=whole_regex))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps) if len(steps) > 1 else steps[0]
@@ -86,7 +87,8 @@ def save_model(
     **settings: Any,
 ) -> Path:
     """Write a random model with grouped-query attention, its vocabulary padded by `padding`."""
-    tokens = save_tokenizer(folder, "smollm" if architecture == "llama" else "qwen2")
+    pre = {"llama": "smollm", "mistral": "tekken"}.get(architecture, "qwen2")
+    tokens = save_tokenizer(folder, pre)
     torch.manual_seed(0)
     values = {
         "vocab_size": tokens + padding,
@@ -103,11 +105,7 @@ def save_model(
         "pad_token_id": None,
         **settings,
     }
-    model: PreTrainedModel
-    if architecture == "llama":
-        model = LlamaForCausalLM(LlamaConfig(**values))
-    else:
-        model = Qwen2ForCausalLM(Qwen2Config(**values))
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **values))
     with torch.no_grad():  # biases and norms start at 0 and 1, which would hide their loss
         for parameter in model.parameters():
             if parameter.ndim == 1:

@@ -1,0 +1,65 @@
+"""llama.cpp's own converter, as the peer that scripts here measure and compare with."""
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+from ner_edge.cache import cache_dir
+
+_RUN = """
+import runpy, sys
+source, pre, *arguments = sys.argv[1:]
+sys.path.insert(0, source)
+sys.path.insert(1, source + "/gguf-py")
+from conversion.base import TextModel
+if pre:  # it knows pre-tokenizers by what they make of one text; a made-up vocabulary is unknown
+    TextModel.get_vocab_base_pre = lambda self, tokenizer: pre
+sys.argv = ["convert_hf_to_gguf.py", *arguments]
+runpy.run_path(source + "/convert_hf_to_gguf.py", run_name="__main__")
+"""
+
+_QUANTIZE = """
+import ctypes, sys
+import llama_cpp
+source, target, file_type, threads = sys.argv[1:]
+parameters = llama_cpp.llama_model_quantize_default_params()
+parameters.ftype, parameters.nthread = int(file_type), int(threads)
+sys.exit(llama_cpp.llama_model_quantize(source.encode(), target.encode(), ctypes.byref(parameters)))
+"""
+
+
+def llama_cpp_source() -> Path:
+    """llama.cpp as the installed llama-cpp-python has it; downloaded once (77 MB)."""
+    version = importlib.metadata.version("llama-cpp-python")
+    name = f"llama_cpp_python-{version}"
+    folder = cache_dir() / "sources"
+    if not (folder / name).is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        command += ["--no-binary", "llama-cpp-python", "--dest", str(folder)]
+        subprocess.run([*command, f"llama-cpp-python=={version}"], check=True, stdout=sys.stderr)
+        with tarfile.open(folder / f"{name}.tar.gz") as archive:
+            archive.extractall(folder, filter="data")
+    return folder / name / "vendor" / "llama.cpp"
+
+
+def convert_command(source: Path, model: Path, out: Path, kind: str, pre: str = "") -> list[str]:
+    """The command that converts the Hugging Face folder `model` to `out`.
+
+    `pre` names the pre-tokenizer, where the vocabulary is not a published one.
+    """
+    arguments = [str(model), "--outfile", str(out), "--outtype", kind]
+    return [sys.executable, "-c", _RUN, str(source), pre, *arguments]
+
+
+def quantize_command(source: Path, target: Path, file_type: int, threads: int) -> list[str]:
+    """The command that quantizes as llama.cpp's `llama-quantize` does."""
+    return [sys.executable, "-c", _QUANTIZE, str(source), str(target), str(file_type), str(threads)]
+
+
+def with_threads(threads: int) -> dict[str, str]:
+    """The environment in which numpy and torch use so many threads."""
+    return {**os.environ, "OMP_NUM_THREADS": str(threads)}

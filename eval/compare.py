@@ -62,18 +62,19 @@ class Candidate:
 
 @dataclass(frozen=True)
 class ModelResult:
-    """One model's scores, size and speed."""
+    """One model's scores, size and speed; of predictions from a file only the scores are known."""
 
     name: str
     path: Path
-    decoder: str
+    decoder: str | None
     metrics: Metrics
     predictions: list[list[Span]] = field(repr=False)
-    calibration: Calibration = field(repr=False)
-    size_bytes: int
+    calibration: Calibration | None = field(repr=False)
+    """None if not every entity has a score."""
+    size_bytes: int | None
     bits_per_weight: float | None
     """Achieved, over all tensors; None if the model is not a GGUF file."""
-    seconds: float
+    seconds: float | None
     """Decoding time, summed over all runs of a resumed evaluation; without loading."""
     misaligned: int
     """Sentences whose output was malformed or changed its words."""
@@ -85,9 +86,9 @@ class ModelResult:
         return self.metrics.micro.f1
 
     @property
-    def sentences_per_second(self) -> float:
+    def sentences_per_second(self) -> float | None:
         """Decoding speed."""
-        return len(self.predictions) / max(self.seconds, 1e-9)
+        return None if self.seconds is None else len(self.predictions) / max(self.seconds, 1e-9)
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def run_eval(
     cache_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Evaluate models, given as (name, path), on the CoNLL file `data`, one at a time.
+    """Evaluate models, given as (name, path), on the labelled sentences of `data`, one at a time.
 
     `baseline` is a name or a path among them, by default the first; `limit` keeps the first
     sentences; predictions are kept in `cache_dir` and reused from there. A repeated name gets a
@@ -143,12 +144,12 @@ def run_eval(
     missing = [str(path) for _, path in models if not path.exists()]
     if missing:
         raise ModelError(f"no such model: {', '.join(missing)}")
-    names = _unique([name for name, _ in models])
+    names = unique_names([name for name, _ in models])
     candidates = [
         Candidate(name, path, partial(load_tagger, path))
         for name, (_, path) in zip(names, models, strict=True)
     ]
-    reference = _find_baseline(baseline, candidates)
+    reference = find_baseline(baseline, list(zip(names, (path for _, path in models), strict=True)))
     gold = read_gold(data, limit)
     return compare(candidates, gold, reference, cache_dir=cache_dir, progress=progress)
 
@@ -172,6 +173,11 @@ def compare(
         finally:
             tagger.close()
             del tagger  # or it would live until the next model is loaded beside it
+    return set_beside(results, gold, baseline)
+
+
+def set_beside(results: list[ModelResult], gold: Gold, baseline: str) -> Comparison:
+    """The comparison of `results` with that of the name `baseline`."""
     if len(results) < 2:
         return Comparison(gold, results, None, {})
     reference = next(result for result in results if result.name == baseline)
@@ -292,7 +298,7 @@ def _notes(
     return notes
 
 
-def _unique(names: Sequence[str]) -> list[str]:
+def unique_names(names: Sequence[str]) -> list[str]:
     """The names in order; the second `q4` becomes `q4-2`."""
     unique: list[str] = []
     for name in names:
@@ -304,13 +310,14 @@ def _unique(names: Sequence[str]) -> list[str]:
     return unique
 
 
-def _find_baseline(baseline: str | None, candidates: Sequence[Candidate]) -> str:
+def find_baseline(baseline: str | None, models: Sequence[tuple[str, Path]]) -> str:
+    """The name of the model that `baseline` names or is the path of; of the first for None."""
     if baseline is None:
-        return candidates[0].name
-    for candidate in candidates:
-        if baseline in (candidate.name, str(candidate.path)):
-            return candidate.name
-    names = ", ".join(candidate.name for candidate in candidates)
+        return models[0][0]
+    for name, path in models:
+        if baseline in (name, str(path)):
+            return name
+    names = ", ".join(name for name, _ in models)
     raise UsageError(f"no model '{baseline}' to compare with; the models are: {names}")
 
 

@@ -1,9 +1,7 @@
 """The evaluation's tables on a terminal, in Markdown, and as JSON."""
 
 import json
-import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich import box
@@ -11,7 +9,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ner_edge.atomic import atomic_path
+from ner_edge.atomic import write_text
 from ner_edge.eval.bootstrap import EQUIVALENT
 from ner_edge.eval.compare import Comparison, ModelResult
 from ner_edge.eval.metrics import Score
@@ -63,18 +61,22 @@ def _comparison_table(comparison: Comparison) -> Table:
     columns += ["ECE (%)", "Sentences/s"]
     rows = []
     for result in comparison.results:
-        bits = result.bits_per_weight
+        size = result.size_bytes
         row = [
             result.name,
-            f"{result.size_bytes / 1e6:.1f}",
-            "-" if bits is None else f"{bits:.2f}",
+            _known(None if size is None else size / 1e6, 1),
+            _known(result.bits_per_weight),
             f"{result.f1:.2f}",
         ]
         if comparison.baseline is not None:
             row += _difference_cells(comparison, result.name)
-        error = f"{result.calibration.expected_error:.2f}"
-        rows.append([*row, error, f"{result.sentences_per_second:.2f}"])
+        error = None if result.calibration is None else result.calibration.expected_error
+        rows.append([*row, _known(error), _known(result.sentences_per_second)])
     return Table("Comparison", columns, rows)
+
+
+def _known(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _difference_cells(comparison: Comparison, name: str) -> list[str]:
@@ -87,12 +89,15 @@ def _difference_cells(comparison: Comparison, name: str) -> list[str]:
 
 def footnotes(comparison: Comparison) -> list[str]:
     """How the sentences were counted and how the tables were made."""
-    decoders = sorted({result.decoder for result in comparison.results})
+    decoders = sorted({result.decoder for result in comparison.results if result.decoder})
+    decoding = f"; decoder: {', '.join(decoders)}" if decoders else ""
     lines = [
-        f"{comparison.gold.path.name}: {comparison.gold.describe()}; "
-        f"decoder: {', '.join(decoders)}.",
-        "ECE: expected calibration error of the entities' scores, in percentage points.",
+        f"{comparison.gold.path.name}: {comparison.gold.describe()}{decoding}.",
     ]
+    if any(result.calibration for result in comparison.results):
+        lines.append(
+            "ECE: expected calibration error of the entities' scores, in percentage points."
+        )
     if comparison.baseline is not None:
         lines.append(
             f"ΔF1 in percentage points against {comparison.baseline}, on the same sentences, "
@@ -166,7 +171,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
             "sentences_per_second": result.sentences_per_second,
             "seconds": result.seconds,
             "misaligned": result.misaligned,
-            "calibration": asdict(result.calibration),
+            "calibration": None if result.calibration is None else asdict(result.calibration),
             **asdict(result.metrics),
         }
         difference = comparison.differences.get(result.name)
@@ -182,9 +187,4 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
 
 def write_json(comparison: Comparison, target: str) -> None:
     """Write `to_json` to a file, which appears whole or not at all, or to stdout for `-`."""
-    text = json.dumps(to_json(comparison), ensure_ascii=False, indent=2) + "\n"
-    if target == "-":
-        sys.stdout.write(text)
-        return
-    with atomic_path(Path(target)) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_text(json.dumps(to_json(comparison), ensure_ascii=False, indent=2) + "\n", target)

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +33,15 @@ def atomic_path(target: Path) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def write_text(text: str, target: str) -> None:
+    """Write to a file, which appears whole or not at all, or to standard output for `-`."""
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    with atomic_path(Path(target)) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def make_folder(folder: Path) -> None:

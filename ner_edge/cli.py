@@ -13,7 +13,15 @@ import typer
 from typer.core import TyperGroup
 
 from ner_edge import __version__
-from ner_edge.errors import NerEdgeError, NerEdgeWarning, UsageError
+from ner_edge.cli_data import (
+    BaselineOption,
+    JsonOption,
+    MarkdownOption,
+    ReportOption,
+    compare,
+    data_app,
+)
+from ner_edge.errors import NerEdgeError, NerEdgeWarning, UsageError, missing_extra
 
 
 class _Group(TyperGroup):
@@ -194,19 +202,15 @@ def grammar(
 
 @app.command("eval")
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="Gold sentences in CoNLL columns.")],
+    data: Annotated[Path, typer.Argument(help="Gold: CoNLL columns, or JSON lines.")],
     model: Annotated[
         list[str] | None,
         typer.Option("--model", "-m", help="A GGUF by path, or conll2003-135m[:quant]; repeat."),
     ] = None,
-    baseline: Annotated[
-        str | None, typer.Option(help="Compare with this model (the first).")
-    ] = None,
-    markdown: Annotated[bool, typer.Option(help="Print Markdown tables.")] = False,
-    json: Annotated[str | None, typer.Option(help="Write JSON to this path; - is stdout.")] = None,
-    report_folder: Annotated[
-        Path | None, typer.Option("--report", help="Write a report into this folder (HTML, plots).")
-    ] = None,
+    baseline: BaselineOption = None,
+    markdown: MarkdownOption = False,
+    json: JsonOption = None,
+    report_folder: ReportOption = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N sentences.")] = None,
     decoder: DecoderOption = DecoderName.copy,
     threads: ThreadsOption = None,
@@ -216,22 +220,15 @@ def evaluate(
     ] = True,
 ) -> None:
     """Measure models on gold data: F1, what each loses to the baseline, size and speed."""
-    from rich.console import Console
-
     from ner_edge.cache import cache_dir
-    from ner_edge.eval import report
     from ner_edge.eval.compare import run_eval
+    from ner_edge.eval.output import Output
     from ner_edge.models import DEFAULT_MODEL, DEFAULT_QUANT, resolve_model
     from ner_edge.progress import progress_bar
     from ner_edge.runtime.tagger import Tagger
 
-    if json not in (None, "-") and not Path(json).parent.is_dir():
-        raise UsageError(f"--json {json}: {Path(json).parent}: no such folder")
-    if report_folder is not None:
-        try:
-            from ner_edge.eval.html import write_folder
-        except ImportError as error:
-            raise _missing_extra("eval", error) from None
+    output = Output(markdown, json, report_folder)
+    output.check()
     chosen = model or [f"{DEFAULT_MODEL}:{DEFAULT_QUANT}"]
     paths = [resolve_model(name) for name in chosen]
     names = [_display_name(name) for name in chosen]
@@ -247,21 +244,15 @@ def evaluate(
             cache_dir=cache_dir() / "predictions" if cache else None,
             progress=lambda name, done, total: update(done, total, label=name),
         )
-    for note in comparison.notes:
-        _say(f"note: {note}")
-    if json != "-":
-        if markdown:
-            print(report.markdown(comparison))
-        else:
-            report.print_report(comparison, Console())
-    if json is not None:
-        report.write_json(comparison, json)
-    if report_folder is not None:
-        _say(f"report: {write_folder(comparison, report_folder)}")
+    output.write(comparison)
 
 
 def _display_name(model: str) -> str:
     return Path(model).stem if Path(model).is_file() else model
+
+
+app.command()(compare)
+app.add_typer(data_app)
 
 
 @app.command()
@@ -327,7 +318,7 @@ def _base_of(adapter: Path | None) -> str:
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Argument(help="Labelled sentences in CoNLL columns.")],
+    data: Annotated[Path, typer.Argument(help="Labelled: CoNLL columns, or JSON lines.")],
     base: Annotated[
         str, typer.Option(help="A hub id, a local folder, a GGUF, or smollm2.")
     ] = "smollm2",
@@ -381,12 +372,12 @@ def train(
     try:
         from ner_edge.train.settings import resolve_settings
     except ImportError as error:
-        raise _missing_extra("train", error) from None
+        raise missing_extra("train", error) from None
     settings = resolve_settings(preset, config, flags)
     try:
         from ner_edge.train.run import run_training
     except ImportError as error:
-        raise _missing_extra("train", error) from None
+        raise missing_extra("train", error) from None
     with progress_bar("training") as update:
         f1 = run_training(
             base, data, dev, out, chosen_task, settings, start=start, resume=resume, update=update
@@ -395,10 +386,6 @@ def train(
         print(out)
     if f1 is not None:
         print(f"dev strict micro F1 {f1:.2f}")
-
-
-def _missing_extra(extra: str, error: ImportError) -> UsageError:
-    return UsageError(f"{error.name} is missing; install it with: pip install 'ner-edge[{extra}]'")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

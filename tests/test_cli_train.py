@@ -10,7 +10,8 @@ from command_line import assert_error, run, run_ok
 from safetensors.torch import load_file, save_file
 from tiny_models import load_model, save_model
 
-from ner_edge.corpus import Sentence, read_conll
+from ner_edge.corpus import Sentence
+from ner_edge.labelled import read_labelled
 from ner_edge.spans import Span
 from ner_edge.task import Task
 from ner_edge.train import dev
@@ -379,7 +380,7 @@ def test_resuming_something_else_is_refused(train, tiny, files, tmp_path):
         (["--learning-rate", 0.1], "learning_rate"),
     ):
         assert_error(run(*start, *flag), message + name, exit_code=2)
-    sentences = read_conll(files / "train.conll")
+    sentences = read_labelled(files / "train.conll")
     assert len(sentences) == 12
     (tmp_path / "other.conll").write_text(CONLL.replace("Zoe", "Eve"))
     other = run("train", tmp_path / "other.conll", *arguments)

@@ -38,7 +38,9 @@ def compare_files(
     """
     require_libraries()
     gold = read_gold(gold_file)
-    names = unique_names([path.stem for path in files])
+    stems = [path.stem for path in files]
+    told_apart = len(set(stems)) == len(stems)
+    names = unique_names(stems if told_apart else [path.name for path in files])
     reference = find_baseline(baseline, list(zip(names, files, strict=True)))
     results = [
         file_result(name, path, gold, labels or {}) for name, path in zip(names, files, strict=True)

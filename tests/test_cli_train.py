@@ -297,6 +297,8 @@ def save_gpt2(tiny, folder):
         ("", "holds no sentence"),
         ("Rex O\n", "holds no entity, so there is nothing to learn"),
         ("Rex I-ANIMAL\n", r"labels ANIMAL are not in task 'conll2003' \(ORG, PER, LOC, MISC\)"),
+        ("Rex S-ANIMAL\n", "labels ANIMAL are not in task"),
+        ('{"text": "Rex", "entities": [[0, 3, "ANIMAL"]]}\n', "labels ANIMAL are not in task"),
         ("Rex\n", ":1: expected a word and its tag"),
     ],
 )

@@ -3,7 +3,6 @@
 import errno
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,15 +34,6 @@ def atomic_path(target: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def write_text(text: str, target: str) -> None:
-    """Write to a file, which appears whole or not at all, or to standard output for `-`."""
-    if target == "-":
-        sys.stdout.write(text)
-        return
-    with atomic_path(Path(target)) as partial:
-        partial.write_text(text, encoding="utf-8")
-
-
 def make_folder(folder: Path) -> None:
     """Make an output folder with its parents. Raises `NerEdgeError` if that cannot be."""
     try:
@@ -59,3 +49,12 @@ def check_disk_space(folder: Path, needed: int) -> None:
         raise NerEdgeError(
             f"{folder}: needs about {needed / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free"
         )
+
+
+def write_text(text: str, target: str) -> None:
+    """Write to a file, which appears whole or not at all, or to standard output for `-`."""
+    if target == "-":
+        print(text, end="")
+        return
+    with atomic_path(Path(target)) as partial:
+        partial.write_text(text, encoding="utf-8")

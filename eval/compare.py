@@ -75,19 +75,19 @@ class Candidate:
 
 @dataclass(frozen=True)
 class ModelResult:
-    """One model's scores, size and speed."""
+    """One model's scores, size and speed; of predictions from a file only the scores are known."""
 
     name: str
     path: Path
-    decoder: str
+    decoder: str | None
     metrics: Metrics
     predictions: list[list[Span]] = field(repr=False)
     calibration: Calibration | None = field(repr=False)
-    """None where entities have no score of their own."""
-    size_bytes: int
+    """None if not every entity has a score."""
+    size_bytes: int | None
     bits_per_weight: float | None
     """Achieved, over all tensors; None if unknown."""
-    seconds: float
+    seconds: float | None
     """Decoding time, summed over all runs of a resumed evaluation; without loading."""
     notes: list[str]
     faults: OutputFaults | None = None
@@ -105,9 +105,9 @@ class ModelResult:
         return self.faults.misaligned if self.faults else 0
 
     @property
-    def sentences_per_second(self) -> float:
+    def sentences_per_second(self) -> float | None:
         """Decoding speed."""
-        return len(self.predictions) / max(self.seconds, 1e-9)
+        return None if self.seconds is None else len(self.predictions) / max(self.seconds, 1e-9)
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def run_eval(
     progress: Progress | None = None,
     measure: Measure | None = None,
 ) -> Comparison:
-    """Evaluate models, given as (name, path), on the CoNLL file `data`, one at a time.
+    """Evaluate models, given as (name, path), on the labelled sentences of `data`, one at a time.
 
     `first` are models that come before them and load otherwise. `baseline` is a name or a path
     among all, by default the first; `limit` keeps the first sentences; predictions are kept in
@@ -171,9 +171,9 @@ def run_eval(
     for name, path in models:
         cost = None if measure is None else partial(measure, path)
         candidates.append(Candidate(name, path, partial(load_tagger, path), measure=cost))
-    names = _unique([candidate.name for candidate in candidates])
+    names = unique_names([candidate.name for candidate in candidates])
     candidates = [replace(c, name=name) for c, name in zip(candidates, names, strict=True)]
-    reference = _find_baseline(baseline, candidates)
+    reference = find_baseline(baseline, [(c.name, c.path) for c in candidates])
     gold = read_gold(data, limit)
     return compare(candidates, gold, reference, cache_dir=cache_dir, progress=progress)
 
@@ -197,6 +197,11 @@ def compare(
             del tagger  # or it would live until the next model is loaded beside it
         cost = candidate.measure(gold) if candidate.measure else None
         results.append(replace(result, cost=cost))
+    return set_beside(results, gold, baseline)
+
+
+def set_beside(results: list[ModelResult], gold: Gold, baseline: str) -> Comparison:
+    """The comparison of `results` with that of the name `baseline`."""
     if len(results) < 2:
         return Comparison(gold, results, None, {})
     reference = next(result for result in results if result.name == baseline)
@@ -321,7 +326,7 @@ def _notes(
     return notes
 
 
-def _unique(names: Sequence[str]) -> list[str]:
+def unique_names(names: Sequence[str]) -> list[str]:
     """The names in order; the second `q4` becomes `q4-2`."""
     unique: list[str] = []
     for name in names:
@@ -333,13 +338,14 @@ def _unique(names: Sequence[str]) -> list[str]:
     return unique
 
 
-def _find_baseline(baseline: str | None, candidates: Sequence[Candidate]) -> str:
+def find_baseline(baseline: str | None, models: Sequence[tuple[str, Path]]) -> str:
+    """The name of the model that `baseline` names or is the path of; of the first for None."""
     if baseline is None:
-        return candidates[0].name
-    for candidate in candidates:
-        if baseline in (candidate.name, str(candidate.path)):
-            return candidate.name
-    names = ", ".join(candidate.name for candidate in candidates)
+        return models[0][0]
+    for name, path in models:
+        if baseline in (name, str(path)):
+            return name
+    names = ", ".join(name for name, _ in models)
     raise UsageError(f"no model '{baseline}' to compare with; the models are: {names}")
 
 

@@ -1,11 +1,12 @@
 """The gold standard: labelled sentences, and which of two customs counted them."""
 
-from dataclasses import dataclass
-from itertools import accumulate
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ner_edge.corpus import Sentence, read_conll
+from ner_edge.corpus import Sentence
 from ner_edge.errors import UsageError
+from ner_edge.labelled import scan_labelled
 from ner_edge.spans import Span
 
 
@@ -19,6 +20,15 @@ class Gold:
     path: Path
     sentences: list[Sentence]
     docstart_lines: int
+    left_out: dict[int, list[str]] = field(default_factory=dict)
+    """The words of sentences that cannot be used, by their place among all sentences."""
+
+    def all_words(self) -> Iterator[tuple[bool, list[str]]]:
+        """The words of every sentence of the file in order, and whether it is used."""
+        used = iter(self.sentences)
+        for place in range(len(self.sentences) + len(self.left_out)):
+            words = self.left_out.get(place)
+            yield words is None, next(used).words if words is None else words
 
     @property
     def spans(self) -> list[list[Span]]:
@@ -56,17 +66,27 @@ class Gold:
 
 
 def read_gold(path: Path, limit: int | None = None) -> Gold:
-    """Read CoNLL columns; `limit` keeps the first sentences only.
+    """Read labelled sentences of any format; `limit` keeps the first sentences only.
 
     Raises `DataError` naming file and line, `UsageError` for a limit below 1.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"the limit must be at least 1 sentence, not {limit}")
-    lines = read_conll(path, keep_docstart=True)
-    seen = accumulate(not sentence.is_docstart for sentence in lines)
-    kept = [line for line, number in zip(lines, seen, strict=True) if not limit or number <= limit]
-    sentences = [sentence for sentence in kept if not sentence.is_docstart]
-    return Gold(path, sentences, docstart_lines=len(kept) - len(sentences))
+    labelled = scan_labelled(path)
+    labelled.require_legal()
+    sentences: list[Sentence] = []
+    left_out: dict[int, list[str]] = {}
+    docstart_lines = 0
+    for sentence, _, usable in labelled.located:
+        if sentence.is_docstart:
+            docstart_lines += 1
+        elif not usable:
+            left_out[len(sentences) + len(left_out)] = sentence.words
+        else:
+            sentences.append(sentence)
+        if len(sentences) == limit:
+            break
+    return Gold(path, sentences, docstart_lines, left_out)
 
 
 def _grouped(number: int) -> str:

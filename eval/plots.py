@@ -21,15 +21,20 @@ def plots(comparison: Comparison) -> dict[str, Draw]:
     """What there is to draw, by file name."""
 
     def by_size(axes: Any) -> None:
-        _against(axes, comparison, "Size (MB)", lambda result: result.size_bytes / 1e6)
+        _against(axes, comparison, "Size (MB)", lambda result: (result.size_bytes or 0) / 1e6)
 
     def by_speed(axes: Any) -> None:
-        _against(axes, comparison, "Sentences/s", lambda result: result.sentences_per_second)
+        _against(axes, comparison, "Sentences/s", lambda result: result.sentences_per_second or 0)
 
     def reliability(axes: Any) -> None:
         _reliability(axes, comparison)
 
-    return {"f1-size": by_size, "f1-speed": by_speed, "reliability": reliability}
+    drawings: dict[str, Draw] = {}
+    if all(result.size_bytes is not None for result in comparison.results):
+        drawings |= {"f1-size": by_size, "f1-speed": by_speed}
+    if any(result.calibration is not None for result in comparison.results):
+        drawings["reliability"] = reliability
+    return drawings
 
 
 def svg(draw: Draw, theme: str) -> str:

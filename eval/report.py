@@ -1,10 +1,8 @@
 """The evaluation's tables on a terminal, in Markdown, and as JSON."""
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich import box
@@ -12,7 +10,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ner_edge.atomic import atomic_path
+from ner_edge.atomic import write_text
 from ner_edge.eval.bootstrap import EQUIVALENT
 from ner_edge.eval.compare import Comparison, ModelResult
 from ner_edge.eval.cost import Cost
@@ -81,19 +79,20 @@ def _comparison_table(comparison: Comparison) -> Table:
     columns.append("Sentences/s")
     rows = []
     for result in comparison.results:
-        bits = result.bits_per_weight
+        size = result.size_bytes
         row = [
             result.name,
-            f"{result.size_bytes / 1e6:.1f}",
-            "-" if bits is None else f"{bits:.2f}",
+            _known(None if size is None else size / 1e6, 1),
+            _known(result.bits_per_weight),
             f"{result.f1:.2f}",
         ]
         if comparison.baseline is not None:
             row += _difference_cells(comparison, result.name)
-        row.append(f"{result.calibration.expected_error:.2f}" if result.calibration else "-")
+        error = None if result.calibration is None else result.calibration.expected_error
+        row.append(_known(error))
         if costs:
             row += _cost_cells(result.cost)
-        rows.append([*row, f"{result.sentences_per_second:.2f}"])
+        rows.append([*row, _known(result.sentences_per_second)])
     return Table("Comparison", columns, rows + _quoted_rows(comparison, columns))
 
 
@@ -126,6 +125,10 @@ def _quoted_rows(comparison: Comparison, columns: list[str]) -> list[list[str]]:
     return rows
 
 
+def _known(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
 def _difference_cells(comparison: Comparison, name: str) -> list[str]:
     if name == comparison.baseline:
         return ["baseline", "-"]
@@ -136,12 +139,15 @@ def _difference_cells(comparison: Comparison, name: str) -> list[str]:
 
 def footnotes(comparison: Comparison) -> list[str]:
     """How the sentences were counted and how the tables were made."""
-    decoders = sorted({result.decoder for result in comparison.results})
+    decoders = sorted({result.decoder for result in comparison.results if result.decoder})
+    decoding = f"; decoder: {', '.join(decoders)}" if decoders else ""
     lines = [
-        f"{comparison.gold.path.name}: {comparison.gold.describe()}; "
-        f"decoder: {', '.join(decoders)}.",
-        "ECE: expected calibration error of the entities' scores, in percentage points.",
+        f"{comparison.gold.path.name}: {comparison.gold.describe()}{decoding}.",
     ]
+    if any(result.calibration for result in comparison.results):
+        lines.append(
+            "ECE: expected calibration error of the entities' scores, in percentage points."
+        )
     if comparison.baseline is not None:
         lines.append(
             f"ΔF1 in percentage points against {comparison.baseline}, on the same sentences, "
@@ -271,9 +277,4 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
 
 def write_json(comparison: Comparison, target: str) -> None:
     """Write `to_json` to a file, which appears whole or not at all, or to stdout for `-`."""
-    text = json.dumps(to_json(comparison), ensure_ascii=False, indent=2) + "\n"
-    if target == "-":
-        sys.stdout.write(text)
-        return
-    with atomic_path(Path(target)) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_text(json.dumps(to_json(comparison), ensure_ascii=False, indent=2) + "\n", target)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ner_edge.corpus import read_conll
 from ner_edge.errors import ModelError
 from ner_edge.export.imatrix import Imatrix, read_imatrix
+from ner_edge.labelled import read_labelled
 from ner_edge.runtime.decisions import Answer, read_decisions
 from ner_edge.runtime.llama import LlamaModel
 from ner_edge.runtime.nodes import NodeReader, nodes_can_be_read
@@ -40,7 +40,7 @@ def read_calibration(path: Path) -> Imatrix | CalibrationSet:
     evenly from the whole file, which must be training data, never what is evaluated on."""
     if path.suffix == ".gguf":
         return read_imatrix(path)
-    sentences = [sentence for sentence in read_conll(path) if sentence.words]
+    sentences = [sentence for sentence in read_labelled(path) if sentence.words]
     step = max(1, len(sentences) // _SENTENCES)
     return CalibrationSet([(s.words, s.spans) for s in sentences[::step]], path.name)
 

@@ -119,3 +119,12 @@ def check_disk_space(folder: Path, needed: int) -> None:
         raise NerEdgeError(
             f"{folder}: needs about {needed / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free"
         )
+
+
+def write_text(text: str, target: str) -> None:
+    """Write to a file, which appears whole or not at all, or to standard output for `-`."""
+    if target == "-":
+        print(text, end="")
+        return
+    with atomic_path(Path(target)) as partial:
+        partial.write_text(text, encoding="utf-8")

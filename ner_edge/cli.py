@@ -13,7 +13,15 @@ import typer
 from typer.core import TyperGroup
 
 from ner_edge import __version__
-from ner_edge.errors import NerEdgeError, NerEdgeWarning, UsageError
+from ner_edge.cli_data import (
+    BaselineOption,
+    JsonOption,
+    MarkdownOption,
+    ReportOption,
+    compare,
+    data_app,
+)
+from ner_edge.errors import NerEdgeError, NerEdgeWarning, UsageError, missing_extra
 
 
 class _Group(TyperGroup):
@@ -199,14 +207,12 @@ def grammar(
 
 @app.command("eval")
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="Gold sentences in CoNLL columns.")],
+    data: Annotated[Path, typer.Argument(help="Gold: CoNLL columns, or JSON lines.")],
     model: Annotated[
         list[str] | None,
         typer.Option("--model", "-m", help="A GGUF by path, or conll2003-135m[:quant]; repeat."),
     ] = None,
-    baseline: Annotated[
-        str | None, typer.Option(help="Compare with this model (the first).")
-    ] = None,
+    baseline: BaselineOption = None,
     protocol: Annotated[
         ProtocolName,
         typer.Option(help="paper: the published one, unconstrained bf16 in torch, beside models."),
@@ -220,11 +226,9 @@ def evaluate(
     task: Annotated[
         str | None, typer.Option(help="paper: a task's name or TOML file (the adapter's).")
     ] = None,
-    markdown: Annotated[bool, typer.Option(help="Print Markdown tables.")] = False,
-    json: Annotated[str | None, typer.Option(help="Write JSON to this path; - is stdout.")] = None,
-    report_folder: Annotated[
-        Path | None, typer.Option("--report", help="Write a report into this folder (HTML, plots).")
-    ] = None,
+    markdown: MarkdownOption = False,
+    json: JsonOption = None,
+    report_folder: ReportOption = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N sentences.")] = None,
     decoder: DecoderOption = DecoderName.copy,
     threads: ThreadsOption = None,
@@ -239,23 +243,16 @@ def evaluate(
     """Measure models on gold data: F1, what each loses to the baseline, size and speed."""
     from functools import partial
 
-    from rich.console import Console
-
     from ner_edge.cache import cache_dir
-    from ner_edge.eval import report
     from ner_edge.eval.compare import Candidate, run_eval
     from ner_edge.eval.cost import measured_cost
+    from ner_edge.eval.output import Output
     from ner_edge.models import DEFAULT_MODEL, DEFAULT_QUANT, resolve_model
     from ner_edge.progress import progress_bar
     from ner_edge.runtime.tagger import Tagger
 
-    if json not in (None, "-") and not Path(json).parent.is_dir():
-        raise UsageError(f"--json {json}: {Path(json).parent}: no such folder")
-    if report_folder is not None:
-        try:
-            from ner_edge.eval.html import write_folder
-        except ImportError as error:
-            raise _missing_extra("eval", error) from None
+    output = Output(markdown, json, report_folder)
+    output.check()
     first: list[Candidate] = []
     if protocol == ProtocolName.paper:
         try:
@@ -263,7 +260,7 @@ def evaluate(
 
             first.append(paper_candidate(adapter, base, task, threads))
         except ImportError as error:
-            raise _missing_extra("train", error) from None
+            raise missing_extra("train", error) from None
     elif adapter or base or task:
         raise UsageError("--adapter, --base and --task belong to --protocol paper")
     chosen = model or ([] if first else [f"{DEFAULT_MODEL}:{DEFAULT_QUANT}"])
@@ -287,21 +284,15 @@ def evaluate(
             progress=lambda name, done, total: update(done, total, label=name),
             measure=partial(measured_cost, **settings, cache_dir=kept) if speed else None,
         )
-    for note in comparison.notes:
-        _say(f"note: {note}")
-    if json != "-":
-        if markdown:
-            print(report.markdown(comparison))
-        else:
-            report.print_report(comparison, Console())
-    if json is not None:
-        report.write_json(comparison, json)
-    if report_folder is not None:
-        _say(f"report: {write_folder(comparison, report_folder)}")
+    output.write(comparison)
 
 
 def _display_name(model: str) -> str:
     return Path(model).stem if Path(model).is_file() else model
+
+
+app.command()(compare)
+app.add_typer(data_app)
 
 
 @app.command()
@@ -405,7 +396,7 @@ def _adapter_folder(name: str) -> Path:
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Argument(help="Labelled sentences in CoNLL columns.")],
+    data: Annotated[Path, typer.Argument(help="Labelled: CoNLL columns, or JSON lines.")],
     base: Annotated[
         str, typer.Option(help="A hub id, a local folder, a GGUF, or smollm2.")
     ] = "smollm2",
@@ -466,13 +457,13 @@ def train(
     try:
         from ner_edge.train.settings import resolve_settings
     except ImportError as error:
-        raise _missing_extra("train", error) from None
+        raise missing_extra("train", error) from None
     settings = resolve_settings(preset, config, flags)
     try:
         from ner_edge.train.preflight import Check
         from ner_edge.train.run import run_training
     except ImportError as error:
-        raise _missing_extra("train", error) from None
+        raise missing_extra("train", error) from None
     is_main = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     passed = True
 
@@ -503,10 +494,6 @@ def train(
         print(out)
     if f1 is not None:
         print(f"dev strict micro F1 {f1:.2f}")
-
-
-def _missing_extra(extra: str, error: ImportError) -> UsageError:
-    return UsageError(f"{error.name} is missing; install it with: pip install 'ner-edge[{extra}]'")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

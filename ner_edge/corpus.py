@@ -1,12 +1,13 @@
-"""Labelled sentences: the CoNLL-2003 column format, read and written."""
+"""Labelled sentences, and what a file of them holds."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple
 
-from ner_edge.errors import DataError
-from ner_edge.spans import Span, iob1_from_spans, spans_from_tags
+from ner_edge.errors import DataError, NerEdgeWarning
+from ner_edge.spans import Span
 
 DOCSTART = "-DOCSTART-"
 
@@ -30,52 +31,73 @@ class Sentence:
         return self.words[:1] == [DOCSTART]
 
 
-def read_conll(path: Path, *, keep_docstart: bool = False) -> list[Sentence]:
-    """Read columns separated by white space: the word first, its IOB1 or IOB2 tag last.
+class Problem(NamedTuple):
+    """What is wrong on a line of a file; lines count from 1."""
 
-    Blank lines separate sentences. Raises `DataError` naming file and line.
-    """
-    try:
-        lines = path.read_bytes().decode("utf-8-sig").split("\n")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        number = error.object[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}:{number}: not UTF-8 text ({error.reason})") from error
-    sentences = []
-    for first_line, rows in _blocks(path, lines):
-        for number, row in enumerate(rows, first_line):
-            try:
-                spans_from_tags(row[-1:])
-            except DataError as error:
-                raise DataError(f"{path}:{number}: {error}") from None
-        sentence = Sentence([row[0] for row in rows], spans_from_tags([row[-1] for row in rows]))
-        if keep_docstart or not sentence.is_docstart:
-            sentences.append(sentence)
-    if not sentences:
-        raise DataError(f"{path}: holds no sentence in CoNLL columns")
-    return sentences
+    line: int
+    message: str
 
 
-def _blocks(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, list[list[str]]]]:
-    rows: list[list[str]] = []
-    for number, line in enumerate([*lines, ""], 1):
-        columns = line.split()
-        if columns:
-            if len(columns) < 2:
-                raise DataError(f"{path}:{number}: expected a word and its tag, found '{line}'")
-            rows.append(columns)
-        elif rows:
-            yield number - len(rows), rows
-            rows = []
+class Located(NamedTuple):
+    """A sentence and the line of its file on which it begins."""
+
+    sentence: Sentence
+    line: int
+    usable: bool = True
+    """False if words cannot express all of its entities: it would teach and measure wrongly."""
 
 
-def write_conll(sentences: Iterable[Sentence], stream: TextIO) -> None:
-    """Write two columns, word and IOB1 tag, with a blank line after each sentence."""
-    for sentence in sentences:
-        tags = iob1_from_spans(sentence.spans, len(sentence.words))
-        for word, tag in zip(sentence.words, tags, strict=True):
-            stream.write(f"{word} {tag}\n")
-        stream.write("\n")
+@dataclass(frozen=True)
+class Labelled:
+    """A file of labelled sentences, read to its end whatever it holds."""
+
+    path: Path
+    format: str
+    """`IOB1`, `IOB2`, `IOB` (a mixture, or no entity), `BIOES` or `JSONL`."""
+    located: list[Located]
+    """All sentences, with the `-DOCSTART-` lines."""
+    illegal: list[Problem]
+    """What no reader may pass over."""
+    doubtful: list[Problem]
+    """What was read all the same, but perhaps otherwise than was meant."""
+    left_out: list[Problem]
+    """Entities that cannot be expressed: those inside of others, and those that make a sentence
+    unusable."""
+
+    def sentences(self) -> Iterator[Sentence]:
+        """The usable sentences, with the `-DOCSTART-` lines."""
+        return (located.sentence for located in self.located if located.usable)
+
+    def require_legal(self) -> None:
+        """Raise `DataError` naming the first illegal line, or if there is no sentence at all; warn
+        of what is left out."""
+        refuse(self.path, self.illegal)
+        left_out = ""
+        if self.left_out:
+            line, message = self.left_out[0]
+            left_out = f"(line {line}: {message}); `ner-edge data check` lists them"
+        if all(sentence.is_docstart for sentence in self.sentences()):
+            kind = "" if self.format == "JSONL" else " in CoNLL columns"
+            raise DataError(f"{self.path}: holds no sentence{kind} {left_out}".rstrip())
+        if left_out:
+            unusable = sum(not located.usable for located in self.located)
+            warnings.warn(
+                f"{self.path}: {len(self.left_out)} entities and {unusable} sentences are left out "
+                + left_out,
+                NerEdgeWarning,
+                stacklevel=2,
+            )
+
+
+def refuse(path: Path, illegal: Sequence[Problem]) -> None:
+    """Raise `DataError` for the first of `illegal`, if there is any."""
+    if illegal:
+        line, message = illegal[0]
+        others = len(illegal) - 1
+        more = f" (and {others} more: `ner-edge data check` lists them)" if others else ""
+        raise DataError(f"{path}:{line}: {message}{more}")
+
+
+def shortened(text: str) -> str:
+    """The beginning of a user's text in quotes, for a message."""
+    return repr(text if len(text) <= 40 else text[:40] + "…")

@@ -13,6 +13,11 @@ class UsageError(NerEdgeError):
     exit_code = 2
 
 
+def missing_extra(extra: str, error: ImportError) -> UsageError:
+    """What to say where a library of an optional part of this package is not installed."""
+    return UsageError(f"{error.name} is missing; install it with: pip install 'ner-edge[{extra}]'")
+
+
 class DataError(NerEdgeError):
     """An input file does not hold what its format promises."""
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 MAX_WORD = 200
 """Longer runs of characters (code points) are cut into several words."""
+MAX_WORDS = 120
+"""Longer sentences are cut."""
 
 
 class Word(NamedTuple):
@@ -17,7 +19,7 @@ class Word(NamedTuple):
     end: int
 
 
-def segment(text: str, *, max_words: int = 120) -> Iterator[list[Word]]:
+def segment(text: str, *, max_words: int = MAX_WORDS) -> Iterator[list[Word]]:
     """The sentences of `text` in order, each a non-empty list of words in order.
 
     Words never overlap. White space, control characters and lone surrogates (no tokenizer takes

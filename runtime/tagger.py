@@ -194,11 +194,15 @@ class Tagger:
         longest = self._engine.tokens_needed(words)
         return completion_request(prompt, words, list(self.task.labels), longest)
 
+    def fits(self, words: Sequence[str]) -> bool:
+        """Does the context hold this sentence? Longer ones are split before they are tagged."""
+        return self._engine.tokens_needed(words) <= self._engine.longest
+
     def _split(self, words: Sequence[str]) -> list[Sequence[str]]:
         """The sentence in as few halves, quarters, ... as fit the context."""
         if _is_no_language(words):
             return []
-        if self._engine.tokens_needed(words) <= self._engine.longest:
+        if self.fits(words):
             return [words]
         if len(words) == 1:
             raise DataError(f"the word '{words[0][:20]}…' is too long for the model's context")

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from ner_edge.corpus import read_conll
+from ner_edge.labelled import read_labelled
 from ner_edge.prompts import PromptEncoder
 from ner_edge.task import Task
 from ner_edge.torch_model import load_base
@@ -28,7 +28,7 @@ settings = TrainSettings(
 model, tokenizer = load_base(base, torch.float32, torch.device("cpu"), NAME)
 model = add_adapter(model, settings)
 encoder = PromptEncoder(tokenizer, Task("tiny", {"PER": "person", "LOC": "location"}, "Find."))
-examples = [encoder.example(sentence) for sentence in read_conll(data)]
+examples = [encoder.example(sentence) for sentence in read_labelled(data)]
 losses: list[float] = []
 train(
     model,

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from tiny_models import load_model, save_model
 
 from ner_edge import torch_model
-from ner_edge.corpus import Sentence, read_conll
+from ner_edge.corpus import Sentence
+from ner_edge.labelled import read_labelled
 from ner_edge.prompts import PromptEncoder
 from ner_edge.spans import Span
 from ner_edge.task import Task
@@ -317,6 +318,8 @@ def save_gpt2(tiny, folder):
         ("", "holds no sentence"),
         ("Rex O\n", "holds no entity, so there is nothing to learn"),
         ("Rex I-ANIMAL\n", r"labels ANIMAL are not in task 'conll2003' \(ORG, PER, LOC, MISC\)"),
+        ("Rex S-ANIMAL\n", "labels ANIMAL are not in task"),
+        ('{"text": "Rex", "entities": [[0, 3, "ANIMAL"]]}\n', "labels ANIMAL are not in task"),
         ("Rex\n", ":1: expected a word and its tag"),
     ],
 )
@@ -435,7 +438,7 @@ def test_resuming_something_else_is_refused(train, tiny, files, tmp_path):
         (["--learning-rate", 0.1], "learning_rate"),
     ):
         assert_error(run(*start, *flag), message + name, exit_code=2)
-    sentences = read_conll(files / "train.conll")
+    sentences = read_labelled(files / "train.conll")
     assert len(sentences) == 12
     (tmp_path / "other.conll").write_text(CONLL.replace("Zoe", "Eve"))
     other = run("train", tmp_path / "other.conll", *arguments)

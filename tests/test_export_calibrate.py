@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import load_model
 
-from ner_edge.corpus import read_conll
 from ner_edge.errors import DataError, ModelError, UsageError
 from ner_edge.export.calibrate import CalibrationSet, collect_imatrix, read_calibration
 from ner_edge.export.imatrix import Imatrix, read_imatrix
@@ -23,6 +22,7 @@ from ner_edge.export.recipe import (
     read_recipe,
 )
 from ner_edge.gguf_file import GGUFFile
+from ner_edge.labelled import read_labelled
 from ner_edge.runtime.llama import LlamaModel
 from ner_edge.spans import Span
 
@@ -38,7 +38,7 @@ def data(tmp_path_factory):
 
 def test_importance_is_the_square_of_what_torch_sees(tiny, data, tmp_path):
     (f32,) = export_model(tiny.folder, None, tmp_path, ["f32"], task=tiny.task)
-    (sentence,) = read_conll(data)[:1]
+    (sentence,) = read_labelled(data)[:1]
     answers = CalibrationSet([(sentence.words, sentence.spans)], "train.conll")
     found = collect_imatrix(f32, tiny.task, answers, threads=1)
 

@@ -8,8 +8,9 @@ import torch
 import torch.distributed as dist
 
 import ner_edge
-from ner_edge.corpus import Sentence, read_conll
+from ner_edge.corpus import Sentence
 from ner_edge.errors import DataError, UsageError
+from ner_edge.labelled import read_labelled
 from ner_edge.models import resolve_base
 from ner_edge.progress import Update
 from ner_edge.prompts import PromptEncoder
@@ -116,7 +117,7 @@ def run_training(
 
 def _read(path: Path, task: Task) -> list[Sentence]:
     """The sentences of a file, which must hold entities, and only those the task knows."""
-    sentences = read_conll(path)
+    sentences = read_labelled(path)
     found = {span.label for sentence in sentences for span in sentence.spans}
     unknown = sorted(found - set(task.labels))
     if unknown:

@@ -1,0 +1,48 @@
+"""Where a comparison goes: to a terminal, as Markdown, as JSON, into a folder."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from ner_edge.errors import UsageError, missing_extra
+from ner_edge.eval import report
+from ner_edge.eval.compare import Comparison
+
+
+@dataclass(frozen=True)
+class Output:
+    """What was asked for. `json` is a path, or `-` for standard output, which then holds nothing
+    else; `folder` receives the whole report."""
+
+    markdown: bool
+    json: str | None
+    folder: Path | None
+
+    def check(self) -> None:
+        """Raise `UsageError` now, rather than after an hour of decoding."""
+        if self.json not in (None, "-") and not Path(self.json).parent.is_dir():
+            raise UsageError(f"--json {self.json}: {Path(self.json).parent}: no such folder")
+        if self.folder is not None:
+            try:
+                import ner_edge.eval.html  # noqa: F401
+            except ImportError as error:
+                raise missing_extra("eval", error) from None
+
+    def write(self, comparison: Comparison) -> None:
+        """Tables to standard output, notes to standard error, the rest into its files."""
+        for note in comparison.notes:
+            print(f"note: {note}", file=sys.stderr, flush=True)
+        if self.json != "-":
+            if self.markdown:
+                print(report.markdown(comparison))
+            else:
+                report.print_report(comparison, Console())
+        if self.json is not None:
+            report.write_json(comparison, self.json)
+        if self.folder is not None:
+            from ner_edge.eval.html import write_folder
+
+            page = write_folder(comparison, self.folder)
+            print(f"report: {page}", file=sys.stderr, flush=True)

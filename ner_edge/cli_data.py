@@ -1,0 +1,101 @@
+"""The commands about labelled data and predictions that other tools made of it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ner_edge.errors import UsageError
+
+BaselineOption = Annotated[
+    str | None, typer.Option(help="Compare with this one of them (the first).")
+]
+MarkdownOption = Annotated[bool, typer.Option(help="Print Markdown tables.")]
+JsonOption = Annotated[str | None, typer.Option(help="Write JSON to this path; - is stdout.")]
+ReportOption = Annotated[
+    Path | None, typer.Option("--report", help="Write a report into this folder (HTML, plots).")
+]
+
+data_app = typer.Typer(name="data", no_args_is_help=True, help="Look at labelled data.")
+
+
+@data_app.callback()
+def _data() -> None:
+    # With a callback, `check` stays a command of its own while it is the only one.
+    pass
+
+
+@data_app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(help="CoNLL columns, or JSON lines.")],
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Do this model's labels and its context suffice?"),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Do the labels of this task suffice? A name or a TOML file.")
+    ] = None,
+    json: JsonOption = None,
+) -> None:
+    """Count, and find what would make training or evaluation wrong (exit code 1).
+
+    Illegal tags with their lines, sentences that stand in several files, unknown labels.
+    """
+    from contextlib import ExitStack
+
+    from rich.console import Console
+
+    from ner_edge.atomic import write_text
+    from ner_edge.data_check import check_data
+    from ner_edge.data_report import print_data_report, to_json
+    from ner_edge.task import load_task
+
+    labels = None if task is None else load_task(task).labels
+    fits = None
+    with ExitStack() as stack:
+        if model is not None:
+            from ner_edge.runtime.tagger import Tagger
+
+            tagger = stack.enter_context(Tagger.load(model))
+            fits = tagger.fits
+            labels = labels or tagger.task.labels
+        report = check_data(files, labels=labels, fits=fits)
+    if json != "-":
+        print_data_report(report, Console())
+    if json is not None:
+        write_text(to_json(report), json)
+    if report.problems:
+        raise typer.Exit(1)
+
+
+def compare(
+    predictions: Annotated[
+        list[Path],
+        typer.Argument(help="Files of any tools: JSON lines with offsets, or CoNLL columns."),
+    ],
+    gold: Annotated[Path, typer.Option(help="Gold: CoNLL columns, or JSON lines.")],
+    rename: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="OLD=NEW: a predicted label's name; OLD= leaves out; repeat."),
+    ] = None,
+    baseline: BaselineOption = None,
+    markdown: MarkdownOption = False,
+    json: JsonOption = None,
+    report_folder: ReportOption = None,
+) -> None:
+    """Measure predictions of any tools against gold, as `eval` measures models.
+
+    Their text must be the gold's but for white space, in one or more sentences per line.
+    """
+    from ner_edge.eval.output import Output
+    from ner_edge.eval.predictions import compare_files
+
+    output = Output(markdown, json, report_folder)
+    output.check()
+    labels = {}
+    for pair in rename or []:
+        old, equals, new = pair.partition("=")
+        if not old or not equals:
+            raise UsageError(f"--map {pair}: expected OLD=NEW, like PERSON=PER")
+        labels[old] = new
+    output.write(compare_files(gold, predictions, baseline=baseline, labels=labels))

@@ -82,6 +82,8 @@ def export_model(
         raise UsageError(f"name '{name}' must not hold a path")
     if task is None:
         task = _known_task(model, adapter)
+    if task is None and isinstance(calibration, CalibrationSet):
+        raise UsageError("calibration needs the task that the model was trained for; give --task")
     extra = _provenance(model, lora, task)
 
     make_folder(out_dir)
@@ -89,18 +91,21 @@ def export_model(
     paths = {level.name: out_dir / f"{name}-{level.name}.gguf" for level in levels}
     direct = {paths[level.name]: level for level in levels if level.name in DIRECT}
     native = [level for level in levels if level.name not in DIRECT]
-    mixed = bool(recipes) or size is not None
+    mixed = bool(recipes) or isinstance(calibration, CalibrationSet)
     with ExitStack() as stack:
         source = next((paths[n] for n in ("f32", "f16") if n in paths), None)
         intermediate = None
-        if (native or mixed or calibration) and source is None:
-            intermediate = stack.enter_context(scratch_folder(out_dir, name)) / "f16.gguf"
-            source = intermediate
+        scratch = stack.enter_context(scratch_folder(out_dir, name))
+        if (native or mixed) and source is None:
+            source = intermediate = scratch / "f16.gguf"
             direct[source] = QUANTS["f16"]
-        needed = sum(_size(merged, level) for level in [*direct.values(), *native])
+        mixes = [QUANTS["q8_0"]] * (len(recipes) + (size is not None))
+        needed = sum(_size(merged, level) for level in [*direct.values(), *native, *mixes])
         check_disk_space(out_dir, needed)
         largest = max(prod(tensor.shape) for tensor in merged.tensors.values())
-        check_memory(max(working_bytes(workers), quantizing_bytes(largest) if native else 0))
+        check_memory(
+            max(working_bytes(workers), quantizing_bytes(largest) if native or mixed else 0)
+        )
 
         try:
             write_models(merged, direct, name, extra, stage("merge"), workers, intermediate)
@@ -112,28 +117,30 @@ def export_model(
             write_models(merged, direct, name, extra, stage("merge"), workers, intermediate)
         if source is None:
             return list(paths.values())
-        importance, facts = None, {}
-        if calibration is not None:
-            imatrix = calibration
-            if isinstance(imatrix, CalibrationSet):
-                imatrix = collect_imatrix(
-                    source, _required(task), imatrix, threads=threads, progress=stage("calibrate")
-                )
+        imatrix, importance, facts = None, None, {}
+        if isinstance(calibration, Imatrix):
+            imatrix, importance = calibration, scratch / "imatrix.gguf"
+        elif calibration is not None:
+            assert task is not None
+            imatrix = collect_imatrix(
+                source, task, calibration, threads=threads, progress=stage("calibrate")
+            )
             importance = out_dir / f"{name}-imatrix.gguf"
-            imatrix.save(importance)
-            facts = {"ner_edge.calibrated_on": imatrix.dataset}
-            if size is not None and isinstance(calibration, CalibrationSet):
-                recipe = recipe_for_size(
+            if size is not None:
+                found = recipe_for_size(
                     source,
-                    _required(task),
+                    task,
                     imatrix,
                     calibration,
                     size,
                     threads=threads,
                     progress=stage("measure"),
                 )
-                recipe.save(out_dir / f"{name}-{recipe.name}.toml")
-                recipes = [*recipes, recipe]
+                found.save(out_dir / f"{name}-{found.name}.toml")
+                recipes = [*recipes, found]
+        if imatrix and importance:
+            imatrix.save(importance)
+            facts = {"ner_edge.calibrated_on": imatrix.dataset}
         for level in native:
             quantize(
                 source,
@@ -164,12 +171,6 @@ def open_base(path: Path) -> Base:
     if not path.exists():
         raise ModelError(f"{path}: no such base model (give a model folder or a GGUF file)")
     return open_hf_base(path) if path.is_dir() else open_gguf_base(path)
-
-
-def _required(task: Task | None) -> Task:
-    if task is None:
-        raise UsageError("calibration needs the task that the model was trained for; give --task")
-    return task
 
 
 def _size(model: Base, level: Quant) -> int:

@@ -16,6 +16,7 @@ _PROVENANCE = {
     "ner-edge": "ner_edge.version",
     "base": "ner_edge.base_sha256",
     "adapter": "ner_edge.adapter_sha256",
+    "calibrated on": "ner_edge.calibrated_on",
 }
 
 
@@ -80,7 +81,7 @@ def describe(path: Path) -> ModelFacts:
         path=path,
         architecture=architecture,
         name=str(file.get("general.name") or path.stem),
-        quant=file_type_name(file.get("general.file_type")),
+        quant=file.get("ner_edge.recipe") or file_type_name(file.get("general.file_type")),
         size_bytes=file.size_bytes,
         parameters=parameters,
         bits_per_weight=tensor_bits / parameters if parameters else 0.0,

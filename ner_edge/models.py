@@ -39,10 +39,10 @@ def resolve_model(name: str | None) -> Path:
 
 
 def default_model(quant: str) -> Path:
-    """The default model at a quantization level, made in the cache on first use."""
+    """The default model at a quantization level, or by one of its recipes (`100mb`), made in the
+    cache on first use."""
     from ner_edge.export.quants import parse_quants
 
-    (level,) = parse_quants([quant])
     folder = cache_dir() / "models"
     with as_file(files("ner_edge").joinpath("default")) as adapter:
         weights = adapter / "adapter_model.safetensors"
@@ -51,14 +51,27 @@ def default_model(quant: str) -> Path:
         with weights.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         name = f"{DEFAULT_MODEL}-{digest[:8]}"
-        path = folder / f"{name}-{level.name}.gguf"
+        recipe_file = adapter / f"{quant.lower()}.toml"
+        levels = [] if recipe_file.is_file() else [level.name for level in parse_quants([quant])]
+        path = folder / f"{name}-{levels[0] if levels else recipe_file.stem}.gguf"
         if not path.is_file():
             base = default_base()
-            print(f"Making {DEFAULT_MODEL} ({level.name}, once) ...", file=sys.stderr, flush=True)
+            print(f"Making {DEFAULT_MODEL} ({quant}, once) ...", file=sys.stderr, flush=True)
+            from ner_edge.export.imatrix import read_imatrix
             from ner_edge.export.pipeline import export_model
+            from ner_edge.export.recipe import read_recipe
 
             folder.mkdir(parents=True, exist_ok=True)
-            (path,) = export_model(base, adapter, folder, [level.name], name=name)
+            mixed = recipe_file.is_file()
+            (path,) = export_model(
+                base,
+                adapter,
+                folder,
+                levels,
+                name=name,
+                calibration=read_imatrix(adapter / "imatrix.gguf") if mixed else None,
+                recipes=[read_recipe(recipe_file)] if mixed else [],
+            )
     return path
 
 

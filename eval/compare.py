@@ -9,6 +9,7 @@ from typing import Protocol
 
 import ner_edge
 from ner_edge.errors import ModelError, UsageError
+from ner_edge.eval.agreement import Agreement
 from ner_edge.eval.bootstrap import (
     Verdict,
     delta_f1_resamples,
@@ -32,6 +33,9 @@ Progress = Callable[[str, int, int], None]
 
 Measure = Callable[[Path, Gold], Cost | None]
 """Tells what a model costs beside its size."""
+
+Agree = Callable[[Path, Path, Gold, Sequence[Sequence[Span]]], Agreement]
+"""Tells how close a model's decisions are to the baseline's, given the baseline's predictions."""
 
 
 class Tagger(Protocol):
@@ -93,6 +97,8 @@ class ModelResult:
     faults: OutputFaults | None = None
     """None for a decoder that commits none."""
     cost: Cost | None = None
+    agreement: Agreement | None = None
+    """With the baseline's decisions; None for the baseline, and where it is not known."""
 
     @property
     def f1(self) -> float:
@@ -152,14 +158,16 @@ def run_eval(
     cache_dir: Path | None = None,
     progress: Progress | None = None,
     measure: Measure | None = None,
+    agree: Agree | None = None,
 ) -> Comparison:
     """Evaluate models, given as (name, path), on the labelled sentences of `data`, one at a time.
 
     `first` are models that come before them and load otherwise. `baseline` is a name or a path
     among all, by default the first; `limit` keeps the first sentences; predictions are kept in
-    `cache_dir` and reused from there. `measure`, if given, tells what a model of `models` costs.
-    A repeated name gets a number. Raises `UsageError`, `DataError` or `ModelError` before any
-    model is loaded.
+    `cache_dir` and reused from there. `measure`, if given, tells what a model of `models` costs,
+    `agree` how close the decisions of a GGUF are to those of a baseline that is one. A repeated
+    name gets a number. Raises `UsageError`, `DataError` or `ModelError` before any model is
+    loaded.
     """
     require_libraries()
     if not models and not first:
@@ -175,7 +183,7 @@ def run_eval(
     candidates = [replace(c, name=name) for c, name in zip(candidates, names, strict=True)]
     reference = find_baseline(baseline, [(c.name, c.path) for c in candidates])
     gold = read_gold(data, limit)
-    return compare(candidates, gold, reference, cache_dir=cache_dir, progress=progress)
+    return compare(candidates, gold, reference, cache_dir=cache_dir, progress=progress, agree=agree)
 
 
 def compare(
@@ -185,6 +193,7 @@ def compare(
     *,
     cache_dir: Path | None = None,
     progress: Progress | None = None,
+    agree: Agree | None = None,
 ) -> Comparison:
     """Evaluate each candidate, only one loaded at a time, then set it beside `baseline`."""
     results = []
@@ -197,6 +206,17 @@ def compare(
             del tagger  # or it would live until the next model is loaded beside it
         cost = candidate.measure(gold) if candidate.measure else None
         results.append(replace(result, cost=cost))
+    reference = next(result for result in results if result.name == baseline)
+    if agree is not None and reference.path.suffix == ".gguf":
+        results = [
+            replace(
+                result,
+                agreement=agree(result.path, reference.path, gold, reference.predictions),
+            )
+            if result is not reference and result.path.suffix == ".gguf"
+            else result
+            for result in results
+        ]
     return set_beside(results, gold, baseline)
 
 

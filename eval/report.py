@@ -11,6 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ner_edge.atomic import write_text
+from ner_edge.eval.agreement import SENTENCES, Agreement
 from ner_edge.eval.bootstrap import EQUIVALENT
 from ner_edge.eval.compare import Comparison, ModelResult
 from ner_edge.eval.cost import Cost
@@ -72,6 +73,9 @@ def _comparison_table(comparison: Comparison) -> Table:
     columns = ["Model", "Size (MB)", "Bits/weight", "F1"]
     if comparison.baseline is not None:
         columns += ["ΔF1 [95 % CI]", "Flips"]
+    agreements = any(result.agreement for result in comparison.results)
+    if agreements:
+        columns += ["KL (mnat)", "Same (%)"]
     columns.append("ECE (%)")
     costs = any(result.cost for result in comparison.results)
     if costs:
@@ -88,12 +92,20 @@ def _comparison_table(comparison: Comparison) -> Table:
         ]
         if comparison.baseline is not None:
             row += _difference_cells(comparison, result.name)
+        if agreements:
+            row += _agreement_cells(result.agreement)
         error = None if result.calibration is None else result.calibration.expected_error
         row.append(_known(error))
         if costs:
             row += _cost_cells(result.cost)
         rows.append([*row, _known(result.sentences_per_second)])
     return Table("Comparison", columns, rows + _quoted_rows(comparison, columns))
+
+
+def _agreement_cells(agreement: Agreement | None) -> list[str]:
+    if agreement is None:
+        return ["-", "-"]
+    return [f"{1000 * agreement.mean_kl:.2f}", f"{agreement.same_branch:.2f}"]
 
 
 def _cost_cells(cost: Cost | None) -> list[str]:
@@ -154,6 +166,11 @@ def footnotes(comparison: Comparison) -> list[str]:
             "with a paired bootstrap interval; flips: sentences whose entities changed."
         )
         lines.append(f"Verdicts (equivalent: within ±{EQUIVALENT}): {_verdicts(comparison)}.")
+    if any(result.agreement for result in comparison.results):
+        lines.append(
+            "KL: mean divergence of a decision from the baseline's, in thousandths of a nat; same: "
+            f"decisions with the same likeliest branch; both on at most {SENTENCES} sentences."
+        )
     if any(result.cost for result in comparison.results):
         lines.append(
             "Peak memory: of a process that loads the model and tags a few sentences, without what "
@@ -262,6 +279,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
             "faults": asdict(result.faults) if result.faults else None,
             "calibration": asdict(result.calibration) if result.calibration else None,
             "cost": asdict(result.cost) if result.cost else None,
+            "agreement": asdict(result.agreement) if result.agreement else None,
             **asdict(result.metrics),
         }
         difference = comparison.differences.get(result.name)

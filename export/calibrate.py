@@ -1,16 +1,15 @@
 """Collect an importance matrix from training sentences in the task's own prompt format."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
-from ner_edge.export.imatrix import Imatrix, read_imatrix
-from ner_edge.labelled import read_labelled
-from ner_edge.runtime.decisions import Answer, read_decisions
+from ner_edge.export.calibration import CalibrationSet
+from ner_edge.export.imatrix import Imatrix
+from ner_edge.runtime.decisions import read_decisions
 from ner_edge.runtime.llama import LlamaModel
 from ner_edge.runtime.nodes import NodeReader, nodes_can_be_read
 from ner_edge.task import Task
@@ -24,25 +23,6 @@ _READ_BY = {
     "ffn_swiglu": ("ffn_down",),
 }
 _LAST = "result_norm"
-_SENTENCES = 400  # more hardly change the matrix
-
-
-@dataclass(frozen=True)
-class CalibrationSet:
-    """Right answers to learn from what a model's weights see, and where they come from."""
-
-    answers: list[Answer]
-    name: str
-
-
-def read_calibration(path: Path) -> Imatrix | CalibrationSet:
-    """An importance matrix, if `path` is a GGUF, else labelled sentences: some hundred of them,
-    evenly from the whole file, which must be training data, never what is evaluated on."""
-    if path.suffix == ".gguf":
-        return read_imatrix(path)
-    sentences = [sentence for sentence in read_labelled(path) if sentence.words]
-    step = max(1, len(sentences) // _SENTENCES)
-    return CalibrationSet([(s.words, s.spans) for s in sentences[::step]], path.name)
 
 
 def collect_imatrix(

@@ -14,14 +14,13 @@ from ner_edge.atomic import check_disk_space, make_folder, remove_abandoned, scr
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.export.adapter import Adapter, open_adapter
 from ner_edge.export.base import Base, open_gguf_base
-from ner_edge.export.calibrate import CalibrationSet, collect_imatrix
+from ner_edge.export.calibration import CalibrationSet
 from ner_edge.export.hf_base import open_hf_base
 from ner_edge.export.imatrix import Imatrix
 from ner_edge.export.merge import merge
 from ner_edge.export.quantize import quantize, quantizing_bytes
 from ner_edge.export.quants import QUANTS, Quant, parse_quants
 from ner_edge.export.recipe import Recipe
-from ner_edge.export.sensitivity import recipe_for_size
 from ner_edge.export.write_gguf import (
     DIRECT,
     F16Overflow,
@@ -67,7 +66,8 @@ def export_model(
     Raises `UsageError` for an unknown level, `ModelError` if base and adapter are damaged or do not
     fit, `NerEdgeError` if the disk is full or llama.cpp fails.
     """
-    levels = parse_quants(quants, calibrated=calibration is not None)
+    only_mixed = not quants and (recipes or size is not None)
+    levels = [] if only_mixed else parse_quants(quants, calibrated=calibration is not None)
     workers = threads or os.cpu_count() or 1
     report = progress or (lambda stage, done, total: None)
 
@@ -121,6 +121,9 @@ def export_model(
         if isinstance(calibration, Imatrix):
             imatrix, importance = calibration, scratch / "imatrix.gguf"
         elif calibration is not None:
+            from ner_edge.export.calibrate import collect_imatrix
+            from ner_edge.export.sensitivity import recipe_for_size
+
             assert task is not None
             imatrix = collect_imatrix(
                 source, task, calibration, threads=threads, progress=stage("calibrate")

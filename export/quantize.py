@@ -118,8 +118,10 @@ def _quantize_here(job: _Job) -> int:
     if job.imatrix:
         parameters.imatrix = _importances(Path(job.imatrix))
     # Patterns are regular expressions, searched; the list ends with an empty one.
-    patterns = [(f"^{re.escape(name)}$".encode(), kind) for name, kind in job.types.items()]
-    parameters.tt_overrides = (native.llama_model_tensor_override * (len(patterns) + 1))(*patterns)
+    patterns = (native.llama_model_tensor_override * (len(job.types) + 1))()
+    for entry, (name, kind) in zip(patterns, job.types.items(), strict=False):
+        entry.pattern, entry.type = f"^{re.escape(name)}$".encode(), kind
+    parameters.tt_overrides = patterns
     parameters.kv_overrides = _facts(job.facts)
     return int(
         native.llama_model_quantize(
@@ -132,13 +134,13 @@ def _importances(path: Path) -> Any:
     import llama_cpp.llama_cpp as native
 
     imatrix = read_imatrix(path)
-    entries = []
-    for name in imatrix.sums:
+    entries = (native.llama_model_imatrix_data * (len(imatrix.sums) + 1))()
+    for entry, name in zip(entries, imatrix.sums, strict=False):
         means = imatrix.means(name)
-        if means is not None:
-            data = (ctypes.c_float * len(means))(*means)
-            entries.append((name.encode(), data, len(means)))
-    return (native.llama_model_imatrix_data * (len(entries) + 1))(*entries)
+        assert means is not None
+        entry.name, entry.size = name.encode(), len(means)
+        entry.data = (ctypes.c_float * len(means))(*means)
+    return entries
 
 
 def _facts(facts: Mapping[str, str]) -> Any:

@@ -71,6 +71,8 @@ def quant_table() -> str:
 def parse_quants(names: Sequence[str], *, calibrated: bool = False) -> list[Quant]:
     """Levels by name, in any case, each once. Raises `UsageError` with the whole table for an
     unknown name, and for a level that needs an importance matrix unless it is `calibrated`."""
+    if not names:
+        raise UsageError(f"no quantization level given; choose from\n{quant_table()}")
     chosen: dict[str, Quant] = {}
     for name in names:
         quant = QUANTS.get(name.strip().lower())

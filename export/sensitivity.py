@@ -8,7 +8,7 @@ grow with the rounding error, weighted by the importance matrix.
 
 import ctypes
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
 from llama_cpp._ggml import libggml
 from numpy.typing import NDArray
 
-from ner_edge.export.calibrate import CalibrationSet
+from ner_edge.export.calibration import CalibrationSet
 from ner_edge.export.imatrix import Imatrix
 from ner_edge.export.quantize import quantize
 from ner_edge.export.quants import QUANTS
@@ -66,7 +66,7 @@ def measure_choices(
             finally:
                 llama.close()
 
-        def damage(types: Mapping[str, str]) -> float:
+        def damage(types: dict[str, str]) -> float:
             harmless = dict.fromkeys((name for names in groups.values() for name in names), "q8_0")
             quantize(
                 model, probe, QUANTS["q8_0"], threads, imatrix=importance, types=harmless | types

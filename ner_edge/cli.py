@@ -244,6 +244,7 @@ def evaluate(
     from functools import partial
 
     from ner_edge.cache import cache_dir
+    from ner_edge.eval.agreement import measured_agreement
     from ner_edge.eval.compare import Candidate, run_eval
     from ner_edge.eval.cost import measured_cost
     from ner_edge.eval.output import Output
@@ -283,6 +284,9 @@ def evaluate(
             cache_dir=kept,
             progress=lambda name, done, total: update(done, total, label=name),
             measure=partial(measured_cost, **settings, cache_dir=kept) if speed else None,
+            agree=partial(
+                measured_agreement, threads=threads, gpu_layers=gpu_layers, cache_dir=kept
+            ),
         )
     output.write(comparison)
 

@@ -45,7 +45,7 @@ def export(
     threads: ThreadsOption = None,
 ) -> None:
     """Merge an adapter into its base and write GGUF files at any quantization levels."""
-    from ner_edge.export.calibrate import CalibrationSet, read_calibration
+    from ner_edge.export.calibration import CalibrationSet, read_calibration
     from ner_edge.export.pipeline import export_model
     from ner_edge.export.quants import parse_quants
     from ner_edge.export.recipe import parse_size, read_recipe
@@ -55,7 +55,8 @@ def export(
 
     recipes = [read_recipe(path) for path in recipe or []]
     levels = quant or ([] if recipes or size else ["q8_0"])
-    parse_quants(levels, calibrated=calibrate is not None)
+    if levels:
+        parse_quants(levels, calibrated=calibrate is not None)
     calibration = None if calibrate is None else read_calibration(calibrate)
     most = None if size is None else parse_size(size)
     if most is not None and not isinstance(calibration, CalibrationSet):

@@ -23,9 +23,9 @@ Answer = tuple[Sequence[str], Sequence[Span]]
 
 
 class Branch(NamedTuple):
-    """A decision on the way: after token `index`, one of `candidates`; `taken` is its number."""
+    """A decision on the way: after token `token`, one of `candidates`; `taken` is its number."""
 
-    index: int
+    token: int
     candidates: tuple[int, ...]
     taken: int
 
@@ -123,14 +123,14 @@ def _read_group(
         end = start + model.batch_size
         runs, asked = [], []
         for sequence, path in enumerate(group, 1):
-            branches = [branch for branch in path.branches if start <= branch.index < end]
-            wanted = [branch.index - start for branch in branches]
+            branches = [branch for branch in path.branches if start <= branch.token < end]
+            wanted = [branch.token - start for branch in branches]
             runs.append(Run(sequence, prefix + start, path.tokens[start:end], wanted))
             asked.append(branches)
         rows = model.decode(runs)
         for decisions, branches, row_of in zip(found, asked, rows, strict=True):
             for branch in branches:
-                logits = np.array(model.logits(row_of[branch.index - start], branch.candidates))
+                logits = np.array(model.logits(row_of[branch.token - start], branch.candidates))
                 weights = np.exp(logits - logits.max())
                 decisions.append(Decision(weights / weights.sum(), branch.taken))
     for sequence in range(1, len(group) + 1):

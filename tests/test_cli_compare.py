@@ -108,7 +108,7 @@ def test_several_files_have_the_statistics_of_eval(folder):
     stdout = run_ok("compare", "right.jsonl", "worse.jsonl", "--gold", "gold.conll", "--markdown")
     assert "| right | - | - | 100.00 | baseline | - | 20.00 | - |" in stdout
     assert "| worse | - | - | 50.00 | -50.00 [" in stdout
-    assert "2 sentences (4 with -DOCSTART- lines), 9 tokens, 3 entities.\n" in stdout
+    assert "2 sentences, 9 tokens (4 and 11 with -DOCSTART- lines), 3 entities.\n" in stdout
     assert "nervaluate" in stdout
     assert "Verdicts" in stdout
     report, _ = compared("right.jsonl", "worse.jsonl", "--baseline", "worse")

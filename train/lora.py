@@ -30,7 +30,7 @@ class _LoraProduct(torch.autograd.Function):
         out = torch.nn.functional.linear(flat, weight, bias)
         out.addmm_(low, b.t())
         ctx.save_for_backward(flat, weight, a, b, low)
-        ctx.scaling = scaling
+        ctx.scaling, ctx.dtype = scaling, lora_a.dtype
         return out.view(*x.shape[:-1], -1)
 
     @staticmethod
@@ -39,8 +39,8 @@ class _LoraProduct(torch.autograd.Function):
         grad = grads[0].reshape(flat.shape[0], -1)
         grad_low = grad @ b
         grad_x = (grad @ weight).addmm_(grad_low, a)
-        grad_a = (grad_low.t() @ flat).float()
-        grad_b = (grad.t() @ low).float() * ctx.scaling
+        grad_a = (grad_low.t() @ flat).to(ctx.dtype)
+        grad_b = (grad.t() @ low).to(ctx.dtype) * ctx.scaling
         return grad_x.view(*grads[0].shape[:-1], -1), None, None, grad_a, grad_b, None
 
 

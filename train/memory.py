@@ -72,9 +72,8 @@ def kept_activations(
     attention = heads * (examples * longest * seen + prefix * prefix)
     layer = norms + size * (products + rows + attention)
     ends = tokens * hidden * (4 + size)
-    if checkpointing:
-        return config.num_hidden_layers * tokens * hidden * size + layer + ends
-    return int(config.num_hidden_layers * layer + ends)
+    kept = tokens * hidden * size + layer / config.num_hidden_layers if checkpointing else layer
+    return int(config.num_hidden_layers * kept + ends)
 
 
 def _working_memory(config: Any, size: int, prefix: int, lengths: Sequence[int]) -> int:

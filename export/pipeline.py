@@ -45,7 +45,7 @@ def export_model(
     name: str | None = None,
     calibration: Imatrix | CalibrationSet | None = None,
     recipes: Sequence[Recipe] = (),
-    size: int | None = None,
+    sizes: Sequence[int] = (),
     progress: Progress | None = None,
     threads: int | None = None,
 ) -> list[Path]:
@@ -59,14 +59,14 @@ def export_model(
     not at all.
 
     With a `calibration`, rounding is weighted by the importance of each weight's inputs, and the
-    importance matrix is written beside the files. `size`, in bytes, asks for the recipe that does
-    the least damage to the task's decisions in a file of that size, and writes that too; it needs
-    right answers to calibrate on.
+    importance matrix is written beside the files. Each of `sizes`, in bytes, asks for the recipe
+    that does the least damage to the task's decisions in a file of that size, and for both; it
+    needs right answers to calibrate on.
 
     Raises `UsageError` for an unknown level, `ModelError` if base and adapter are damaged or do not
     fit, `NerEdgeError` if the disk is full or llama.cpp fails.
     """
-    only_mixed = not quants and (recipes or size is not None)
+    only_mixed = not quants and (recipes or sizes)
     levels = [] if only_mixed else parse_quants(quants, calibrated=calibration is not None)
     workers = threads or os.cpu_count() or 1
     report = progress or (lambda stage, done, total: None)
@@ -99,7 +99,7 @@ def export_model(
         if (native or mixed) and source is None:
             source = intermediate = scratch / "f16.gguf"
             direct[source] = QUANTS["f16"]
-        mixes = [QUANTS["q8_0"]] * (len(recipes) + (size is not None))
+        mixes = [QUANTS["q8_0"]] * (len(recipes) + len(sizes))
         needed = sum(_size(merged, level) for level in [*direct.values(), *native, *mixes])
         check_disk_space(out_dir, needed)
         largest = max(prod(tensor.shape) for tensor in merged.tensors.values())
@@ -122,25 +122,26 @@ def export_model(
             imatrix, importance = calibration, scratch / "imatrix.gguf"
         elif calibration is not None:
             from ner_edge.export.calibrate import collect_imatrix
-            from ner_edge.export.sensitivity import recipe_for_size
+            from ner_edge.export.sensitivity import recipes_for_sizes
 
             assert task is not None
             imatrix = collect_imatrix(
                 source, task, calibration, threads=threads, progress=stage("calibrate")
             )
             importance = out_dir / f"{name}-imatrix.gguf"
-            if size is not None:
-                found = recipe_for_size(
+            if sizes:
+                found = recipes_for_sizes(
                     source,
                     task,
                     imatrix,
                     calibration,
-                    size,
+                    sizes,
                     threads=threads,
                     progress=stage("measure"),
                 )
-                found.save(out_dir / f"{name}-{found.name}.toml")
-                recipes = [*recipes, found]
+                for recipe in found:
+                    recipe.save(out_dir / f"{name}-{recipe.name}.toml")
+                recipes = [*recipes, *found]
         if imatrix and importance:
             imatrix.save(importance)
             facts = {"ner_edge.calibrated_on": imatrix.dataset}

@@ -163,24 +163,27 @@ def _group(name: str, layers: int) -> str:
     return f"{kind} {int(layer) * _BANDS // layers}"
 
 
-def recipe_for_size(
+def recipes_for_sizes(
     model: Path,
     task: Task,
     imatrix: Imatrix,
     data: CalibrationSet,
-    size: int,
+    sizes: Sequence[int],
     *,
     threads: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Recipe:
-    """The recipe of a file of at most `size` bytes that does the least damage to the decisions of
-    some of `data`. Raises `UsageError` if none is small enough."""
+) -> list[Recipe]:
+    """For each size the recipe of a file of at most so many bytes that does the least damage to the
+    decisions of some of `data`. Raises `UsageError` if none is small enough."""
     step = max(1, len(data.answers) // _ANSWERS)
     choices = measure_choices(
         model, task, imatrix, data.answers[::step], threads=threads, progress=progress
     )
     file = GGUFFile(model)
     rest = file.size_bytes - sum(file.tensors[name].nbytes for name in choices)
-    chosen = best_choices(choices, size - rest)
-    types = {name: choice.type for name, choice in chosen.items()}
-    return Recipe(f"{size / 1e6:.0f}mb", types)
+    recipes = []
+    for size in sizes:
+        chosen = best_choices(choices, size - rest)
+        types = {name: choice.type for name, choice in chosen.items()}
+        recipes.append(Recipe(f"{size / 1e6:.0f}mb", types))
+    return recipes

@@ -32,7 +32,7 @@ def export(
         list[Path] | None, typer.Option(help="TOML with a type for each tensor; repeat.")
     ] = None,
     size: Annotated[
-        str | None, typer.Option(help="Find the best recipe for a file of 80MB, say.")
+        list[str] | None, typer.Option(help="Find the best recipe for a file of 80MB, say; repeat.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")] = Path("."),
     name: Annotated[str | None, typer.Option(help="Name of the files (the adapter's).")] = None,
@@ -58,8 +58,8 @@ def export(
     if levels:
         parse_quants(levels, calibrated=calibrate is not None)
     calibration = None if calibrate is None else read_calibration(calibrate)
-    most = None if size is None else parse_size(size)
-    if most is not None and not isinstance(calibration, CalibrationSet):
+    sizes = [parse_size(text) for text in size or []]
+    if sizes and not isinstance(calibration, CalibrationSet):
         raise UsageError("--size measures the task's decisions: give sentences with --calibrate")
     source = adapter or base
     if source is None:
@@ -94,7 +94,7 @@ def export(
             name=name,
             calibration=calibration,
             recipes=recipes,
-            size=most,
+            sizes=sizes,
             threads=threads,
             progress=lambda stage, done, total: update(done, total, label=stage),
         )

@@ -76,7 +76,7 @@ def naive_loss(
     return total
 
 
-# In float64 (the loss alone is not), where rounding cannot be taken for a mistake.
+# In float64, where rounding cannot be taken for a mistake.
 MODELS = tiny_model("llama", "eager").double(), tiny_model("llama", NAME).double()
 speed_up_lora(MODELS[1])
 

@@ -21,11 +21,12 @@ class _HeadCrossEntropy(torch.autograd.Function):
         ctx: Any, hidden: torch.Tensor, head: torch.Tensor, targets: torch.Tensor
     ) -> torch.Tensor:
         gradient = torch.empty_like(hidden)
-        total = torch.zeros((), device=hidden.device)
+        precision = torch.promote_types(hidden.dtype, torch.float32)
+        total = torch.zeros((), device=hidden.device, dtype=precision)
         for start in range(0, len(targets), ROWS):
             rows = slice(start, start + ROWS)
             target = targets[rows, None]
-            logits = (hidden[rows] @ head.t()).float()
+            logits = (hidden[rows] @ head.t()).to(precision)
             logits -= logits.amax(1, keepdim=True)
             chosen = logits.gather(1, target)
             normalizer = logits.exp_().sum(1, keepdim=True)

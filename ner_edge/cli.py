@@ -21,7 +21,7 @@ from ner_edge.cli_data import (
     compare,
     data_app,
 )
-from ner_edge.cli_models import ThreadsOption, export, train
+from ner_edge.cli_models import ThreadsOption, export, train, verify
 from ner_edge.errors import NerEdgeError, NerEdgeWarning, UsageError, missing_extra
 
 
@@ -297,6 +297,7 @@ def _display_name(model: str) -> str:
 
 app.command()(compare)
 app.command()(export)
+app.command()(verify)
 app.command()(train)
 app.add_typer(data_app)
 

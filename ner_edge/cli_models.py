@@ -111,6 +111,31 @@ def _adapter_folder(name: str) -> Path:
     return path
 
 
+def verify(
+    model: Annotated[str, typer.Argument(help="A GGUF by path, or conll2003-135m[:quant].")],
+    manifest: Annotated[
+        bool, typer.Option("--manifest", help="Write what was found to a JSON file beside it.")
+    ] = False,
+    threads: ThreadsOption = None,
+) -> None:
+    """Check that a model file is whole, is the one of its record, and works here (else exit 1)."""
+    from ner_edge.export.verify import verify as checks_of
+    from ner_edge.export.verify import write_manifest
+    from ner_edge.models import resolve_model
+    from ner_edge.progress import progress_bar
+
+    path = resolve_model(model)
+    checks = []
+    with progress_bar("verifying") as update:
+        for check in checks_of(path, threads=threads, progress=update):
+            print(check, flush=True)
+            checks.append(check)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+    if manifest:
+        print(write_manifest(path, checks))
+
+
 def train(
     data: Annotated[Path, typer.Argument(help="Labelled: CoNLL columns, or JSON lines.")],
     base: Annotated[

@@ -198,6 +198,11 @@ class Tagger:
         """Does the context hold this sentence? Longer ones are split before they are tagged."""
         return self._engine.tokens_needed(words) <= self._engine.longest
 
+    def round_trip(self, text: str) -> str:
+        """What the model's vocabulary makes of `text` and back; the same, if it is whole."""
+        pieces = (self._model.piece(token) for token in self._model.tokenize(text))
+        return b"".join(pieces).decode("utf-8", "replace")
+
     def _split(self, words: Sequence[str]) -> list[Sequence[str]]:
         """The sentence in as few halves, quarters, ... as fit the context."""
         if _is_no_language(words):

@@ -14,7 +14,7 @@ from ner_edge.registry import SMOLLM2, check_hash, fetch
 from ner_edge.task import TASK_FILE
 
 DEFAULT_MODEL = "conll2003-135m"
-DEFAULT_QUANT = "q8_0"
+DEFAULT_QUANT = "100mb"
 DEFAULT_BASE = "smollm2"
 
 

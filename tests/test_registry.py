@@ -152,7 +152,7 @@ def test_default_model_is_named_in_any_way(cache, monkeypatch):
     monkeypatch.setattr(models, "default_model", lambda quant: asked.append(quant))
     for name in (None, "conll2003-135m", "conll2003-135m:", "conll2003-135m:q4_k_m"):
         resolve_model(name)
-    assert asked == ["q8_0", "q8_0", "q8_0", "q4_k_m"]
+    assert asked == [models.DEFAULT_QUANT] * 3 + ["q4_k_m"]
 
 
 def test_local_paths_come_before_names(tmp_path, monkeypatch):

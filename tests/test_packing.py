@@ -76,7 +76,7 @@ def naive_loss(
     return total
 
 
-# In float64, where rounding cannot be taken for a mistake.
+# In float64, but for the norms and angles that transformers computes in float32 all the same.
 MODELS = tiny_model("llama", "eager").double(), tiny_model("llama", NAME).double()
 speed_up_lora(MODELS[1])
 
@@ -114,7 +114,7 @@ def test_packing_any_lengths_changes_nothing(prefix: list[int], examples: list[E
     loss.backward()
     found = gradients(packed)
     for name, gradient in gradients(naive).items():
-        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-4)
+        assert (found[name] - gradient).norm() <= 1e-3 * gradient.norm() + 1e-5
 
 
 @pytest.mark.parametrize("family", FAMILIES)

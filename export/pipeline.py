@@ -117,34 +117,18 @@ def export_model(
             write_models(merged, direct, name, extra, stage("merge"), workers, intermediate)
         if source is None:
             return list(paths.values())
-        imatrix, importance, facts = None, None, {}
+        importance, facts = None, {}
         if isinstance(calibration, Imatrix):
-            imatrix, importance = calibration, scratch / "imatrix.gguf"
+            importance, facts = scratch / "imatrix.gguf", _calibrated_on(calibration)
+            calibration.save(importance)
         elif calibration is not None:
-            from ner_edge.export.calibrate import collect_imatrix
-            from ner_edge.export.sensitivity import recipes_for_sizes
-
             assert task is not None
-            imatrix = collect_imatrix(
-                source, task, calibration, threads=threads, progress=stage("calibrate")
-            )
-            importance = out_dir / f"{name}-imatrix.gguf"
-            if sizes:
-                found = recipes_for_sizes(
-                    source,
-                    task,
-                    imatrix,
-                    calibration,
-                    sizes,
-                    threads=threads,
-                    progress=stage("measure"),
-                )
-                for recipe in found:
-                    recipe.save(out_dir / f"{name}-{recipe.name}.toml")
-                recipes = [*recipes, *found]
-        if imatrix and importance:
+            imatrix, found = _calibrate(source, task, calibration, sizes, threads, stage)
+            importance, facts = out_dir / f"{name}-imatrix.gguf", _calibrated_on(imatrix)
             imatrix.save(importance)
-            facts = {"ner_edge.calibrated_on": imatrix.dataset}
+            for recipe in found:
+                recipe.save(out_dir / f"{name}-{recipe.name}.toml")
+            recipes = [*recipes, *found]
         for level in native:
             quantize(
                 source,
@@ -168,6 +152,32 @@ def export_model(
                 facts={**facts, "ner_edge.recipe": recipe.name},
             )
     return list(paths.values())
+
+
+def _calibrate(
+    source: Path,
+    task: Task,
+    data: CalibrationSet,
+    sizes: Sequence[int],
+    threads: int | None,
+    stage: Callable[[str], Callable[[int, int], None]],
+) -> tuple[Imatrix, list[Recipe]]:
+    """What the weights of `source` see of `data`, and the best recipe for each of `sizes`."""
+    from ner_edge.export.calibrate import collect_imatrix
+    from ner_edge.export.sensitivity import recipes_for_sizes
+
+    progress = stage("calibrate")
+    imatrix = collect_imatrix(source, task, data, threads=threads, progress=progress)
+    if not sizes:
+        return imatrix, []
+    progress = stage("measure")
+    return imatrix, recipes_for_sizes(
+        source, task, imatrix, data, sizes, threads=threads, progress=progress
+    )
+
+
+def _calibrated_on(imatrix: Imatrix) -> dict[str, str]:
+    return {"ner_edge.calibrated_on": imatrix.dataset}
 
 
 def open_base(path: Path) -> Base:

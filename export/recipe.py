@@ -71,8 +71,9 @@ def parse_size(text: str) -> int:
 
 
 def best_choices(choices: Mapping[str, Sequence[Choice]], size: int) -> dict[str, Choice]:
-    """One choice for each tensor: the least damage in sum that fits into `size` bytes, but for a
-    gap of less than one tensor. Raises `UsageError` if even the smallest choices do not fit."""
+    """One choice for each tensor, within `size` bytes: no other of as many bytes does less damage
+    in sum. Some bytes stay unused where the next change would take more. Raises `UsageError` if
+    even the smallest choices do not fit."""
     smallest = sum(min(c.nbytes for c in options) for options in choices.values())
     if smallest > size:
         raise UsageError(

@@ -209,3 +209,13 @@ def test_no_choice_of_that_size_does_less_damage(options, data):
     assert damage == pytest.approx(best, abs=1e-6)
     with pytest.raises(UsageError, match="no recipe fits"):
         best_choices(table, smallest - 1)
+
+
+def test_bytes_go_where_they_spare_most_damage_until_none_is_left():
+    table = {
+        name: [Choice("small", 10, damage), Choice("large", 20, 0.0)]
+        for name, damage in {"a": 10.0, "b": 5.0, "c": 4.0}.items()
+    }
+    for size, larger in ((30, ""), (39, ""), (40, "a"), (50, "ab"), (59, "ab"), (60, "abc")):
+        chosen = best_choices(table, size)
+        assert "".join(name for name in table if chosen[name].type == "large") == larger

@@ -1,10 +1,13 @@
-"""Training on the weights that a quantized file would hold, so that the adapter learns to do with
-their rounding (LR-QAT: Bondarenko et al. 2024).
+"""Training on the weights that a quantized file would hold, so that the adapter learns to make up
+for their rounding (LR-QAT: Bondarenko et al. 2024).
 
-Forward passes see W + scale·B·A + E, where E is the error of rounding W + scale·B·A to the types of
-a GGUF file. E is a constant between refreshes, so gradients reach A and B straight through it.
+The forward pass sees W + scale·B·A + E, where E is the error of rounding W + scale·B·A to the types
+of a GGUF file. Between refreshes E is constant, so the gradients of A and B are as ever.
 """
 
+import time
+import zlib
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -22,17 +25,20 @@ from ner_edge.rounding import needs_importance, round_trip
 from ner_edge.train.checkpoint import adapter_weights
 
 _LISTED = 8
+_EXACT = (GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizationType.BF16)
 Weights = NDArray[np.float32]
 
 
 class Rounding:
     """The rounding of a GGUF file's types, to be done to a model of the same shapes.
 
-    Made of a float32 `model` without an adapter, whose weights it copies; then the model may be
-    cast and an adapter added. Raises `ModelError` if the file's tensors are not the model's.
+    Made of a float32 `model` that has no adapter yet, whose matrices it keeps; then the model may
+    be cast and an adapter added. Raises `ModelError` if the file's matrices are not the model's, or
+    cannot be rounded to.
     """
 
     def __init__(self, model: Any, file: GGUFFile, imatrix: Imatrix | None = None) -> None:
+        self.file = file
         self._config = model.config
         self._imatrix = imatrix or Imatrix()
         self._weights = {
@@ -41,26 +47,40 @@ class Rounding:
             if weight.ndim == 2
         }
         self._types = _types(file, self._weights)
-        needy = {kind.name for kind in self._types.values() if needs_importance(kind)}
-        if needy and imatrix is None:
-            raise ModelError(
-                f"{file.path}: {', '.join(sorted(needy))} cannot be rounded to without an "
-                "importance matrix; give that of its export with --imatrix"
-            )
+        _check_types(file, Counter(self._types.values()), imatrix is not None)
         self.adapter: dict[str, torch.Tensor] = {}
-        """The trained tensors, in float16 as they are saved, at the last `refresh`."""
+        """The trained tensors as of the last refresh, in float16, as they are saved."""
+        self.seconds = 0.0
+        """What the last refresh took."""
+
+    @property
+    def types(self) -> str:
+        """How many matrices have which type: `180 Q4_0, 30 Q3_K, 1 Q8_0`."""
+        counts = Counter(kind.name for kind in self._types.values())
+        return ", ".join(f"{count} {name}" for name, count in counts.most_common())
+
+    @property
+    def digest(self) -> str:
+        """Eight hex digits of all that decides how a weight is rounded."""
+        content = repr((self._types, [(n, self._imatrix.means(n)) for n in self._imatrix.sums]))
+        return f"{zlib.crc32(content.encode()):08x}"
+
+    @property
+    def modules(self) -> list[str]:
+        """The modules that will be rounded again."""
+        return list(self._weights)
 
     def refresh(self, model: Any, adapter: Mapping[str, torch.Tensor] | None = None) -> None:
-        """Let the frozen weights of `model` (a peft model) be those that, with its adapter, are the
-        rounded ones; rounded as of `adapter`, if given, else as of now."""
+        """Set the frozen weights of `model` (a peft model) so that with its adapter they are the
+        rounded ones; those of `adapter`, if given, in place of the model's own."""
+        started = time.perf_counter()
         now = adapter_weights(model) if adapter is None else adapter
         self.adapter = {name: weight.detach().cpu().half() for name, weight in now.items()}
-        base = model.get_base_model()
 
         def set_frozen(module: str) -> None:
-            layer = base.get_submodule(module)
+            layer = model.get_base_model().get_submodule(module)
             frozen = self.rounded(model, module)
-            if (pair := self._pair(layer, module)) is not None:
+            if pair := self._pair(model, module):
                 frozen -= pair[1] @ pair[0]
             weight = getattr(layer, "base_layer", layer).weight
             weight.data.copy_(torch.from_numpy(frozen))
@@ -68,57 +88,77 @@ class Rounding:
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             for _ in pool.map(set_frozen, self._weights):
                 pass
-        adapted = [name for name in self._weights if _adapter_name(name, "A") in self.adapter]
-        self._weights = {name: self._weights[name] for name in adapted}  # the rest never changes
+        adapted = [module for module in self._weights if self._pair(model, module)]
+        self._weights = {module: self._weights[module] for module in adapted}  # the rest is done
+        self.seconds = time.perf_counter() - started
 
     def rounded(self, model: Any, module: str) -> Weights:
-        """The weight of `module` with its adapter as of the last refresh, as the file would hold
-        it: merged in float32, in float16 on the way, rounded in the file's order of rows."""
-        name = f"{gguf_name(module)}.weight"
-        weight, pair = self._weights[module].numpy(), None
-        pair = self._pair(model.get_base_model().get_submodule(module), module)
-        heads = heads_to_permute(
-            MODEL_TYPES[self._config.model_type],
-            name,
-            self._config.num_attention_heads,
-            self._config.num_key_value_heads,
-        )
+        """The weight of `module`, [out, in], with the adapter of the last refresh, as export would
+        put it into the file: merged in float32, float16 on the way, rounded in the file's rows."""
+        weight, heads = self._weights[module].numpy(), self._heads(module)
+        pair = self._pair(model, module)
         if heads:
             weight = permute_rows(weight, heads)
-        if pair is not None:
+        if pair:
             a, b = pair
             weight = weight + (permute_rows(b, heads) if heads else b) @ a
-        importance = self._imatrix.means(name)
-        through = weight.astype(np.float16).astype(np.float32)
-        result = round_trip(through, self._types[module], importance)
+        half = weight.astype(np.float16).astype(np.float32)
+        importance = self._imatrix.means(f"{gguf_name(module)}.weight")
+        result = round_trip(half, self._types[module], importance)
         return restore_rows(result, heads) if heads else result
 
-    def _pair(self, layer: Any, module: str) -> tuple[Weights, Weights] | None:
-        """A and scale·B of a module's adapter."""
-        if _adapter_name(module, "A") not in self.adapter:
+    def in_file(self, module: str) -> Weights:
+        """The weight of `module` that the file holds, [out, in]."""
+        weight, heads = self.file.float32(f"{gguf_name(module)}.weight"), self._heads(module)
+        return restore_rows(weight, heads) if heads else weight
+
+    def _heads(self, module: str) -> int | None:
+        config = self._config
+        return heads_to_permute(
+            MODEL_TYPES[config.model_type],
+            f"{gguf_name(module)}.weight",
+            config.num_attention_heads,
+            config.num_key_value_heads,
+        )
+
+    def _pair(self, model: Any, module: str) -> tuple[Weights, Weights] | None:
+        """A and scale·B of a module as of the last refresh; None if it has no adapter."""
+        names = [f"base_model.model.{module}.lora_{half}.default.weight" for half in "AB"]
+        if names[0] not in self.adapter:
             return None
-        a, b = (self.adapter[_adapter_name(module, half)].float().numpy() for half in "AB")
+        a, b = (self.adapter[name].float().numpy() for name in names)
+        layer = model.get_base_model().get_submodule(module)
         return a, b * np.float32(layer.scaling["default"])
-
-
-def _adapter_name(module: str, half: str) -> str:
-    return f"base_model.model.{module}.lora_{half}.default.weight"
 
 
 def _types(file: GGUFFile, weights: Mapping[str, torch.Tensor]) -> dict[str, GGMLQuantizationType]:
     """The type that `file` holds each matrix in, by module."""
     names = {f"{gguf_name(module)}.weight": module for module in weights}
-    found = {name: info for name, info in file.tensors.items() if len(info.shape) == 2}
-    problems = [f"{name} (not in the file)" for name in names if name not in found]
-    problems += [f"{name} (not in the base)" for name in found if name not in names]
+    found = {name: info for name, info in file.tensors.items() if len(info.shape) > 1}
+    problems = [f"{name} (only in the base)" for name in names if name not in found]
+    problems += [f"{name} (only in the file)" for name in found if name not in names]
     for name, module in names.items():
-        if name in found and found[name].shape != (shape := tuple(weights[module].shape)):
+        shape = tuple(weights[module].shape)
+        if name in found and found[name].shape != shape:
             problems.append(f"{name} ({found[name].shape} in the file, {shape} in the base)")
     if problems:
-        shown = problems[:_LISTED]
         more = [f"and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
         raise ModelError(
-            f"{file.path}: was not made from this base; {len(problems)} of its tensors do not fit: "
-            f"{'; '.join(shown + more)}"
+            f"{file.path}: was not made from this base; {len(problems)} of the matrices do not "
+            f"fit: {'; '.join(problems[:_LISTED] + more)}"
         )
     return {module: found[name].type for name, module in names.items()}
+
+
+def _check_types(file: GGUFFile, kinds: Mapping[GGMLQuantizationType, int], careful: bool) -> None:
+    """Can ggml round to them as was done in `file`, with an importance matrix if one is there?"""
+    if not kinds.keys() - set(_EXACT):
+        raise ModelError(f"{file.path}: is not rounded, so there is nothing to make up for")
+    needy = sorted(kind.name for kind in kinds if needs_importance(kind))
+    data = file.get("ner_edge.calibrated_on")
+    if not careful and (needy or data):
+        reason = f"holds {', '.join(needy)}" if needy else f"was calibrated on {data}"
+        raise ModelError(
+            f"{file.path}: {reason}, and is rounded by an importance matrix; export wrote that "
+            "beside it: give it with --imatrix"
+        )

@@ -89,12 +89,8 @@ def train(
         total = add_gradients(base, prefix, batch[rank::world], targets, settings.max_tokens)
         if world > 1:
             _sum_over_processes(weights, total)
-        torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm)
         rate = settings.learning_rate * learning_rate_factor(step, steps, settings.warmup_ratio)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
-        optimizer.zero_grad()
+        _update(optimizer, weights, rate, settings.max_grad_norm)
         mean_loss += (total.item() - mean_loss) / min(step + 1, 20)
         if rank == 0:
             done = step + 1
@@ -141,6 +137,17 @@ def add_gradients(
         loss.backward()
         total += loss.detach().cpu()
     return total
+
+
+def _update(
+    optimizer: torch.optim.Optimizer, weights: Sequence[torch.Tensor], rate: float, max_norm: float
+) -> None:
+    """One step by the gradients there are, which are then forgotten."""
+    torch.nn.utils.clip_grad_norm_(weights, max_norm)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def _sum_over_processes(weights: Sequence[torch.Tensor], total: torch.Tensor) -> None:

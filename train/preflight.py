@@ -121,7 +121,8 @@ def check_rounding(rounding: Rounding, model: Any, adapter: Path | None) -> Chec
     Some matrices are compared; the frozen weights of `model` become the rounded ones.
     """
     rounding.refresh(model)
-    text = f"{rounding.file.path.name}: {rounding.types}; "
+    kept = f"{rounding.nbytes / 1e9:.2f} GB of exact weights kept"
+    text = f"{rounding.file.path.name}: {rounding.types}; {kept}; "
     if adapter is None or weights_sha256(adapter) != rounding.file.get("ner_edge.adapter_sha256"):
         return Check("rounding", text + "made with another adapter, so not compared")
     modules = rounding.modules[:_COMPARED]

@@ -32,8 +32,8 @@ Weights = NDArray[np.float32]
 class Rounding:
     """The rounding of a GGUF file's types, to be done to a model of the same shapes.
 
-    Made of a float32 `model` that has no adapter yet, whose matrices it keeps; then the model may
-    be cast and an adapter added. Raises `ModelError` if the file's matrices are not the model's, or
+    Made of a float32 `model` that has no adapter yet. It keeps those matrices, so the model must
+    then be given copies. Raises `ModelError` if the file's matrices are not the model's, or
     cannot be rounded to.
     """
 
@@ -42,7 +42,7 @@ class Rounding:
         self._config = model.config
         self._imatrix = imatrix or Imatrix()
         self._weights = {
-            name.removesuffix(".weight"): weight.detach().to("cpu", torch.float32, copy=True)
+            name.removesuffix(".weight"): weight.detach()
             for name, weight in model.named_parameters()
             if weight.ndim == 2
         }
@@ -62,8 +62,16 @@ class Rounding:
     @property
     def digest(self) -> str:
         """Eight hex digits of all that decides how a weight is rounded."""
-        content = repr((self._types, [(n, self._imatrix.means(n)) for n in self._imatrix.sums]))
-        return f"{zlib.crc32(content.encode()):08x}"
+        digest = zlib.crc32(repr(self._types).encode())
+        for name, sums in self._imatrix.sums.items():
+            digest = zlib.crc32(f"{name} {self._imatrix.counts[name]}".encode(), digest)
+            digest = zlib.crc32(sums.tobytes(), digest)
+        return f"{digest:08x}"
+
+    @property
+    def nbytes(self) -> int:
+        """Of the exact weights that are kept."""
+        return sum(weight.nbytes for weight in self._weights.values())
 
     @property
     def modules(self) -> list[str]:

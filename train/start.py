@@ -75,8 +75,11 @@ def open_start(
     _join_processes()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = getattr(torch, settings.dtype)
-    exact = torch.float32 if recovery else dtype  # export merges and rounds in float32
-    model, tokenizer = load_base(path, exact, device, SHARED_PREFIX_ATTENTION)
+    if recovery:
+        cpu = torch.device("cpu")  # where the exact weights stay: export merges and rounds those
+        model, tokenizer = load_base(path, torch.float32, cpu, SHARED_PREFIX_ATTENTION)
+    else:
+        model, tokenizer = load_base(path, dtype, device, SHARED_PREFIX_ATTENTION)
     base_fingerprint = fingerprint(model)
     if adapter:
         check_adapter_is_for(adapter, base, base_fingerprint)
@@ -85,7 +88,8 @@ def open_start(
         imatrix = read_imatrix(recovery.imatrix) if recovery.imatrix else None
         rounding = Rounding(model, GGUFFile(recovery.file), imatrix)
         for weight in model.parameters():  # not the buffers: rotary frequencies stay float32
-            weight.data = weight.data.to(dtype)
+            weight.data = weight.data.to(dtype, copy=True)
+        model.to(device)
     model = add_adapter(model, settings, adapter)
     return Start(base, model, tokenizer, base_fingerprint, adapter, rounding)
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
 from ner_edge.export.base import Base, Tensor
-from ner_edge.export.names import gguf_name, permuted_rows
 from ner_edge.export.safetensors_file import SafetensorsFile
+from ner_edge.gguf_names import gguf_name, permuted_rows
 
 _PREFIX = "base_model.model."
 _LISTED = 8

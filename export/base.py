@@ -11,8 +11,8 @@ from gguf import GGUFValue
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
-from ner_edge.export.names import ARCHITECTURES, MODEL_TYPES, heads_to_permute
 from ner_edge.gguf_file import GGUFFile
+from ner_edge.gguf_names import ARCHITECTURES, MODEL_TYPES, heads_to_permute
 
 
 class Tensor(NamedTuple):
@@ -42,7 +42,7 @@ class Base:
     tensors: dict[str, Tensor] = field(repr=False)
 
     def heads_to_permute(self, tensor: str) -> int | None:
-        """See `names.heads_to_permute`."""
+        """See `gguf_names.heads_to_permute`."""
         return heads_to_permute(self.architecture, tensor, self.heads, self.key_value_heads)
 
 

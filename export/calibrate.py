@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
 from ner_edge.export.calibration import CalibrationSet
-from ner_edge.export.imatrix import Imatrix
+from ner_edge.imatrix import Imatrix
 from ner_edge.runtime.decisions import read_decisions
 from ner_edge.runtime.llama import LlamaModel
 from ner_edge.runtime.nodes import NodeReader, nodes_can_be_read

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ner_edge.export.imatrix import Imatrix, read_imatrix
+from ner_edge.imatrix import Imatrix, read_imatrix
 from ner_edge.labelled import read_labelled
 from ner_edge.spans import Span
 

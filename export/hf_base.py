@@ -16,13 +16,13 @@ from ner_edge.export.hf_config import (
     rope_factors,
 )
 from ner_edge.export.hf_tokenizer import add_tokenizer
-from ner_edge.export.names import (
+from ner_edge.export.safetensors_file import SafetensorsFile
+from ner_edge.gguf_names import (
     gguf_name,
     heads_to_permute,
     layer_modules,
     permuted_rows,
 )
-from ner_edge.export.safetensors_file import SafetensorsFile
 
 _LISTED = 8
 _IGNORED = ".rotary_emb.inv_freq"  # old checkpoints store what the configuration says

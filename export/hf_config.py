@@ -11,7 +11,7 @@ from gguf import GGUFWriter, RopeScalingType
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
-from ner_edge.export.names import MODEL_TYPES
+from ner_edge.gguf_names import MODEL_TYPES
 
 
 @dataclass(frozen=True)

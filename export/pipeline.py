@@ -16,7 +16,6 @@ from ner_edge.export.adapter import Adapter, open_adapter
 from ner_edge.export.base import Base, open_gguf_base
 from ner_edge.export.calibration import CalibrationSet
 from ner_edge.export.hf_base import open_hf_base
-from ner_edge.export.imatrix import Imatrix
 from ner_edge.export.merge import merge
 from ner_edge.export.quantize import quantize, quantizing_bytes
 from ner_edge.export.quants import QUANTS, Quant, parse_quants
@@ -29,6 +28,7 @@ from ner_edge.export.write_gguf import (
     working_bytes,
     write_models,
 )
+from ner_edge.imatrix import Imatrix
 from ner_edge.memory import check_memory
 from ner_edge.task import GGUF_KEY, Task, load_saved_task
 

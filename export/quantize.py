@@ -19,8 +19,8 @@ from gguf import GGMLQuantizationType
 
 from ner_edge.atomic import atomic_path, disk_is_full
 from ner_edge.errors import NerEdgeError
-from ner_edge.export.imatrix import read_imatrix
 from ner_edge.export.quants import Quant
+from ner_edge.imatrix import read_imatrix
 
 _FACT_BYTES = 127  # of text that llama.cpp takes as metadata
 _BUFFER_BYTES = 1 << 30  # of tensor rows held at once; llama.cpp's default is 8 GiB

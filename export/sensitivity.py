@@ -6,24 +6,20 @@ the automaton's decisions from those of the full-precision model. Within a group
 grow with the rounding error, weighted by the importance matrix.
 """
 
-import ctypes
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
-from llama_cpp._ggml import libggml
-from numpy.typing import NDArray
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from ner_edge.export.calibration import CalibrationSet
-from ner_edge.export.imatrix import Imatrix
 from ner_edge.export.quantize import quantize
 from ner_edge.export.quants import QUANTS
 from ner_edge.export.recipe import Choice, Recipe, best_choices
 from ner_edge.gguf_file import GGUFFile
+from ner_edge.imatrix import Imatrix
+from ner_edge.rounding import round_trip
 from ner_edge.runtime.decisions import Answer, Decision, mean_kl, read_decisions
 from ner_edge.runtime.llama import LlamaModel
 from ner_edge.task import Task
@@ -109,36 +105,6 @@ def rounding_errors(
         rounded = round_trip(weights, GGMLQuantizationType[kind.upper()], importance)
         errors[kind] = float((np.square(weights - rounded) @ importance).mean()) * rows
     return errors
-
-
-def round_trip(
-    weights: NDArray[np.float32], kind: GGMLQuantizationType, importance: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """`weights`, [rows, columns], quantized by ggml and dequantized."""
-    rows, columns = weights.shape
-    block, block_bytes = GGML_QUANT_SIZES[kind]
-    quantized = np.empty((rows, columns // block * block_bytes), np.uint8)
-    source = np.ascontiguousarray(weights, np.float32)
-    _quantize_chunk()(
-        int(kind), source.ctypes.data, quantized.ctypes.data, 0, rows, columns, _data(importance)
-    )
-    return np.asarray(dequantize(quantized, kind), np.float32)
-
-
-def _data(values: NDArray[np.float32]) -> int:
-    assert values.dtype == np.float32
-    assert values.flags.c_contiguous
-    return int(values.ctypes.data)
-
-
-@cache
-def _quantize_chunk() -> Any:
-    function = libggml["ggml_quantize_chunk"]
-    number = ctypes.c_int64
-    function.argtypes = [ctypes.c_int, *[ctypes.c_void_p] * 2, number, number, number]
-    function.argtypes += [ctypes.c_void_p]
-    function.restype = ctypes.c_size_t
-    return function
 
 
 def _fits(shape: tuple[int, ...], kind: str) -> bool:

@@ -57,9 +57,9 @@ def default_model(quant: str) -> Path:
         if not path.is_file():
             base = default_base()
             print(f"Making {DEFAULT_MODEL} ({quant}, once) ...", file=sys.stderr, flush=True)
-            from ner_edge.export.imatrix import read_imatrix
             from ner_edge.export.pipeline import export_model
             from ner_edge.export.recipe import read_recipe
+            from ner_edge.imatrix import read_imatrix
 
             folder.mkdir(parents=True, exist_ok=True)
             mixed = recipe_file.is_file()

@@ -13,7 +13,6 @@ from tiny_models import load_model
 from ner_edge.errors import DataError, ModelError, UsageError
 from ner_edge.export.calibrate import collect_imatrix
 from ner_edge.export.calibration import CalibrationSet, read_calibration
-from ner_edge.export.imatrix import Imatrix, read_imatrix
 from ner_edge.export.pipeline import export_model
 from ner_edge.export.recipe import (
     Choice,
@@ -23,6 +22,7 @@ from ner_edge.export.recipe import (
     read_recipe,
 )
 from ner_edge.gguf_file import GGUFFile
+from ner_edge.imatrix import Imatrix, read_imatrix
 from ner_edge.labelled import read_labelled
 from ner_edge.runtime.llama import LlamaModel
 from ner_edge.spans import Span

@@ -74,3 +74,9 @@ def permute_rows(rows: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
     the two halves are interleaved (llama.cpp, `LlamaModel.permute`)."""
     split = rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:])
     return split.swapaxes(1, 2).reshape(rows.shape)
+
+
+def restore_rows(rows: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
+    """The inverse of `permute_rows`."""
+    split = rows.reshape(heads, rows.shape[0] // heads // 2, 2, *rows.shape[1:])
+    return split.swapaxes(1, 2).reshape(rows.shape)

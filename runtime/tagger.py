@@ -24,6 +24,7 @@ from ner_edge.runtime.trie import chunks_tokenize_alone
 from ner_edge.segment import MAX_WORD, Word, segment
 from ner_edge.spans import ScoredSpan
 from ner_edge.task import Task
+from ner_edge.temperature import scaled
 
 Decoder = Literal["copy", "grammar"]
 
@@ -56,9 +57,15 @@ class Tagger:
     in brackets; the decoders here see to it that it does not."""
 
     def __init__(
-        self, model: LlamaModel, files: Sequence[Path], task: Task, decoder: Decoder
+        self,
+        model: LlamaModel,
+        files: Sequence[Path],
+        task: Task,
+        decoder: Decoder,
+        temperature: float = 1.0,
     ) -> None:
         self.task = task
+        self._temperature = temperature
         self.min_score = 0.0
         """Leave out entities with a lower score."""
         self._model = model
@@ -115,7 +122,8 @@ class Tagger:
             head=OutputHead(GGUFFile(path)),
         )
         try:
-            return cls(llama, [path, lora] if lora else [path], task, decoder)
+            files = [path, lora] if lora else [path]
+            return cls(llama, files, task, decoder, facts.temperature)
         except BaseException:
             llama.close()
             raise
@@ -156,7 +164,10 @@ class Tagger:
             )
         try:
             for spans in self._tag_words(sentences):
-                yield [span for span in spans if span.score >= self.min_score]
+                scored = [
+                    span._replace(score=scaled(span.score, self._temperature)) for span in spans
+                ]
+                yield [span for span in scored if span.score >= self.min_score]
         finally:
             self._in_use.release()
 

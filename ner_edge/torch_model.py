@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ner_edge.architectures import check_architecture
 from ner_edge.errors import ModelError
-from ner_edge.export.base import check_architecture
 from ner_edge.prompts import PromptEncoder
 
 if TYPE_CHECKING:

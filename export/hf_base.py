@@ -54,9 +54,7 @@ def open_hf_base(folder: Path) -> Base:
     )
 
 
-def _tensors(
-    folder: Path, config: HFConfig, files: list[SafetensorsFile]
-) -> dict[str, Tensor]:
+def _tensors(folder: Path, config: HFConfig, files: list[SafetensorsFile]) -> dict[str, Tensor]:
     file_of = {name: file for file in files for name in file.entries}
     tensors = {}
     unknown = []

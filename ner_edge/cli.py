@@ -21,7 +21,8 @@ from ner_edge.cli_data import (
     compare,
     data_app,
 )
-from ner_edge.cli_models import ThreadsOption, export, train, verify
+from ner_edge.cli_export import export, verify
+from ner_edge.cli_models import ThreadsOption, train
 from ner_edge.errors import NerEdgeError, NerEdgeWarning, UsageError, missing_extra
 
 

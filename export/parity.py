@@ -151,6 +151,9 @@ def gguf_logits(
     KV cache."""
     import llama_cpp
 
+    from ner_edge.runtime.llama import start_backend
+
+    start_backend()
     longest = max(map(len, prompts))
     model = llama_cpp.Llama(
         str(path),

@@ -1,9 +1,12 @@
 """Does llama.cpp split text into the tokens that the model was trained on?"""
 
+import os
 import unicodedata
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from ner_edge.errors import ModelError
 from ner_edge.export.manifest import Check
 
 BATTERY = (
@@ -33,12 +36,27 @@ def check_tokens(vocabulary: Path, base: Path) -> Check:
     return Check(name, True, f"{len(texts)} texts as by tokenizers {version('tokenizers')}")
 
 
-def gguf_tokens(path: Path, texts: list[str]) -> list[list[int]]:
-    """Token ids by llama.cpp, special tokens in the texts recognised."""
+def gguf_tokens(path: Path, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids by llama.cpp, special tokens in the texts recognised; no weight is loaded."""
     import llama_cpp
 
-    model = llama_cpp.Llama(str(path), vocab_only=True, verbose=False)
+    from ner_edge.runtime.llama import start_backend
+
+    def ids(text: str) -> list[int]:
+        data = text.encode()
+        room = len(data) + 1
+        found = (llama_cpp.llama_token * room)()
+        count = llama_cpp.llama_tokenize(vocabulary, data, len(data), found, room, False, True)
+        return list(found[:count])
+
+    start_backend()
+    parameters = llama_cpp.llama_model_default_params()
+    parameters.vocab_only = True
+    model = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
+    if not model:
+        raise ModelError(f"{path}: llama.cpp cannot read its vocabulary")
+    vocabulary = llama_cpp.llama_model_get_vocab(model)
     try:
-        return [list(model.tokenize(t.encode(), add_bos=False, special=True)) for t in texts]
+        return [ids(text) for text in texts]
     finally:
-        model.close()
+        llama_cpp.llama_model_free(model)

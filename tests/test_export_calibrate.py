@@ -262,8 +262,8 @@ def test_no_choice_of_that_size_does_less_damage(table, data):
 
 @given(tables, st.data())
 def test_no_choice_of_that_damage_is_smaller(table, data):
-    least = sum(min(c.damage for c in few) for few in table.values())
-    allowed = least + data.draw(st.floats(0.001, 30))
+    least, greatest = (sum(f(c.damage for c in few) for few in table.values()) for f in (min, max))
+    allowed = least + data.draw(st.floats(0, 1)) * (greatest - least) + 0.001
     taken, damage = sums(smallest_choices(table, allowed).values())
     assert damage <= allowed
     every = [sums(few) for few in product(*table.values())]

@@ -225,7 +225,8 @@ def go_template(text, prompt):
     st.sampled_from(sorted(TEMPLATES)),
 )
 @example('"""{{ .System }}""" {"', "plain")
-@example('a "" b """ "', "alpaca")
+@example('a "" b """\n"', "alpaca")
+@example('"""', "plain")
 @example("\u00a0\u200b{", "chatml-user")
 def test_ollama_reads_the_prompt_of_the_task(instruction, name):
     task = Task("t", {"A": "a"}, instruction, name)

@@ -63,7 +63,7 @@ class Source:
         if self.adapter is None:
             return None
         count = len(self.merged.tensors)
-        detail = f"{len(self.changed)} of {count} tensors differ from the base"
+        detail = f"{len(self.changed)} of {count} tensors differ from the base in float32"
         return Check("merged", bool(self.changed), detail)
 
 

@@ -300,10 +300,20 @@ def test_name_is_no_path(base, tmp_path):
         export_model(base, None, tmp_path, ["f16"], name="../x")
 
 
-def test_export_imports_no_torch():
-    program = (
-        "import sys, ner_edge.export.pipeline, ner_edge.export.lora_gguf, ner_edge.facts\n"
-        "print([m for m in ('torch', 'transformers', 'peft', 'llama_cpp') if m in sys.modules])"
-    )
+def loaded(modules, named):
+    """Which modules of those `named` are loaded once `modules` are imported."""
+    program = f"import sys, {modules}\nprint([m for m in sys.modules if m.startswith({named!r})])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert result.stdout.strip() == "[]", result.stderr
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_export_imports_no_torch():
+    modules = "ner_edge.export.pipeline, ner_edge.export.lora_gguf, ner_edge.export.verify"
+    modules += ", ner_edge.export.parity, ner_edge.facts"
+    assert loaded(modules, ("torch", "transformers", "peft", "llama_cpp", "tokenizers")) == "[]"
+    assert loaded(modules, ("ner_edge.runtime.", "ner_edge.train.")) == "[]"
+
+
+def test_train_imports_no_export():
+    assert loaded("ner_edge.train.run", ("ner_edge.export", "ner_edge.runtime")) == "[]"

@@ -37,7 +37,7 @@ def collect_imatrix(
 
     `progress` gets sentences done and in all. Raises `ModelError` if llama.cpp does not show it.
     """
-    imatrix = Imatrix(dataset=data.name)
+    imatrix = Imatrix(dataset=data.name, dataset_sha256=data.sha256)
 
     def see(name: str, values: NDArray[np.float32]) -> bool:
         if name == _LAST:

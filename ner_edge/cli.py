@@ -21,7 +21,8 @@ from ner_edge.cli_data import (
     compare,
     data_app,
 )
-from ner_edge.cli_models import ThreadsOption, export, verify
+from ner_edge.cli_export import export, verify
+from ner_edge.cli_options import ThreadsOption
 from ner_edge.cli_train import train
 from ner_edge.errors import NerEdgeError, NerEdgeWarning, UsageError, missing_extra
 

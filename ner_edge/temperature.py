@@ -21,7 +21,7 @@ def scaled(score: float, temperature: float) -> float:
     """A probability with its log-odds divided by the temperature."""
     if temperature == 1.0:
         return score
-    yes, no = score ** (1 / temperature), (1 - score) ** (1 / temperature)
+    yes, no = math.pow(score, 1 / temperature), math.pow(1 - score, 1 / temperature)
     return yes / (yes + no)
 
 

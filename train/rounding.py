@@ -17,9 +17,10 @@ import torch
 from gguf import GGMLQuantizationType
 from numpy.typing import NDArray
 
+from ner_edge.architectures import MODEL_TYPES
 from ner_edge.errors import ModelError
 from ner_edge.gguf_file import GGUFFile
-from ner_edge.gguf_names import MODEL_TYPES, gguf_name, heads_to_permute, permute_rows, restore_rows
+from ner_edge.gguf_names import gguf_name, heads_to_permute, permute_rows, restore_rows
 from ner_edge.imatrix import Imatrix
 from ner_edge.rounding import needs_importance, round_trip
 from ner_edge.train.checkpoint import adapter_weights

@@ -46,7 +46,8 @@ def licence_of(source: Source) -> str | None:
     value = source.base.metadata.get("general.license")
     if value is not None:
         text = value.value
-        return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+        name = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+        return name if re.fullmatch(r"[\w.-]+", name) else None
     try:
         card = (source.base.path / "README.md").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -104,12 +105,11 @@ def _table(files: Sequence[tuple[ModelFacts, Manifest | None]]) -> str:
 def _usage(task: Task | None, files: Sequence[tuple[ModelFacts, Manifest | None]]) -> str:
     if task is None:
         return ""
-    file = files[0][0].path.name
+    file = min((facts for facts, _ in files), key=lambda facts: facts.size_bytes).path.name
     return f"""\
 ## Use
 
-With [ner-edge](https://pypi.org/project/ner-edge/), which lets the model only copy the words and
-place the brackets:
+With ner-edge, which lets the model only copy the words and place the brackets:
 
 ```console
 $ ner-edge tag -m {file} letter.txt

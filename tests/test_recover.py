@@ -273,6 +273,8 @@ def test_mistakes_are_one_line(made, careful, tmp_path):
     other = Made(tmp_path / "other", tied=False)
     wider = save_model(tmp_path / "wider", **SHAPE | {"intermediate_size": 512})
     (wide,) = export_model(wider, None, tmp_path, ["q3_k_m"], task=TASK, threads=1)
+    foreign = tmp_path / "imatrix.gguf"
+    Imatrix({"blk.0.ffn_down.weight": np.ones(3)}, {"blk.0.ffn_down.weight": 1}).save(foreign)
     text = tmp_path / "text.gguf"
     text.write_text("no model")
     for file, arguments, message, code in (
@@ -281,7 +283,8 @@ def test_mistakes_are_one_line(made, careful, tmp_path):
         (wide, [], r"was not made from this base; 6 of .* fit: blk.0.ffn_gate.weight \(\(512, ", 1),
         (other.files["q3_k_m"], [], r"1 of .* output.weight \(only in the file\)", 1),
         (made.files["f16"], [], "is not rounded, so there is nothing to make up for", 1),
-        (calibrated, [], "was calibrated on some.conll, .* give it with --imatrix", 1),
+        (calibrated, [], "was calibrated on some.conll, .* give that with --imatrix", 1),
+        (calibrated, ["--imatrix", foreign], "for another model: .* 256 columns, there 3", 1),
         (q3, ["--imatrix", imatrix], "is rounded otherwise than here", 1),
         (q3, ["--imatrix", q3], "not an importance matrix", 1),
         (q3, ["--round-every", 0], "round_every must be positive", 2),

@@ -48,7 +48,7 @@ class Rounding:
             if weight.ndim == 2
         }
         self._types = _types(file, self._weights)
-        _check_types(file, Counter(self._types.values()), imatrix is not None)
+        _check_types(file, self._types, imatrix)
         self.adapter: dict[str, torch.Tensor] = {}
         """The trained tensors as of the last refresh, in float16, as they are saved."""
         self.seconds = 0.0
@@ -159,15 +159,27 @@ def _types(file: GGUFFile, weights: Mapping[str, torch.Tensor]) -> dict[str, GGM
     return {module: found[name].type for name, module in names.items()}
 
 
-def _check_types(file: GGUFFile, kinds: Mapping[GGMLQuantizationType, int], careful: bool) -> None:
-    """Can ggml round to them as was done in `file`, with an importance matrix if one is there?"""
-    if not kinds.keys() - set(_EXACT):
+def _check_types(
+    file: GGUFFile, types: Mapping[str, GGMLQuantizationType], imatrix: Imatrix | None
+) -> None:
+    """Can the matrices be rounded to `types`, by the importance matrix of the file?"""
+    if not set(types.values()) - set(_EXACT):
         raise ModelError(f"{file.path}: is not rounded, so there is nothing to make up for")
-    needy = sorted(kind.name for kind in kinds if needs_importance(kind))
+    known = imatrix or Imatrix()
+    means = {module: known.means(f"{gguf_name(module)}.weight") for module in types}
+    needy = {types[m].name for m, found in means.items() if found is None}
+    needy &= {kind.name for kind in set(types.values()) if needs_importance(kind)}
     data = file.get("ner_edge.calibrated_on")
-    if not careful and (needy or data):
-        reason = f"holds {', '.join(needy)}" if needy else f"was calibrated on {data}"
+    if needy or (data and imatrix is None):
+        reason = f"was calibrated on {data}" if data else f"holds {', '.join(sorted(needy))}"
         raise ModelError(
-            f"{file.path}: {reason}, and is rounded by an importance matrix; export wrote that "
-            "beside it: give it with --imatrix"
+            f"{file.path}: {reason}, so it was rounded by an importance matrix; give that with "
+            "--imatrix (export writes it beside the file)"
         )
+    for module, found in means.items():
+        name = f"{gguf_name(module)}.weight"
+        if found is not None and len(found) != (columns := file.tensors[name].shape[1]):
+            raise ModelError(
+                f"the importance matrix is for another model: {name} has {columns} columns, "
+                f"there {len(found)}"
+            )

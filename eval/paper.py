@@ -3,7 +3,7 @@
 from math import prod
 from pathlib import Path
 
-from ner_edge.eval.compare import Candidate
+from ner_edge.eval.evaluate import Candidate
 from ner_edge.models import DEFAULT_MODEL, base_of, resolve_adapter, resolve_base
 from ner_edge.task import Task, load_saved_task, load_task
 

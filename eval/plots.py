@@ -8,7 +8,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from ner_edge.eval.compare import Comparison, ModelResult
+from ner_edge.eval.compare import Comparison
+from ner_edge.eval.evaluate import ModelResult
 
 Draw = Callable[[Any], None]
 """Draws into a matplotlib `Axes`."""

@@ -10,11 +10,11 @@ from ner_edge.eval.align import Aligned, align
 from ner_edge.eval.calibration import calibration
 from ner_edge.eval.compare import (
     Comparison,
-    ModelResult,
     find_baseline,
     set_beside,
     unique_names,
 )
+from ner_edge.eval.evaluate import ModelResult
 from ner_edge.eval.gold import Gold, read_gold
 from ner_edge.eval.metrics import require_libraries, score_spans
 from ner_edge.jsonl import Document, Mark, read_documents

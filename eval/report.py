@@ -13,8 +13,9 @@ from rich.text import Text
 from ner_edge.atomic import write_text
 from ner_edge.eval.agreement import SENTENCES, Agreement
 from ner_edge.eval.bootstrap import EQUIVALENT
-from ner_edge.eval.compare import Comparison, ModelResult
+from ner_edge.eval.compare import Comparison
 from ner_edge.eval.cost import Cost
+from ner_edge.eval.evaluate import ModelResult
 from ner_edge.eval.metrics import Score
 from ner_edge.eval.published import published
 

@@ -10,7 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import peft
 import torch
+import transformers
 from peft import PeftModel
 
 from ner_edge.brackets import parse_brackets
@@ -30,6 +32,11 @@ class TorchTagger:
     The adapter must be known to fit.
     """
 
+    version = ", ".join(
+        ["1", *(f"{lib.__name__} {lib.__version__}" for lib in (torch, transformers, peft))]
+    )
+    """The number is to be raised with every change after which it may say something else."""
+
     output: str | None = None
     """The answer that the entities yielded last were read from."""
 
@@ -39,6 +46,10 @@ class TorchTagger:
         self.task = task
         self._base, self._adapter = base, adapter
         self._device = _device()
+        count = torch.get_num_threads()
+        self.hardware = f"{count} thread{'' if count == 1 else 's'}"
+        if self._device.type != "cpu":
+            self.hardware = self._device.type
         self._loaded: tuple[Any, Any] | None = None  # model and tokenizer
         self.decoder = f"unconstrained greedy (torch bf16, {self._device.type})"
 

@@ -23,6 +23,7 @@ from ner_edge.errors import ModelError, NerEdgeError, UsageError
 from ner_edge.runtime.head import OutputHead, StateReader
 from ner_edge.runtime.nodes import NodeReader, nodes_can_be_read
 
+LIBRARY = f"llama-cpp-python {llama_cpp.__version__}"
 PREFIX = 0  # the sequence that holds what all others begin with
 
 
@@ -111,6 +112,11 @@ class LlamaModel:
         if gpu_layers is None:
             gpu_layers = 999 if llama_cpp.llama_supports_gpu_offload() else 0
         on_gpu = gpu_layers > 0  # where the last layer is quick
+        threads = threads or physical_cores()
+        self.hardware = f"{threads} thread{'' if threads == 1 else 's'}"
+        """What its speed is that of."""
+        if on_gpu:
+            self.hardware += f", {gpu_layers} layers at most on a GPU"
         self._head = head if not on_gpu and nodes_can_be_read() else None
         parameters = llama_cpp.llama_model_default_params()
         parameters.n_gpu_layers = gpu_layers
@@ -125,7 +131,7 @@ class LlamaModel:
         self.batch_size = batch
         self._reader = StateReader() if self._head else None
         self._nodes = self._reader.nodes if self._reader else nodes
-        self._open_context(path, context, sequences, batch, threads or physical_cores())
+        self._open_context(path, context, sequences, batch, threads)
         self._memory = llama_cpp.llama_get_memory(self._context)
         if lora is not None:
             self._add_lora(lora)

@@ -14,11 +14,11 @@ from ner_edge.errors import DataError, ModelError, NerEdgeWarning, UsageError
 from ner_edge.facts import describe
 from ner_edge.gguf_file import GGUFFile
 from ner_edge.models import resolve_model
-from ner_edge.runtime.engine import CopyEngine
+from ner_edge.runtime.engine import DECODER_VERSION, CopyEngine
 from ner_edge.runtime.grammar import completion_request
 from ner_edge.runtime.grammar_decoder import GrammarDecoder
 from ner_edge.runtime.head import OutputHead
-from ner_edge.runtime.llama import LlamaModel
+from ner_edge.runtime.llama import LIBRARY, LlamaModel
 from ner_edge.runtime.prefix import read_prefix
 from ner_edge.runtime.trie import chunks_tokenize_alone
 from ner_edge.segment import MAX_WORD, Word, segment
@@ -55,12 +55,17 @@ class Tagger:
     """The text behind the entities yielded last, where it may differ from their sentence with them
     in brackets; the decoders here see to it that it does not."""
 
+    version = f"{DECODER_VERSION}, {LIBRARY}"
+    """Two taggers of one version with the same file, task and decoder say the same."""
+
     def __init__(
         self, model: LlamaModel, files: Sequence[Path], task: Task, decoder: Decoder
     ) -> None:
         self.task = task
         self.min_score = 0.0
         """Leave out entities with a lower score."""
+        self.hardware = model.hardware
+        """What its speed is that of, like `2 threads`."""
         self._model = model
         self._in_use = Lock()
         self._prefix = prefix = model.tokenize(task.prefix, special=True, start=True)

@@ -12,8 +12,9 @@ from rich.console import Console
 from ner_edge.corpus import Sentence
 from ner_edge.errors import NerEdgeError
 from ner_edge.eval.calibration import calibration
-from ner_edge.eval.compare import Comparison, Difference, ModelResult
+from ner_edge.eval.compare import Comparison, Difference
 from ner_edge.eval.cost import Cost
+from ner_edge.eval.evaluate import ModelResult
 from ner_edge.eval.gold import Gold
 from ner_edge.eval.html import page
 from ner_edge.eval.metrics import score_spans

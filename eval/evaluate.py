@@ -7,7 +7,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Protocol
 
-from ner_edge.errors import ModelError
+from ner_edge.errors import DataError, ModelError
 from ner_edge.eval.agreement import Agreement
 from ner_edge.eval.cache import Prediction, prediction_cache, sha256_of
 from ner_edge.eval.calibration import Calibration, calibration
@@ -120,34 +120,18 @@ def evaluate_model(
     progress: Progress | None = None,
 ) -> ModelResult:
     """Tag the gold sentences and score the outcome; continue a cached pass where it ended."""
-    key = {}
-    if cache_dir is not None:
-        key = {
-            "model": sha256_of(candidate.path),
-            "data": sha256_of(gold.path),
-            "task": tagger.task.to_json(),
-            "decoder": tagger.decoder,
-            "version": tagger.version,
-        }
-        if candidate.base is not None:
-            key["base"] = sha256_of(candidate.base)
-    here = f"{platform.node()}: {tagger.hardware}"
-    with prediction_cache(cache_dir, key) as (done, keep):
-        predictions = done[: len(gold.sentences)]
-        cached = len(predictions)
-        for prediction in _tag(tagger, [s.words for s in gold.sentences[cached:]], here):
-            keep(prediction)
-            predictions.append(prediction)
-            if progress:
-                progress(candidate.name, len(predictions), len(gold.sentences))
-    if len(predictions) != len(gold.sentences):
-        raise ModelError(
-            f"{candidate.path}: gave {len(predictions)} answers to {len(gold.sentences)} sentences"
+    labels = list(tagger.task.labels)
+    if gold.labels and not gold.labels & set(labels):
+        raise DataError(
+            f"{candidate.name}: its task knows {', '.join(labels)}, none of the labels in "
+            f"{gold.path} ({', '.join(sorted(gold.labels))})"
         )
+    here = f"{platform.node()}: {tagger.hardware}"
+    predictions, cached = _predictions(tagger, candidate, gold, here, cache_dir, progress)
     scored = [prediction.spans for prediction in predictions]
     spans = [[Span(*span[:3]) for span in found] for found in scored]
     outputs = [prediction.output for prediction in predictions if prediction.output is not None]
-    faults = judge_outputs(gold.sentences, outputs, tagger.task.labels) if outputs else None
+    faults = judge_outputs(gold.sentences, outputs, labels) if outputs else None
     timed_here = all(prediction.timed_on == here for prediction in predictions)
     result = ModelResult(
         name=candidate.name,
@@ -163,7 +147,42 @@ def evaluate_model(
         hardware=tagger.hardware,
         faults=faults,
     )
-    return replace(result, notes=_notes(result, gold, tagger.task.labels, cached))
+    return replace(result, notes=_notes(result, gold, labels, cached))
+
+
+def _predictions(
+    tagger: Tagger,
+    candidate: Candidate,
+    gold: Gold,
+    here: str,
+    cache_dir: Path | None,
+    progress: Progress | None,
+) -> tuple[list[Prediction], int]:
+    """One for each sentence, and how many of them were kept by an earlier run."""
+    key = {}
+    if cache_dir is not None:
+        key = {
+            "model": sha256_of(candidate.path),
+            "data": sha256_of(gold.path),
+            "task": tagger.task.to_json(),
+            "decoder": tagger.decoder,
+            "version": tagger.version,
+        }
+        if candidate.base is not None:
+            key["base"] = sha256_of(candidate.base)
+    with prediction_cache(cache_dir, key) as (done, keep):
+        predictions = done[: len(gold.sentences)]
+        cached = len(predictions)
+        for prediction in _tag(tagger, [s.words for s in gold.sentences[cached:]], here):
+            keep(prediction)
+            predictions.append(prediction)
+            if progress:
+                progress(candidate.name, len(predictions), len(gold.sentences))
+    if len(predictions) != len(gold.sentences):
+        raise ModelError(
+            f"{candidate.path}: gave {len(predictions)} answers to {len(gold.sentences)} sentences"
+        )
+    return predictions, cached
 
 
 def _tag(tagger: Tagger, sentences: Sequence[list[str]], here: str) -> Iterator[Prediction]:

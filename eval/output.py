@@ -1,5 +1,6 @@
 """Where a comparison goes: to a terminal, as Markdown, as JSON, into a folder."""
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,13 @@ class Output:
 
     def check(self) -> None:
         """Raise `UsageError` now, rather than after an hour of decoding."""
-        if self.json not in (None, "-") and not Path(self.json).parent.is_dir():
-            raise UsageError(f"--json {self.json}: {Path(self.json).parent}: no such folder")
+        if self.json is not None and self.json != "-":
+            _check_writable(f"--json {self.json}", Path(self.json).parent)
+            if Path(self.json).is_dir():
+                raise UsageError(f"--json {self.json}: is a folder")
         if self.folder is not None:
+            there = (path for path in (self.folder, *self.folder.parents) if path.exists())
+            _check_writable(f"--report {self.folder}", next(there))
             try:
                 import ner_edge.eval.html  # noqa: F401
             except ImportError as error:
@@ -46,3 +51,12 @@ class Output:
 
             page = write_folder(comparison, self.folder)
             print(f"report: {page}", file=sys.stderr, flush=True)
+
+
+def _check_writable(option: str, folder: Path) -> None:
+    if not folder.exists():
+        raise UsageError(f"{option}: {folder}: no such folder")
+    if not folder.is_dir():
+        raise UsageError(f"{option}: {folder}: is no folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{option}: {folder}: cannot be written")

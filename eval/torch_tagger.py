@@ -49,7 +49,7 @@ class TorchTagger:
         count = torch.get_num_threads()
         self.hardware = f"{count} thread{'' if count == 1 else 's'}"
         if self._device.type != "cpu":
-            self.hardware = self._device.type
+            self.hardware = f"a GPU ({self._device.type})"
         self._loaded: tuple[Any, Any] | None = None  # model and tokenizer
         self.decoder = f"unconstrained greedy (torch bf16, {self._device.type})"
 

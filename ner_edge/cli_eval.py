@@ -46,7 +46,7 @@ def evaluate(
         str | None, typer.Option(help="paper: the adapter's base (as the adapter says).")
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="paper: a task's name or TOML file (the adapter's).")
+        str | None, typer.Option(help="paper: NAME[:TEMPLATE] or a TOML file (the adapter's task).")
     ] = None,
     markdown: MarkdownOption = False,
     json: JsonOption = None,

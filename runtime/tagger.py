@@ -64,8 +64,6 @@ class Tagger:
         self.task = task
         self.min_score = 0.0
         """Leave out entities with a lower score."""
-        self.hardware = model.hardware
-        """What its speed is that of, like `2 threads`."""
         self._model = model
         self._in_use = Lock()
         self._prefix = prefix = model.tokenize(task.prefix, special=True, start=True)
@@ -124,6 +122,11 @@ class Tagger:
         except BaseException:
             llama.close()
             raise
+
+    @property
+    def hardware(self) -> str:
+        """What its speed is that of, like `2 threads`."""
+        return self._model.hardware
 
     def __call__(self, text: str) -> list[Entity]:
         """The entities of one text of any length, in order."""

@@ -135,7 +135,7 @@ def _label(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
     centres = [axes.transData.transform(point[1:]) for point in points]
     taken = [mpl.transforms.Bbox.from_extents(*(c - 4 * pixel), *(c + 4 * pixel)) for c in centres]
     for name, x, y in points:
-        text = axes.annotate(name, (x, y), textcoords="offset points", fontsize=9)
+        text = axes.annotate(name, (x, y), (0, 0), textcoords="offset points", fontsize=9)
         boxes = []
         for offset, horizontal, vertical in _PLACES:
             text.set(position=offset, ha=horizontal, va=vertical)

@@ -201,7 +201,7 @@ def test_where_the_texts_part_is_said(folder, records, message):
         ([".", "--gold", "gold.conll"], r"\.: cannot be read \(Is a directory\)", 1),
         (["right.jsonl", "--gold", "."], r"\.: cannot be read \(Is a directory\)", 1),
         (["latin.jsonl", "--gold", "gold.conll"], r"latin\.jsonl:1: not UTF-8", 1),
-        (["utf16.conll", "--gold", "gold.conll"], r"utf16\.conll:1: not UTF-8", 1),
+        (["utf16.conll", "--gold", "gold.conll"], r"utf16\.conll: is UTF-16 text", 1),
         (["nul.conll", "--gold", "gold.conll"], r"nul\.conll:1: the word holds a NUL", 1),
     ],
 )

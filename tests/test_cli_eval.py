@@ -98,7 +98,7 @@ def test_cached_run_says_so(tiny, data):
             "no model 'x' to compare with; the models are: tiny",
             2,
         ),
-        (["utf16"], "utf16:1: not UTF-8", 1),
+        (["utf16"], "utf16: is UTF-16 text; save it as UTF-8", 1),
         (["nul"], "nul:2: the word holds a NUL", 1),
         (["gold.conll", "--json", "absent/r.json"], "absent: no such folder", 2),
         (["gold.conll", "--json", "."], r"--json \.: is a folder", 2),

@@ -1,9 +1,9 @@
 """Where a comparison goes: to a terminal, as Markdown, as JSON, into a folder."""
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
@@ -54,9 +54,10 @@ class Output:
 
 
 def _check_writable(option: str, folder: Path) -> None:
-    if not folder.exists():
-        raise UsageError(f"{option}: {folder}: no such folder")
     if not folder.is_dir():
-        raise UsageError(f"{option}: {folder}: is no folder")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"{option}: {folder}: cannot be written")
+        raise UsageError(f"{option}: {folder}: {'is no' if folder.exists() else 'no such'} folder")
+    try:
+        with TemporaryDirectory(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"{option}: {folder}: cannot be written ({error.strerror})") from None

@@ -136,7 +136,7 @@ def _label(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
     taken = [mpl.transforms.Bbox.from_extents(*(c - 4 * pixel), *(c + 4 * pixel)) for c in centres]
     for name, x, y in points:
         text = axes.annotate(name, (x, y), (0, 0), textcoords="offset points", fontsize=9)
-        boxes = []
+        boxes: list[tuple[int, int, Any]] = []
         for offset, horizontal, vertical in _PLACES:
             text.set(position=offset, ha=horizontal, va=vertical)
             box = text.get_window_extent()

@@ -1,6 +1,8 @@
 """`ner-edge eval`: the tables, the JSON, and what it refuses."""
 
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
 from command_line import assert_error, run, run_ok
@@ -102,6 +104,7 @@ def test_cached_run_says_so(tiny, data):
         (["nul"], "nul:2: the word holds a NUL", 1),
         (["gold.conll", "--json", "absent/r.json"], "absent: no such folder", 2),
         (["gold.conll", "--json", "."], r"--json \.: is a folder", 2),
+        (["gold.conll", "--report", "closed/a"], "--report closed/a: closed: cannot be written", 2),
         (["gold.conll", "--report", "empty"], "--report empty: empty: is no folder", 2),
         (["gold.conll", "--report", "empty/a/b"], "--report empty/a/b: empty: is no folder", 2),
         (["gold.conll", "-m", "absent.gguf"], r"absent\.gguf: no such file", 1),
@@ -120,6 +123,15 @@ def test_mistakes_are_one_line_before_a_model_loads(
     monkeypatch.setattr(
         "ner_edge.runtime.tagger.Tagger.load", lambda *_, **__: pytest.fail("loaded")
     )
+    (tmp_path / "closed").mkdir()
+    make = tempfile.mkdtemp
+
+    def mkdtemp(*arguments, **settings):
+        if settings.get("dir", arguments[-1]) == Path("closed"):  # permissions do not bind root
+            raise PermissionError(13, "Permission denied")
+        return make(*arguments, **settings)
+
+    monkeypatch.setattr("tempfile.mkdtemp", mkdtemp)
     assert_error(run("eval", *arguments, "-m", tiny.gguf), message, exit_code)
 
 

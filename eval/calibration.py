@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ner_edge.spans import ScoredSpan, Span
 
 _BINS = 15
+_STEPS = 50  # of a bisection
+_RANGE = (0.05, 20.0)  # of 1 / temperature
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ class Calibration:
     """Expected calibration error in percentage points (Naeini et al. 2015; 15 bins of equal width
     as in Guo et al. 2017)."""
     bins: list[Bin]
+    temperature: float
+    """By how much more the log-odds of the scores should be divided: the value under which the
+    rights and wrongs seen are likeliest (Guo et al. 2017)."""
 
 
 def calibration(
@@ -53,4 +59,19 @@ def calibration(
         )
     total = max(1, len(scores))
     error = 100 * sum(b.count * abs(b.confidence - b.precision) for b in bins) / total
-    return Calibration(error, bins)
+    return Calibration(error, bins, best_temperature(score, hit))
+
+
+def best_temperature(scores: NDArray[np.float64], right: NDArray[np.float64]) -> float:
+    """The temperature of the highest likelihood, given scores and whether each was right (0 or 1);
+    1 if all or none were, or there are none."""
+    if not 0 < right.sum() < len(right):
+        return 1.0
+    clipped = np.clip(scores, 1e-12, 1 - 1e-12)
+    odds = np.log(clipped / (1 - clipped))
+    low, high = _RANGE
+    for _ in range(_STEPS):  # the likelihood is concave in 1 / temperature
+        middle = (low + high) / 2
+        slope = float(odds @ (right - 1 / (1 + np.exp(-middle * odds))))
+        low, high = (middle, high) if slope > 0 else (low, middle)
+    return 2 / (low + high)

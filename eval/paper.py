@@ -28,7 +28,7 @@ def paper_candidate(
     """
     from ner_edge.eval.torch_tagger import TorchTagger
     from ner_edge.export.adapter import open_adapter
-    from ner_edge.export.pipeline import open_base
+    from ner_edge.export.source import open_base
 
     folder = resolve_adapter(adapter)
     base_path = resolve_base(base or base_of(folder))

@@ -13,14 +13,13 @@ from typing import Any
 import peft
 import torch
 import transformers
-from peft import PeftModel
 
 from ner_edge.brackets import parse_brackets
 from ner_edge.errors import ModelError
 from ner_edge.prompts import PromptEncoder
 from ner_edge.spans import ScoredSpan
 from ner_edge.task import Task
-from ner_edge.torch_model import BATCH, answer_sentences, load_base
+from ner_edge.torch_model import BATCH, answer_sentences, load_adapted
 
 _WINDOW = 2 * BATCH  # sentences among which those of similar length are found
 
@@ -76,13 +75,7 @@ class TorchTagger:
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
-            model, tokenizer = load_base(self._base, torch.bfloat16, self._device)
-            try:
-                model = PeftModel.from_pretrained(model, str(self._adapter)).eval()
-            except (ValueError, RuntimeError, TypeError) as error:
-                reason = str(error).strip().split("\n")[0]
-                raise ModelError(f"{self._adapter}: cannot be loaded ({reason})") from error
-            self._loaded = model, tokenizer
+            self._loaded = load_adapted(self._base, self._adapter, torch.bfloat16, self._device)
         return self._loaded
 
     def close(self) -> None:

@@ -5,7 +5,6 @@ Format: https://huggingface.co/docs/peft/main/en/developer_guides/checkpoint. A 
 2023).
 """
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
 from ner_edge.export.base import Base, Tensor
-from ner_edge.export.names import gguf_name, permuted_rows
 from ner_edge.export.safetensors_file import SafetensorsFile
+from ner_edge.gguf_names import gguf_name, permuted_rows
+from ner_edge.hashing import sha256_of
 
 _PREFIX = "base_model.model."
 _LISTED = 8
@@ -129,9 +129,7 @@ def open_adapter(folder: Path, base: Base) -> Adapter:
         )
     if not any(pair.b().any() and pair.a().any() for pair in pairs.values()):
         raise ModelError(f"{folder}: the adapter changes nothing (all its updates are zero)")
-    with weights.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    return Adapter(folder, float(config["lora_alpha"]), pairs, digest)
+    return Adapter(folder, float(config["lora_alpha"]), pairs, sha256_of(weights))
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The model to export, whatever it is stored as: metadata, and tensors read one at a time."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -10,9 +10,10 @@ import numpy as np
 from gguf import GGUFValue
 from numpy.typing import NDArray
 
+from ner_edge.architectures import ARCHITECTURES, check_architecture
 from ner_edge.errors import ModelError
-from ner_edge.export.names import ARCHITECTURES, MODEL_TYPES, heads_to_permute
 from ner_edge.gguf_file import GGUFFile
+from ner_edge.gguf_names import heads_to_permute
 
 
 class Tensor(NamedTuple):
@@ -40,25 +41,12 @@ class Base:
     key_value_heads: int
     metadata: dict[str, GGUFValue] = field(repr=False)
     tensors: dict[str, Tensor] = field(repr=False)
+    weight_files: tuple[Path, ...] = ()
+    """What the weights are read from."""
 
     def heads_to_permute(self, tensor: str) -> int | None:
-        """See `names.heads_to_permute`."""
+        """See `gguf_names.heads_to_permute`."""
         return heads_to_permute(self.architecture, tensor, self.heads, self.key_value_heads)
-
-
-def check_architecture(
-    architecture: object, path: Path, supported: Collection[str] = tuple(MODEL_TYPES)
-) -> str:
-    """Hugging Face's `model_type`, unless others are said to be `supported`.
-
-    Raises `ModelError` with the supported list for any other architecture.
-    """
-    if architecture not in supported:
-        raise ModelError(
-            f"{path}: architecture '{architecture}' cannot be exported; "
-            f"supported: {', '.join(supported)}"
-        )
-    return str(architecture)
 
 
 def open_gguf_base(path: Path) -> Base:
@@ -85,6 +73,7 @@ def open_gguf_base(path: Path) -> Base:
             name: Tensor(name, info.shape, _reader(file, name))
             for name, info in file.tensors.items()
         },
+        (path,),
     )
 
 

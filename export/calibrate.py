@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
 from ner_edge.export.calibration import CalibrationSet
-from ner_edge.export.imatrix import Imatrix
+from ner_edge.imatrix import Imatrix
 from ner_edge.runtime.decisions import read_decisions
 from ner_edge.runtime.llama import LlamaModel
 from ner_edge.runtime.nodes import NodeReader, nodes_can_be_read
@@ -37,7 +37,7 @@ def collect_imatrix(
 
     `progress` gets sentences done and in all. Raises `ModelError` if llama.cpp does not show it.
     """
-    imatrix = Imatrix(dataset=data.name)
+    imatrix = Imatrix(dataset=data.name, dataset_sha256=data.sha256)
 
     def see(name: str, values: NDArray[np.float32]) -> bool:
         if name == _LAST:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ner_edge.export.imatrix import Imatrix, read_imatrix
+from ner_edge.hashing import sha256_of
+from ner_edge.imatrix import Imatrix, read_imatrix
 from ner_edge.labelled import read_labelled
 from ner_edge.spans import Span
 
@@ -13,10 +14,12 @@ _SENTENCES = 400  # more hardly change the matrix
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Right answers to learn from what a model's weights see, and where they come from."""
+    """Right answers to learn from what a model's weights see, and the file they come from: its name
+    and SHA-256."""
 
     answers: list[tuple[Sequence[str], Sequence[Span]]]
     name: str
+    sha256: str = ""
 
 
 def read_calibration(path: Path) -> Imatrix | CalibrationSet:
@@ -26,4 +29,6 @@ def read_calibration(path: Path) -> Imatrix | CalibrationSet:
         return read_imatrix(path)
     sentences = [sentence for sentence in read_labelled(path) if sentence.words]
     step = max(1, len(sentences) // _SENTENCES)
-    return CalibrationSet([(s.words, s.spans) for s in sentences[::step]], path.name)
+    return CalibrationSet(
+        [(s.words, s.spans) for s in sentences[::step]], path.name, sha256_of(path)
+    )

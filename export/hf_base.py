@@ -6,8 +6,9 @@ import numpy as np
 from gguf import GGUFWriter
 from numpy.typing import NDArray
 
+from ner_edge.architectures import check_architecture
 from ner_edge.errors import ModelError
-from ner_edge.export.base import Base, Tensor, check_architecture
+from ner_edge.export.base import Base, Tensor
 from ner_edge.export.hf_config import (
     HFConfig,
     add_hyperparameters,
@@ -16,13 +17,13 @@ from ner_edge.export.hf_config import (
     rope_factors,
 )
 from ner_edge.export.hf_tokenizer import add_tokenizer
-from ner_edge.export.names import (
+from ner_edge.export.safetensors_file import SafetensorsFile
+from ner_edge.gguf_names import (
     gguf_name,
     heads_to_permute,
     layer_modules,
     permuted_rows,
 )
-from ner_edge.export.safetensors_file import SafetensorsFile
 
 _LISTED = 8
 _IGNORED = ".rotary_emb.inv_freq"  # old checkpoints store what the configuration says
@@ -37,7 +38,8 @@ def open_hf_base(folder: Path) -> Base:
     values = read_json(folder / "config.json")
     model_type = check_architecture(values.get("model_type"), folder)
     config = read_config(folder / "config.json", model_type, values)
-    tensors = _tensors(folder, config)
+    files = _weight_files(folder)
+    tensors = _tensors(folder, config, files)
     writer = GGUFWriter(None, config.architecture)
     add_hyperparameters(writer, config)
     add_tokenizer(writer, folder, config.vocabulary)
@@ -48,15 +50,16 @@ def open_hf_base(folder: Path) -> Base:
         config.key_value_heads,
         writer.kv_data[0],
         tensors,
+        tuple(file.path for file in files),
     )
 
 
-def _tensors(folder: Path, config: HFConfig) -> dict[str, Tensor]:
-    files = {name: file for file in _weight_files(folder) for name in file.entries}
+def _tensors(folder: Path, config: HFConfig, files: list[SafetensorsFile]) -> dict[str, Tensor]:
+    file_of = {name: file for file in files for name in file.entries}
     tensors = {}
     unknown = []
     expected = set(_expected(config))
-    for name, file in files.items():
+    for name, file in file_of.items():
         module, _, part = name.rpartition(".")
         target = gguf_name(module)
         if name.endswith(_IGNORED) or (module == "lm_head" and config.tied_embeddings):

@@ -10,8 +10,8 @@ import numpy as np
 from gguf import GGUFWriter, RopeScalingType
 from numpy.typing import NDArray
 
+from ner_edge.architectures import MODEL_TYPES
 from ner_edge.errors import ModelError
-from ner_edge.export.names import MODEL_TYPES
 
 
 @dataclass(frozen=True)

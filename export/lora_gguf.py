@@ -11,7 +11,7 @@ from ner_edge import __version__
 from ner_edge.atomic import atomic_path, make_folder
 from ner_edge.errors import ModelError
 from ner_edge.export.adapter import Adapter, LoraPair, open_adapter
-from ner_edge.export.pipeline import open_base
+from ner_edge.export.source import open_base
 from ner_edge.task import GGUF_KEY, Task, load_saved_task
 
 

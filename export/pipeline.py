@@ -1,36 +1,29 @@
 """Base plus adapter to GGUF files at any number of quantization levels, in one run."""
 
-import hashlib
 import os
+import warnings
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from math import prod
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from gguf import GGUFValue
-
-from ner_edge import __version__
-from ner_edge.atomic import check_disk_space, make_folder, remove_abandoned, scratch_folder
-from ner_edge.errors import ModelError, UsageError
-from ner_edge.export.adapter import Adapter, open_adapter
-from ner_edge.export.base import Base, open_gguf_base
+from ner_edge.atomic import make_folder, remove_abandoned, scratch_folder
+from ner_edge.errors import NerEdgeWarning, UsageError
 from ner_edge.export.calibration import CalibrationSet
-from ner_edge.export.hf_base import open_hf_base
-from ner_edge.export.imatrix import Imatrix
-from ner_edge.export.merge import merge
-from ner_edge.export.quantize import quantize, quantizing_bytes
+from ner_edge.export.card import card_path, write_card
+from ner_edge.export.integrity import read_whole
+from ner_edge.export.manifest import write_manifest
+from ner_edge.export.modelfile import write_modelfile
+from ner_edge.export.plan import Plan, plan_files
+from ner_edge.export.quantize import quantize
 from ner_edge.export.quants import QUANTS, Quant, parse_quants
 from ner_edge.export.recipe import Recipe
-from ner_edge.export.write_gguf import (
-    DIRECT,
-    F16Overflow,
-    model_bytes,
-    text_value,
-    working_bytes,
-    write_models,
-)
-from ner_edge.memory import check_memory
-from ner_edge.task import GGUF_KEY, Task, load_saved_task
+from ner_edge.export.source import Source, open_source
+from ner_edge.export.tokens import check_tokens
+from ner_edge.export.write_gguf import F16Overflow, write_models
+from ner_edge.hashing import sha256_of
+from ner_edge.imatrix import Imatrix
+from ner_edge.task import Task
 
 Progress = Callable[[str, int, int], None]
 
@@ -46,181 +39,204 @@ def export_model(
     calibration: Imatrix | CalibrationSet | None = None,
     recipes: Sequence[Recipe] = (),
     sizes: Sequence[int] = (),
+    max_losses: Sequence[float] = (),
+    card: bool = False,
+    modelfile: bool = False,
     progress: Progress | None = None,
     threads: int | None = None,
 ) -> list[Path]:
-    """Write `out_dir/{name}-{quant}.gguf` for each level in `quants`, and for each recipe, and
-    return their paths.
+    """Write `out_dir/{name}-{quant}.gguf` for each level in `quants`, and for each recipe, each
+    with its manifest, and return their paths.
 
     `base` is a Hugging Face folder or a GGUF file, `adapter` a peft LoRA folder. The task embedded
     is `task`, else the one saved beside the adapter or model, else the base's own. `name` defaults
-    to the adapter's, else the base's name. `progress(stage, done, total)` counts tensors; stages
-    are `merge` and the quantized levels. `threads` None means all. Each file appears complete or
-    not at all.
+    to the adapter's, else the base's name. `progress(stage, done, total)` counts tensors (bytes in
+    stage `base`); other stages are `merge`, the quantized levels and `check`. `threads` None means
+    all. Each file appears complete or not at all, and its manifest after it.
 
     With a `calibration`, rounding is weighted by the importance of each weight's inputs, and the
     importance matrix is written beside the files. Each of `sizes`, in bytes, asks for the recipe
-    that does the least damage to the task's decisions in a file of that size, and for both; it
-    needs right answers to calibrate on.
+    that does the least damage to the task's decisions in a file of that size, and for the file;
+    each of `max_losses`, in millinats of divergence a decision, for the smallest recipe that is
+    predicted to do no more damage. Both need right answers to calibrate on.
+
+    `card` adds a Markdown model card, `modelfile` an Ollama Modelfile for each file.
 
     Raises `UsageError` for an unknown level, `ModelError` if base and adapter are damaged or do not
     fit, `NerEdgeError` if the disk is full or llama.cpp fails.
     """
-    only_mixed = not quants and (recipes or sizes)
+    only_mixed = not quants and (recipes or sizes or max_losses)
     levels = [] if only_mixed else parse_quants(quants, calibrated=calibration is not None)
-    workers = threads or os.cpu_count() or 1
     report = progress or (lambda stage, done, total: None)
-
-    def stage(label: str) -> Callable[[int, int], None]:
-        return lambda done, total: report(label, done, total)
-
-    model = open_base(base)
-    lora = None if adapter is None else open_adapter(adapter, model)
-    merged = model if lora is None else merge(model, lora)
-    name = name or _default_name(base, adapter)
-    if Path(name).name != name:
-        raise UsageError(f"name '{name}' must not hold a path")
-    if task is None:
-        task = _known_task(model, adapter)
-    if task is None and isinstance(calibration, CalibrationSet):
-        raise UsageError("calibration needs the task that the model was trained for; give --task")
-    extra = _provenance(model, lora, task)
+    source = open_source(base, adapter, task, lambda *count: report("base", *count))
+    name = name or source.name
+    has_data = isinstance(calibration, CalibrationSet)
+    _check_usage(name, source.task, has_data, modelfile)
 
     make_folder(out_dir)
     remove_abandoned(out_dir, name)
-    paths = {level.name: out_dir / f"{name}-{level.name}.gguf" for level in levels}
-    direct = {paths[level.name]: level for level in levels if level.name in DIRECT}
-    native = [level for level in levels if level.name not in DIRECT]
-    mixed = bool(recipes) or isinstance(calibration, CalibrationSet)
-    with ExitStack() as stack:
-        source = next((paths[n] for n in ("f32", "f16") if n in paths), None)
-        intermediate = None
-        scratch = stack.enter_context(scratch_folder(out_dir, name))
-        if (native or mixed) and source is None:
-            source = intermediate = scratch / "f16.gguf"
-            direct[source] = QUANTS["f16"]
-        mixes = [QUANTS["q8_0"]] * (len(recipes) + len(sizes))
-        needed = sum(_size(merged, level) for level in [*direct.values(), *native, *mixes])
-        check_disk_space(out_dir, needed)
-        largest = max(prod(tensor.shape) for tensor in merged.tensors.values())
-        check_memory(
-            max(working_bytes(workers), quantizing_bytes(largest) if native or mixed else 0)
+    with scratch_folder(out_dir, name) as scratch:
+        mixes = len(recipes) + len(sizes) + len(max_losses)
+        plan = plan_files(out_dir, name, levels, mixes, has_data, scratch)
+        plan.check_room(source.merged, threads or os.cpu_count() or 1)
+        run = _Run(source, plan, scratch, report, threads)
+        paths = [plan.path(level.name) for level in levels]
+        if card:  # it describes files that are about to go
+            card_path(out_dir, name).unlink(missing_ok=True)
+        run.write_direct()
+        if plan.reference is not None:
+            rounding = run.calibrate(plan.reference, calibration, sizes, max_losses)
+            for level in plan.native:
+                run.quantize(plan.reference, level, rounding)
+            for recipe in [*recipes, *rounding.recipes]:
+                paths.append(run.quantize(plan.reference, QUANTS["q8_0"], rounding, recipe))
+    if modelfile:
+        for path in paths:
+            write_modelfile(path)
+    if card:
+        write_card(source, name, paths)
+    return paths
+
+
+def _check_usage(name: str, task: Task | None, has_data: bool, modelfile: bool) -> None:
+    if Path(name).name != name:
+        raise UsageError(f"name '{name}' must not hold a path")
+    if task is None and has_data:
+        raise UsageError("calibration needs the task that the model was trained for; give --task")
+    if task is None and modelfile:
+        raise UsageError("a Modelfile holds the prompt of the model's task; give --task")
+
+
+@dataclass(frozen=True)
+class _Rounding:
+    """What is known about the weights when they are rounded: nothing, or an importance matrix and
+    what it was collected from; and the recipes that were found."""
+
+    imatrix: Path | None = None
+    calibration: dict[str, str] = field(default_factory=dict)
+    recipes: list[Recipe] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One export under way. Each file that is kept gets its manifest as soon as it is there."""
+
+    source: Source
+    plan: Plan
+    scratch: Path
+    report: Progress
+    threads: int | None
+
+    def write_direct(self) -> None:
+        """Write what is made from the weights themselves."""
+        plan = self.plan
+        try:
+            self._write_models()
+        except F16Overflow:
+            if plan.intermediate is None:
+                raise  # the user asked for f16
+            plan.direct[plan.intermediate] = QUANTS["f32"]
+            plan.check_room(self.source.merged, self._workers)
+            self._write_models()
+        for path in plan.direct:
+            if path != plan.intermediate:
+                self._record(path)
+
+    def calibrate(
+        self,
+        reference: Path,
+        calibration: Imatrix | CalibrationSet | None,
+        sizes: Sequence[int],
+        max_losses: Sequence[float],
+    ) -> _Rounding:
+        """Collect, or only save, the importance matrix, and find the recipes asked for."""
+        if calibration is None:
+            return _Rounding()
+        if isinstance(calibration, Imatrix):
+            path = self.scratch / "imatrix.gguf"
+            calibration.save(path)
+            return _Rounding(path, _calibrated_on(calibration, path))
+        from ner_edge.export.calibrate import collect_imatrix
+        from ner_edge.export.sensitivity import find_recipes
+
+        task = self.source.task
+        assert task is not None
+        settings: dict[str, Any] = {"threads": self.threads}
+        imatrix = collect_imatrix(
+            reference, task, calibration, progress=self._stage("calibrate"), **settings
+        )
+        path = self.plan.path("imatrix")
+        recipes = []
+        if sizes or max_losses:
+            settings |= {"sizes": sizes, "losses": max_losses, "progress": self._stage("measure")}
+            recipes = find_recipes(reference, task, imatrix, calibration, **settings)
+        imatrix.save(path)
+        for recipe in recipes:
+            recipe.save(self.plan.path(recipe.name).with_suffix(".toml"))
+        return _Rounding(path, _calibrated_on(imatrix, path), recipes)
+
+    def quantize(
+        self, reference: Path, level: Quant, rounding: _Rounding, recipe: Recipe | None = None
+    ) -> Path:
+        """Write one file at a level, or by a recipe that names a type for some tensors."""
+        path = self.plan.path(recipe.name if recipe else level.name)
+        facts = {}
+        if rounding.calibration:
+            facts["ner_edge.calibrated_on"] = rounding.calibration["data"]
+        if recipe is not None:
+            facts["ner_edge.recipe"] = recipe.name
+        quantize(
+            reference,
+            path,
+            level,
+            self.threads,
+            self._stage(recipe.name if recipe else level.name),
+            imatrix=rounding.imatrix,
+            types=recipe.types if recipe else None,
+            facts=facts,
+        )
+        self._record(path, rounding, recipe)
+        return path
+
+    def _write_models(self) -> None:
+        write_models(
+            self.source.merged,
+            self.plan.direct,
+            self.plan.name,
+            self.source.metadata(),
+            self._stage("merge"),
+            self._workers,
+            self.plan.intermediate,
         )
 
-        try:
-            write_models(merged, direct, name, extra, stage("merge"), workers, intermediate)
-        except F16Overflow:
-            if source is None or source in paths.values():
-                raise  # the user asked for f16
-            direct[source] = QUANTS["f32"]
-            check_disk_space(out_dir, needed + _size(merged, QUANTS["f16"]))
-            write_models(merged, direct, name, extra, stage("merge"), workers, intermediate)
-        if source is None:
-            return list(paths.values())
-        importance, facts = None, {}
-        if isinstance(calibration, Imatrix):
-            importance, facts = scratch / "imatrix.gguf", _calibrated_on(calibration)
-            calibration.save(importance)
-        elif calibration is not None:
-            assert task is not None
-            imatrix, found = _calibrate(source, task, calibration, sizes, threads, stage)
-            importance, facts = out_dir / f"{name}-imatrix.gguf", _calibrated_on(imatrix)
-            imatrix.save(importance)
-            for recipe in found:
-                recipe.save(out_dir / f"{name}-{recipe.name}.toml")
-            recipes = [*recipes, *found]
-        for level in native:
-            quantize(
-                source,
-                paths[level.name],
-                level,
-                threads,
-                stage(level.name),
-                imatrix=importance,
-                facts=facts,
-            )
-        for recipe in recipes:
-            path = paths[recipe.name] = out_dir / f"{name}-{recipe.name}.gguf"
-            quantize(
-                source,
-                path,
-                QUANTS["q8_0"],
-                threads,
-                stage(recipe.name),
-                imatrix=importance,
-                types=recipe.types,
-                facts={**facts, "ner_edge.recipe": recipe.name},
-            )
-    return list(paths.values())
+    def _record(
+        self, path: Path, rounding: _Rounding | None = None, recipe: Recipe | None = None
+    ) -> None:
+        """Look at a file as it lies on the disk, and write its manifest."""
+        integrity = read_whole(path, self._stage("check"))
+        tokens = check_tokens(path, self.source.base.path)
+        merged = self.source.check_merged()
+        checks = [integrity.finite, *([merged] if merged else []), tokens]
+        for check in checks:
+            if check.ok is False:
+                warnings.warn(f"{path}: {check}", NerEdgeWarning, stacklevel=2)
+        made_of = self.source.made_of()
+        if rounding and rounding.calibration:
+            made_of["calibration"] = rounding.calibration
+        if recipe:
+            made_of["recipe"] = recipe.facts()
+        write_manifest(path, integrity.sha256, made_of, checks)
+
+    def _stage(self, label: str) -> Callable[[int, int], None]:
+        return lambda done, total: self.report(label, done, total)
+
+    @property
+    def _workers(self) -> int:
+        return self.threads or os.cpu_count() or 1
 
 
-def _calibrate(
-    source: Path,
-    task: Task,
-    data: CalibrationSet,
-    sizes: Sequence[int],
-    threads: int | None,
-    stage: Callable[[str], Callable[[int, int], None]],
-) -> tuple[Imatrix, list[Recipe]]:
-    """What the weights of `source` see of `data`, and the best recipe for each of `sizes`."""
-    from ner_edge.export.calibrate import collect_imatrix
-    from ner_edge.export.sensitivity import recipes_for_sizes
-
-    progress = stage("calibrate")
-    imatrix = collect_imatrix(source, task, data, threads=threads, progress=progress)
-    if not sizes:
-        return imatrix, []
-    progress = stage("measure")
-    return imatrix, recipes_for_sizes(
-        source, task, imatrix, data, sizes, threads=threads, progress=progress
-    )
-
-
-def _calibrated_on(imatrix: Imatrix) -> dict[str, str]:
-    return {"ner_edge.calibrated_on": imatrix.dataset}
-
-
-def open_base(path: Path) -> Base:
-    """A base from a Hugging Face folder or a GGUF file. Raises `ModelError` if it is neither."""
-    if not path.exists():
-        raise ModelError(f"{path}: no such base model (give a model folder or a GGUF file)")
-    return open_hf_base(path) if path.is_dir() else open_gguf_base(path)
-
-
-def _size(model: Base, level: Quant) -> int:
-    """About how large the file becomes, rather too large than too small."""
-    bits = level.bits_per_weight
-    if level.name not in DIRECT:
-        bits *= 1.15  # small models: the embedding, kept at more bits, weighs more
-        if any(tensor.shape[-1] % 256 for tensor in model.tensors.values()):
-            bits = max(bits, 7.0)  # rows that k-quants do not fit fall back to larger types
-    return model_bytes(list(model.tensors.values()), bits)
-
-
-def _default_name(base: Path, adapter: Path | None) -> str:
-    if adapter is not None:
-        return adapter.resolve().name
-    return base.resolve().name.removesuffix(".gguf")
-
-
-def _known_task(model: Base, adapter: Path | None) -> Task | None:
-    folder = adapter or model.path
-    saved = load_saved_task(folder) if folder.is_dir() else None
-    if saved is not None or GGUF_KEY not in model.metadata:
-        return saved
-    value = model.metadata[GGUF_KEY].value
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    return Task.from_json(text, str(model.path))
-
-
-def _provenance(model: Base, adapter: Adapter | None, task: Task | None) -> dict[str, GGUFValue]:
-    """What was made of what, for the metadata."""
-    facts = {"ner_edge.version": __version__}
-    if model.path.is_file():
-        with model.path.open("rb") as file:
-            facts["ner_edge.base_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
-    if adapter is not None:
-        facts["ner_edge.adapter_sha256"] = adapter.sha256
-    if task is not None:
-        facts[GGUF_KEY] = task.to_json()
-    return {key: text_value(value) for key, value in facts.items()}
+def _calibrated_on(imatrix: Imatrix, path: Path) -> dict[str, str]:
+    facts = {"data": imatrix.dataset}
+    if imatrix.dataset_sha256:
+        facts["sha256"] = imatrix.dataset_sha256
+    return {**facts, "imatrix_sha256": sha256_of(path)}

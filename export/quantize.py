@@ -19,8 +19,9 @@ from gguf import GGMLQuantizationType
 
 from ner_edge.atomic import atomic_path, disk_is_full
 from ner_edge.errors import NerEdgeError
-from ner_edge.export.imatrix import read_imatrix
+from ner_edge.export.manifest import descriptions
 from ner_edge.export.quants import Quant
+from ner_edge.imatrix import read_imatrix
 
 _FACT_BYTES = 127  # of text that llama.cpp takes as metadata
 _BUFFER_BYTES = 1 << 30  # of tensor rows held at once; llama.cpp's default is 8 GiB
@@ -50,7 +51,7 @@ def quantize(
     `progress` gets tensors done and in all. Raises `NerEdgeError` with llama.cpp's last words if it
     fails; then `target` does not appear.
     """
-    with atomic_path(target) as temporary:
+    with atomic_path(target, outdated=descriptions(target)) as temporary:
         job = _Job(
             str(source),
             str(temporary),

@@ -6,24 +6,29 @@ the automaton's decisions from those of the full-precision model. Within a group
 grow with the rounding error, weighted by the importance matrix.
 """
 
-import ctypes
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import cache
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
-from llama_cpp._ggml import libggml
-from numpy.typing import NDArray
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from ner_edge.export.calibration import CalibrationSet
-from ner_edge.export.imatrix import Imatrix
 from ner_edge.export.quantize import quantize
 from ner_edge.export.quants import QUANTS
-from ner_edge.export.recipe import Choice, Recipe, best_choices
+from ner_edge.export.recipe import (
+    Choice,
+    Chosen,
+    Recipe,
+    best_choices,
+    check_size,
+    damage_of,
+    smallest_choices,
+)
 from ner_edge.gguf_file import GGUFFile
+from ner_edge.imatrix import Imatrix
+from ner_edge.rounding import round_trip
 from ner_edge.runtime.decisions import Answer, Decision, mean_kl, read_decisions
 from ner_edge.runtime.llama import LlamaModel
 from ner_edge.task import Task
@@ -50,10 +55,7 @@ def measure_choices(
     """The types that each matrix of a 16- or 32-bit GGUF may get, with the damage each would do to
     the decisions of `answers`, in nats a decision. `progress` gets groups done and in all."""
     file = GGUFFile(model)
-    groups: dict[str, list[str]] = {}
-    for name, info in file.tensors.items():
-        if len(info.shape) == 2 and _fits(info.shape, "q8_0"):
-            groups.setdefault(_group(name, _layers(file)), []).append(name)
+    groups = _groups(file)
     choices: dict[str, list[Choice]] = {}
     with tempfile.TemporaryDirectory(dir=model.parent, prefix=".probe-") as folder:
         importance, probe = Path(folder) / "imatrix.gguf", Path(folder) / "probe.gguf"
@@ -77,9 +79,7 @@ def measure_choices(
         floor = damage({})
         for done, names in enumerate(groups.values()):
             progress(done, len(groups))
-            for family in _FAMILIES:
-                if not all(_fits(file.tensors[name].shape, family[0]) for name in names):
-                    continue
+            for family in _families(file, names):
                 felt = max(damage(dict.fromkeys(names, family[0])) - floor, 0.0)
                 errors = {name: rounding_errors(file, name, family, imatrix) for name in names}
                 unit = sum(error[family[0]] for error in errors.values())
@@ -111,36 +111,6 @@ def rounding_errors(
     return errors
 
 
-def round_trip(
-    weights: NDArray[np.float32], kind: GGMLQuantizationType, importance: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """`weights`, [rows, columns], quantized by ggml and dequantized."""
-    rows, columns = weights.shape
-    block, block_bytes = GGML_QUANT_SIZES[kind]
-    quantized = np.empty((rows, columns // block * block_bytes), np.uint8)
-    source = np.ascontiguousarray(weights, np.float32)
-    _quantize_chunk()(
-        int(kind), source.ctypes.data, quantized.ctypes.data, 0, rows, columns, _data(importance)
-    )
-    return np.asarray(dequantize(quantized, kind), np.float32)
-
-
-def _data(values: NDArray[np.float32]) -> int:
-    assert values.dtype == np.float32
-    assert values.flags.c_contiguous
-    return int(values.ctypes.data)
-
-
-@cache
-def _quantize_chunk() -> Any:
-    function = libggml["ggml_quantize_chunk"]
-    number = ctypes.c_int64
-    function.argtypes = [ctypes.c_int, *[ctypes.c_void_p] * 2, number, number, number]
-    function.argtypes += [ctypes.c_void_p]
-    function.restype = ctypes.c_size_t
-    return function
-
-
 def _fits(shape: tuple[int, ...], kind: str) -> bool:
     block, _ = GGML_QUANT_SIZES[GGMLQuantizationType[kind.upper()]]
     return shape[-1] % block == 0
@@ -151,39 +121,71 @@ def _nbytes(shape: tuple[int, ...], kind: str) -> int:
     return shape[0] * shape[1] // block * block_bytes
 
 
-def _layers(file: GGUFFile) -> int:
-    return 1 + max(int(name.split(".")[1]) for name in file.tensors if name.startswith("blk."))
+def _groups(file: GGUFFile) -> dict[str, list[str]]:
+    """The matrices that may get another type, by kind and third of the layers."""
+    layers = 1 + max(int(name.split(".")[1]) for name in file.tensors if name.startswith("blk."))
+    groups: dict[str, list[str]] = {}
+    for name, info in file.tensors.items():
+        if len(info.shape) == 2 and _fits(info.shape, "q8_0"):
+            groups.setdefault(_group(name, layers), []).append(name)
+    return groups
 
 
 def _group(name: str, layers: int) -> str:
-    """Matrices of one kind in one third of the layers."""
     if not name.startswith("blk."):
         return name
     _, layer, kind, *_ = name.split(".")
     return f"{kind} {int(layer) * _BANDS // layers}"
 
 
-def recipes_for_sizes(
+def _families(file: GGUFFile, names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Those whose blocks fit the rows of all these matrices."""
+    return [
+        family
+        for family in _FAMILIES
+        if all(_fits(file.tensors[name].shape, family[0]) for name in names)
+    ]
+
+
+def find_recipes(
     model: Path,
     task: Task,
     imatrix: Imatrix,
     data: CalibrationSet,
-    sizes: Sequence[int],
     *,
+    sizes: Sequence[int] = (),
+    losses: Sequence[float] = (),
     threads: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Recipe]:
-    """For each size the recipe of a file of at most so many bytes that does the least damage to the
-    decisions of some of `data`. Raises `UsageError` if none is small enough."""
+    """For each of `sizes` the recipe of a file of at most so many bytes that does the least damage
+    to the decisions of some of `data`, and for each of `losses` that of the smallest file which
+    does at most so much, in millinats a decision. Raises `UsageError` if there is none."""
+    file = GGUFFile(model)
+    rest = file.size_bytes - sum(
+        file.tensors[name].nbytes for names in _groups(file).values() for name in names
+    )
+    for size in sizes:  # measuring takes minutes
+        check_size(_smallest(file), size - rest)
     step = max(1, len(data.answers) // _ANSWERS)
     choices = measure_choices(
         model, task, imatrix, data.answers[::step], threads=threads, progress=progress
     )
-    file = GGUFFile(model)
-    rest = file.size_bytes - sum(file.tensors[name].nbytes for name in choices)
-    recipes = []
-    for size in sizes:
-        chosen = best_choices(choices, size - rest)
-        types = {name: choice.type for name, choice in chosen.items()}
-        recipes.append(Recipe(f"{size / 1e6:.0f}mb", types))
-    return recipes
+    return [
+        *(_recipe(f"{size / 1e6:.0f}mb", best_choices(choices, size - rest)) for size in sizes),
+        *(_recipe(f"{loss:g}mnat", smallest_choices(choices, loss / 1000)) for loss in losses),
+    ]
+
+
+def _recipe(name: str, chosen: Chosen) -> Recipe:
+    types = {tensor: choice.type for tensor, choice in chosen.items()}
+    return Recipe(name, types, 1000 * damage_of(chosen))
+
+
+def _smallest(file: GGUFFile) -> int:
+    """Bytes of all matrices in the smallest of the types that they may get."""
+    return sum(
+        min(_nbytes(file.tensors[name].shape, kind) for kind in chain(*_families(file, names)))
+        for names in _groups(file).values()
+        for name in names
+    )

@@ -1,138 +1,118 @@
-"""Is a model file what it claims to be, and does it work here? The checks, and their record.
+"""Is a model file what it claims to be, and does it work here?"""
 
-The record, a JSON file beside the model, says what the file was made of and what it passed, so that
-whoever receives both can tell whether the file is still the one that was made.
-"""
-
-import hashlib
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib.metadata import version
-from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ner_edge.atomic import write_text
-from ner_edge.facts import ModelFacts, describe
-from ner_edge.gguf_file import GGUFFile
-
-_ROWS = 1 << 22  # weights looked at together
-_TOOLS = ("ner-edge", "llama-cpp-python", "gguf", "numpy")
-_BATTERY = (
-    "Ada Lovelace met Charles Babbage in London in 1833 .",
-    "naïve Zürich 東京 Москва שלום مرحبا 😀 e\u0301 [ ] | [[ ]] || <|im_end|>",
-    "EU rejects German call to boycott British lamb .",
+from ner_edge.errors import ModelError, UsageError
+from ner_edge.export.integrity import read_whole
+from ner_edge.export.manifest import (
+    Check,
+    manifest_path,
+    read_manifest,
+    write_manifest,
 )
+from ner_edge.export.tokens import BATTERY
+from ner_edge.facts import describe
 
 
-@dataclass(frozen=True)
-class Check:
-    """One check: what was looked at, whether it passed, and the figure or the reason."""
+class Verification:
+    """The checks of a GGUF file made by `export`, cheapest first; the last ones load it.
 
-    name: str
-    ok: bool
-    detail: str
-
-    def __str__(self) -> str:
-        return f"{'✓' if self.ok else '✗'} {self.name}: {self.detail}"
-
-
-def manifest_path(model: Path) -> Path:
-    """Where the record of a model lies: `name.gguf` has `name.json`."""
-    return model.with_suffix(".json")
-
-
-def verify(
-    model: Path,
-    *,
-    threads: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Iterator[Check]:
-    """Check a GGUF file made by `export`, cheapest check first; the last ones load it.
-
-    Raises `ModelError` if it is no complete GGUF file. `progress` gets tensors read and in all.
+    With `against`, a base, and the `adapter` that was merged into it, if one was, the file is also
+    compared with the torch model of both (see `parity`). Iterate over it for the checks, then
+    `record` them.
     """
-    facts = describe(model)
-    yield Check("complete", True, f"{facts.size_bytes / 1e6:.1f} MB, {facts.quant}")
-    yield _recorded(model)
-    yield _finite(GGUFFile(model), progress)
-    if facts.task is None:
-        yield Check("task", False, "none inside; `ner-edge tag` cannot use the file")
-        return
-    yield Check("task", True, f"{facts.task.name} ({', '.join(facts.task.labels)})")
-    yield from _at_work(model, threads)
+
+    def __init__(
+        self,
+        model: Path,
+        *,
+        against: Path | None = None,
+        adapter: Path | None = None,
+        threads: int | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        self.model = model
+        self.checks: list[Check] = []
+        self._against = against
+        self._adapter = adapter
+        self._threads = threads
+        self._progress = progress
+        self._sha256 = ""
+
+    def __iter__(self) -> Iterator[Check]:
+        """Make the checks. `progress` gets tensors read and in all. Raises `ModelError` if the
+        model is no complete GGUF file."""
+        for check in self._run():
+            self.checks.append(check)
+            yield check
+
+    @property
+    def passed(self) -> bool:
+        """Did no check fail?"""
+        return all(check.ok is not False for check in self.checks)
+
+    def record(self) -> Path:
+        """Write the manifest beside the model and return its path. What an earlier one says of the
+        same file is kept. Raises `UsageError` if the checks were not made or not passed."""
+        if not self._sha256 or not self.passed:
+            raise UsageError(f"{self.model}: has not passed its checks; there is nothing to record")
+        earlier = read_manifest(self.model)
+        checks = {check.name: check for check in (earlier.checks if earlier else [])}
+        checks.update((check.name, check) for check in self.checks)
+        made_of = earlier.made_of if earlier else _made_of(describe(self.model).provenance)
+        return write_manifest(self.model, self._sha256, made_of, list(checks.values()))
+
+    def _run(self) -> Iterator[Check]:
+        facts = describe(self.model)
+        yield Check("complete", True, f"{facts.size_bytes / 1e6:.1f} MB, {facts.quant}")
+        integrity = read_whole(self.model, self._progress)
+        yield from self._compare_with_record(integrity.sha256)
+        self._sha256 = integrity.sha256
+        yield integrity.finite
+        if facts.task is None:
+            yield Check("task", False, "none inside; `ner-edge tag` cannot use the file")
+            return
+        yield Check("task", True, f"{facts.task.name} ({', '.join(facts.task.labels)})")
+        yield from _at_work(self.model, self._threads)
+        if self._against is not None:
+            from ner_edge.export.parity import check_parity
+
+            yield from check_parity(self.model, self._against, self._adapter, threads=self._threads)
+
+    def _compare_with_record(self, digest: str) -> Iterator[Check]:
+        """Is it the very file of its manifest, and did that one pass?"""
+        name = manifest_path(self.model).name
+        try:
+            recorded = read_manifest(self.model)
+        except ModelError as error:
+            yield Check("sha256", False, f"{digest}, but {error}")
+            return
+        if recorded is None:
+            yield Check("sha256", True, f"{digest} (no {name} to compare with)")
+        elif recorded.sha256 != digest:
+            yield Check("sha256", False, f"{digest}, but {name} has {recorded.sha256}")
+        else:
+            yield Check("sha256", True, f"{digest}, as in {name}")
+            yield from (check for check in recorded.checks if check.ok is False)
 
 
-def write_manifest(model: Path, checks: list[Check]) -> Path:
-    """Write the record of `checks` beside the model and return its path."""
-    path = manifest_path(model)
-    facts = describe(model)
-    record = {
-        "file": model.name,
-        "sha256": _sha256(model),
-        "bytes": facts.size_bytes,
-        **_made_of(facts),
-        "tools": {name: version(name) for name in _TOOLS},
-        "checks": {check.name: check.detail for check in checks if check.ok},
-    }
-    write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", str(path))
-    return path
-
-
-def _made_of(facts: ModelFacts) -> dict[str, Any]:
-    return {
-        "architecture": facts.architecture,
-        "quantization": facts.quant,
-        "bits_per_weight": round(facts.bits_per_weight, 4),
-        "tensor_types": facts.tensor_types,
-        "task": facts.task.name if facts.task else None,
-        "made_of": facts.provenance,
-    }
-
-
-def _recorded(model: Path) -> Check:
-    """Is it the very file of its record?"""
-    path = manifest_path(model)
-    digest = _sha256(model)
-    if not path.is_file():
-        return Check("sha256", True, f"{digest} (no {path.name} to compare with)")
-    try:
-        recorded = json.loads(path.read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return Check("sha256", False, f"{digest}, but {path.name} is no record of it")
-    if recorded != digest:
-        return Check("sha256", False, f"{digest}, but {path.name} has {recorded}")
-    return Check("sha256", True, f"{digest}, as in {path.name}")
-
-
-def _finite(file: GGUFFile, progress: Callable[[int, int], None]) -> Check:
-    for done, (name, info) in enumerate(file.tensors.items(), 1):
-        rows = prod(info.shape[:-1])
-        step = max(1, _ROWS // info.shape[-1])
-        for start in range(0, rows, step):
-            if not np.isfinite(file.rows(name, start, min(start + step, rows))).all():
-                return Check("finite", False, f"{name} holds numbers that are not")
-        progress(done, len(file.tensors))
-    return Check("finite", True, f"all weights of {len(file.tensors)} tensors")
+def _made_of(provenance: dict[str, str]) -> dict[str, Any]:
+    """As far as the file itself tells."""
+    hashed = ("base", "adapter")
+    return {k: {"sha256": v} if k in hashed else v for k, v in provenance.items()}
 
 
 def _at_work(model: Path, threads: int | None) -> Iterator[Check]:
     from ner_edge.runtime.tagger import Tagger
 
     with Tagger.load(model, threads=threads) as tagger:
-        lost = [text for text in _BATTERY if tagger.round_trip(text) != text]
+        lost = [text for text in BATTERY if tagger.round_trip(text) != text]
         yield Check(
             "tokenizer",
             not lost,
-            f"changes {lost[0]!r}" if lost else f"{len(_BATTERY)} texts come back as they were",
+            f"changes {lost[0]!r}" if lost else f"{len(BATTERY)} texts come back as they were",
         )
-        found = sum(map(len, tagger.tag_words(text.split(" ") for text in _BATTERY)))
-        yield Check("tags", True, f"{found} entities in {len(_BATTERY)} texts")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        found = sum(map(len, tagger.tag_words(text.split(" ") for text in BATTERY)))
+        yield Check("tags", True, f"{found} entities in {len(BATTERY)} texts")

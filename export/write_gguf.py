@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ner_edge.atomic import atomic_path
 from ner_edge.errors import ModelError
 from ner_edge.export.base import Base, Tensor
+from ner_edge.export.manifest import descriptions
 from ner_edge.export.quants import Quant
 
 _TYPES = {
@@ -80,7 +81,8 @@ def write_models(
     with ExitStack() as stack:
         files = []
         for path, quant in targets.items():
-            temporary = stack.enter_context(atomic_path(path, durable=path != intermediate))
+            whole = atomic_path(path, durable=path != intermediate, outdated=descriptions(path))
+            temporary = stack.enter_context(whole)
             _write_header(temporary, model, name, extra, quant)
             files.append(stack.enter_context(temporary.open("ab")))
 

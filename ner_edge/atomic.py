@@ -5,7 +5,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,12 +18,15 @@ except ImportError:  # Windows: nothing is locked, so nothing is known to be aba
 
 
 @contextmanager
-def atomic_path(target: Path, *, durable: bool = True) -> Iterator[Path]:
+def atomic_path(
+    target: Path, *, durable: bool = True, outdated: Iterable[Path] = ()
+) -> Iterator[Path]:
     """A path beside `target` to write to; renamed to `target` on success, removed on any failure.
 
     The empty file is there already. `durable` waits for the disk, so that it survives a power cut;
-    what is only needed meanwhile does without. Raises `NerEdgeError` if the disk is full or the
-    place cannot be written.
+    what is only needed meanwhile does without. The files `outdated`, which describe what `target`
+    held before, are removed just before it is replaced. Raises `NerEdgeError` if the disk is full
+    or the place cannot be written.
     """
     temporary = _temporary(target)
     try:
@@ -34,6 +37,8 @@ def atomic_path(target: Path, *, durable: bool = True) -> Iterator[Path]:
             if durable:
                 with temporary.open("rb+") as file:
                     os.fsync(file.fileno())
+            for path in outdated:
+                path.unlink(missing_ok=True)
             os.replace(temporary, target)
     except OSError as error:
         # numpy reports a short write without an error number

@@ -15,8 +15,9 @@ from typer.core import TyperGroup
 from ner_edge import __version__
 from ner_edge.cli_data import compare, data_app
 from ner_edge.cli_eval import evaluate
-from ner_edge.cli_models import ThreadsOption, export, train, verify
-from ner_edge.cli_options import DecoderName, DecoderOption, GpuOption
+from ner_edge.cli_export import export, verify
+from ner_edge.cli_options import DecoderName, DecoderOption, GpuOption, ThreadsOption
+from ner_edge.cli_train import train
 from ner_edge.errors import NerEdgeError, NerEdgeWarning
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ner_edge.cli_models import ThreadsOption
 from ner_edge.cli_options import (
     BaselineOption,
     DecoderName,
@@ -15,6 +14,7 @@ from ner_edge.cli_options import (
     JsonOption,
     MarkdownOption,
     ReportOption,
+    ThreadsOption,
 )
 from ner_edge.errors import UsageError, missing_extra
 

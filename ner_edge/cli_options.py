@@ -27,3 +27,4 @@ JsonOption = Annotated[str | None, typer.Option(help="Write JSON to this path; -
 ReportOption = Annotated[
     Path | None, typer.Option("--report", help="Write a report into this folder (HTML, plots).")
 ]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="CPU threads (physical cores).")]

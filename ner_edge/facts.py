@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gguf import LlamaFileType
 
+from ner_edge import temperature
 from ner_edge.errors import ModelError
 from ner_edge.gguf_file import GGUFFile
 from ner_edge.task import GGUF_KEY, Task
@@ -34,6 +35,8 @@ class ModelFacts:
     tensor_types: dict[str, int]
     """How many tensors have each ggml type, most frequent first: `{"Q4_K": 120, "F32": 61}`."""
     task: Task | None
+    temperature: float
+    """What the log-odds of its scores are divided by; 1 if it was never fitted."""
     provenance: dict[str, str]
     """What it was made of, if by ner-edge: `ner-edge` (version), `base` and `adapter` (SHA-256)."""
 
@@ -61,6 +64,8 @@ class ModelFacts:
                     json.dumps(f"{self.task.prefix}…{self.task.suffix}", ensure_ascii=False),
                 ),
             ]
+        if self.temperature != 1.0:
+            rows.append(("temperature", f"{self.temperature:g}"))
         return rows + list(self.provenance.items())
 
 
@@ -77,6 +82,7 @@ def describe(path: Path) -> ModelFacts:
     tensor_bits = 8 * sum(tensor.nbytes for tensor in file.tensors.values())
     types = Counter(tensor.type.name for tensor in file.tensors.values())
     task_text = file.get(GGUF_KEY)
+    temperature_text = file.get(temperature.GGUF_KEY)
     return ModelFacts(
         path=path,
         architecture=architecture,
@@ -86,6 +92,11 @@ def describe(path: Path) -> ModelFacts:
         parameters=parameters,
         bits_per_weight=tensor_bits / parameters if parameters else 0.0,
         tensor_types=dict(types.most_common()),
+        temperature=(
+            1.0
+            if temperature_text is None
+            else temperature.parse_temperature(str(temperature_text), str(path))
+        ),
         provenance={name: str(file.get(key)) for name, key in _PROVENANCE.items() if file.get(key)},
         task=None if task_text is None else Task.from_json(str(task_text), str(path)),
     )

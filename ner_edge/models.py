@@ -1,6 +1,5 @@
 """Where models come from: a path, a name, a hub id, or the default built on first use."""
 
-import hashlib
 import json
 import os
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from ner_edge.cache import cache_dir
 from ner_edge.errors import ModelError, UsageError
+from ner_edge.hashing import sha256_of
 from ner_edge.registry import SMOLLM2, check_hash, fetch
 from ner_edge.task import TASK_FILE
 
@@ -48,18 +48,16 @@ def default_model(quant: str) -> Path:
         weights = adapter / "adapter_model.safetensors"
         if not weights.is_file():
             raise ModelError("this installation holds no default model; give one with -m")
-        with weights.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        name = f"{DEFAULT_MODEL}-{digest[:8]}"
+        name = f"{DEFAULT_MODEL}-{sha256_of(weights)[:8]}"
         recipe_file = adapter / f"{quant.lower()}.toml"
         levels = [] if recipe_file.is_file() else [level.name for level in parse_quants([quant])]
         path = folder / f"{name}-{levels[0] if levels else recipe_file.stem}.gguf"
         if not path.is_file():
             base = default_base()
             print(f"Making {DEFAULT_MODEL} ({quant}, once) ...", file=sys.stderr, flush=True)
-            from ner_edge.export.imatrix import read_imatrix
             from ner_edge.export.pipeline import export_model
             from ner_edge.export.recipe import read_recipe
+            from ner_edge.imatrix import read_imatrix
 
             folder.mkdir(parents=True, exist_ok=True)
             mixed = recipe_file.is_file()

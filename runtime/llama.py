@@ -33,7 +33,8 @@ def _discard_log(level: int, text: bytes, user_data: ctypes.c_void_p) -> None:
     pass
 
 
-def _start_backend() -> None:
+def start_backend() -> None:
+    """Start llama.cpp, silent unless `NER_EDGE_LLAMA_LOG` is set."""
     if os.environ.get("NER_EDGE_LLAMA_LOG") is None:
         llama_cpp.llama_log_set(_discard_log, ctypes.c_void_p(0))
     llama_cpp.llama_backend_init()
@@ -116,7 +117,7 @@ class LlamaModel:
         self._lora: Any = None
         self._head = head
         self._output_of: dict[int, int] = {}
-        _start_backend()
+        start_backend()
         if gpu_layers is None:
             gpu_layers = _ALL if llama_cpp.llama_supports_gpu_offload() else 0
         on_gpu = gpu_layers > 0  # where the last layer is quick

@@ -24,6 +24,7 @@ from ner_edge.runtime.trie import chunks_tokenize_alone
 from ner_edge.segment import MAX_WORD, Word, segment
 from ner_edge.spans import ScoredSpan
 from ner_edge.task import Task
+from ner_edge.temperature import scaled
 
 Decoder = Literal["copy", "grammar"]
 
@@ -59,9 +60,15 @@ class Tagger:
     """Two taggers of one version with the same file, task and decoder say the same."""
 
     def __init__(
-        self, model: LlamaModel, files: Sequence[Path], task: Task, decoder: Decoder
+        self,
+        model: LlamaModel,
+        files: Sequence[Path],
+        task: Task,
+        decoder: Decoder,
+        temperature: float = 1.0,
     ) -> None:
         self.task = task
+        self._temperature = temperature
         self.min_score = 0.0
         """Leave out entities with a lower score."""
         self._model = model
@@ -118,7 +125,8 @@ class Tagger:
             head=OutputHead(GGUFFile(path)),
         )
         try:
-            return cls(llama, [path, lora] if lora else [path], task, decoder)
+            files = [path, lora] if lora else [path]
+            return cls(llama, files, task, decoder, facts.temperature)
         except BaseException:
             llama.close()
             raise
@@ -164,7 +172,10 @@ class Tagger:
             )
         try:
             for spans in self._tag_words(sentences):
-                yield [span for span in spans if span.score >= self.min_score]
+                scored = [
+                    span._replace(score=scaled(span.score, self._temperature)) for span in spans
+                ]
+                yield [span for span in scored if span.score >= self.min_score]
         finally:
             self._in_use.release()
 

@@ -24,7 +24,8 @@ def test_adapter_and_base_to_two_levels(tiny, adapter, tmp_path):
     stdout = run_ok("export", adapter, "--base", tiny.folder, *options)
     paths = [out / "ner-q4_0.gguf", out / "ner-q8_0.gguf"]
     assert stdout.splitlines() == [str(path) for path in paths]
-    assert sorted(out.iterdir()) == paths
+    assert sorted(out.glob("*.gguf")) == paths
+    assert sorted(path.stem for path in out.glob("*.json")) == ["ner-q4_0", "ner-q8_0"]
     for path in paths:
         assert describe(path).task == tiny.task
         tagged = run_ok("tag", "-m", path, "--threads", 1, "--format", "jsonl", stdin=b"Zoe\n")
@@ -105,3 +106,4 @@ def test_adapter_alone(tiny, adapter, tmp_path):
     for arguments in (["--base", tiny.folder], [adapter, "--base", tiny.folder, "-q", "f16"]):
         result = run("export", *arguments, "--adapter-only", "-o", tmp_path)
         assert_error(result, "--adapter-only needs an adapter, and takes no --quant", 2)
+    assert_error(run("export", adapter, "--adapter-only", "--card"), "takes no --quant, --card", 2)

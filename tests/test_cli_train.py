@@ -127,7 +127,7 @@ def test_saving_asks_no_hub(tiny, files, tmp_path, monkeypatch):
         "peft.utils.save_and_load.check_file_exists_on_hf_hub",
         lambda *_, **__: pytest.fail("asked the hub"),
     )
-    monkeypatch.setattr("ner_edge.train.run.resolve_base", lambda _: tiny.folder)
+    monkeypatch.setattr("ner_edge.train.start.resolve_base", lambda _: tiny.folder)
     arguments = ["--base", "smollm2", "--task", files / "tiny.toml", "--out", tmp_path]
     run_ok("train", files / "train.conll", *arguments, *FLAGS, "--epochs", 0.1)
     config = json.loads((tmp_path / "adapter_config.json").read_text())

@@ -1,6 +1,8 @@
 """Calibration: the importance matrix is what the weights see, and files keep to their recipe."""
 
+import hashlib
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from tiny_models import load_model
 from ner_edge.errors import DataError, ModelError, UsageError
 from ner_edge.export.calibrate import collect_imatrix
 from ner_edge.export.calibration import CalibrationSet, read_calibration
-from ner_edge.export.imatrix import Imatrix, read_imatrix
+from ner_edge.export.manifest import read_manifest
 from ner_edge.export.pipeline import export_model
 from ner_edge.export.recipe import (
     Choice,
@@ -21,8 +23,11 @@ from ner_edge.export.recipe import (
     best_choices,
     parse_size,
     read_recipe,
+    smallest_choices,
 )
 from ner_edge.gguf_file import GGUFFile
+from ner_edge.hashing import sha256_of
+from ner_edge.imatrix import Imatrix, read_imatrix
 from ner_edge.labelled import read_labelled
 from ner_edge.runtime.llama import LlamaModel
 from ner_edge.spans import Span
@@ -77,12 +82,12 @@ def test_labels_that_the_task_does_not_know_are_an_error(tiny):
 
 
 def test_an_importance_matrix_survives_its_file(tmp_path):
-    imatrix = Imatrix(dataset="täglich.conll")
+    imatrix = Imatrix(dataset="täglich.conll", dataset_sha256="ab12")
     imatrix.add("blk.0.attn_q.weight", np.array([[1, 2], [3, 4]], np.float32))
     imatrix.add("blk.0.attn_q.weight", np.zeros((0, 2), np.float32))
     imatrix.save(tmp_path / "i.gguf")
     found = read_imatrix(tmp_path / "i.gguf")
-    assert found.dataset == imatrix.dataset
+    assert (found.dataset, found.dataset_sha256) == (imatrix.dataset, "ab12")
     assert found.counts == {"blk.0.attn_q.weight": 2}
     assert found.means("blk.0.attn_q.weight").tolist() == [5, 10]
     assert found.means("other") is None
@@ -123,6 +128,32 @@ def test_calibration_lowers_the_weighted_error(tiny, data, tmp_path):
     assert same.read_bytes() == next(careful.glob("*q4_0.gguf")).read_bytes()
 
 
+def test_the_smallest_file_of_a_given_loss_and_its_prediction(tiny, data, tmp_path):
+    options = ["--calibrate", data, "--size", "1MB", "--max-loss", "3", "--threads", 1]
+    options += ["--base", tiny.folder, "--task", "conll2003", "--card"]
+    stdout = run_ok("export", *options, "-o", tmp_path)
+    assert [Path(line).name for line in stdout.splitlines()] == [
+        "tiny-1mb.gguf",
+        "tiny-3mnat.gguf",
+    ]
+    whole, small = (read_recipe(tmp_path / f"tiny-{name}.toml") for name in ("1mb", "3mnat"))
+    assert 0 <= whole.predicted_kl_millinats < small.predicted_kl_millinats <= 3
+    sizes = [(tmp_path / f"tiny-{name}.gguf").stat().st_size for name in ("1mb", "3mnat")]
+    assert sizes[1] < sizes[0]
+    made_of = read_manifest(tmp_path / "tiny-3mnat.gguf").made_of
+    assert made_of["recipe"] == {
+        "name": "3mnat",
+        "predicted_kl_millinats": small.predicted_kl_millinats,
+    }
+    sha256 = hashlib.sha256(DATA.encode()).hexdigest()
+    assert made_of["calibration"]["data"] == "train.conll"
+    assert made_of["calibration"]["sha256"] == sha256
+    matrix = tmp_path / "tiny-imatrix.gguf"
+    assert made_of["calibration"]["imatrix_sha256"] == sha256_of(matrix)
+    predicted = f"{small.predicted_kl_millinats:.2f} millinats"
+    assert predicted in (tmp_path / "tiny.md").read_text()
+
+
 def test_a_file_of_a_given_size_and_its_recipe(tiny, data, tmp_path):
     base = ["export", "--base", tiny.folder, "--task", "conll2003", "--threads", 1]
     whole = run_ok(*base, "-q", "q8_0", "-o", tmp_path).strip()
@@ -147,6 +178,7 @@ def test_a_file_of_a_given_size_and_its_recipe(tiny, data, tmp_path):
         (["--size", "80MB"], "--size measures the task's decisions: give sentences"),
         (["--size", "much", "--calibrate", "DATA"], "'much' is not a size"),
         (["--size", "1kB", "--calibrate", "DATA"], "no recipe fits into"),
+        (["--max-loss", "2"], "--max-loss measures the task's decisions: give sentences"),
         (["--recipe", "absent.toml"], "absent.toml: no such recipe"),
         (["-q", "iq2_xs"], "iq2_xs needs an importance matrix: give training sentences"),
     ],
@@ -174,10 +206,19 @@ def test_damaged_recipes_are_refused(text, message, tmp_path):
         read_recipe(tmp_path / "r.toml")
 
 
-def test_a_recipe_survives_its_file(tmp_path):
-    recipe = Recipe("80mb", {"blk.0.attn_q.weight": "q4_0", "token_embd.weight": "q5_1"})
+@pytest.mark.parametrize("prediction", [None, 1.25, 0.0])
+def test_a_recipe_survives_its_file(prediction, tmp_path):
+    types = {"blk.0.attn_q.weight": "q4_0", "token_embd.weight": "q5_1"}
+    recipe = Recipe("80mb", types, prediction)
     recipe.save(tmp_path / "r.toml")
     assert read_recipe(tmp_path / "r.toml") == recipe
+
+
+@pytest.mark.parametrize("prediction", ['"much"', "nan", "true", "[1]"])
+def test_a_prediction_that_is_none_is_no_error(prediction, tmp_path):
+    text = f'predicted_kl_millinats = {prediction}\n[types]\na = "q4_0"\n'
+    (tmp_path / "r.toml").write_text(text)
+    assert read_recipe(tmp_path / "r.toml") == Recipe("r", {"a": "q4_0"})
 
 
 @pytest.mark.parametrize(
@@ -190,25 +231,46 @@ def test_sizes(text, size):
 choices = st.builds(
     Choice, st.just("q"), st.integers(1, 50), st.floats(0, 10).map(lambda x: round(x, 3))
 )
+tables = st.lists(st.lists(choices, min_size=1, max_size=4), min_size=1, max_size=5).map(
+    lambda options: {str(number): few for number, few in enumerate(options)}
+)
 
 
-@given(st.lists(st.lists(choices, min_size=1, max_size=4), min_size=1, max_size=5), st.data())
-def test_no_choice_of_that_size_does_less_damage(options, data):
-    table = {str(number): few for number, few in enumerate(options)}
-    smallest = sum(min(c.nbytes for c in few) for few in options)
+def sums(few):
+    """Bytes and damage of some choices together."""
+    return sum(c.nbytes for c in few), sum(c.damage for c in few)
+
+
+def most(table, key):
+    """How much one tensor's choices differ at most."""
+    values = [[getattr(c, key) for c in few] for few in table.values()]
+    return max(max(few) - min(few) for few in values)
+
+
+@given(tables, st.data())
+def test_no_choice_of_that_size_does_less_damage(table, data):
+    smallest = sum(min(c.nbytes for c in few) for few in table.values())
     size = data.draw(st.integers(smallest, smallest + 100))
-    chosen = best_choices(table, size)
-    taken = sum(c.nbytes for c in chosen.values())
-    damage = sum(c.damage for c in chosen.values())
+    taken, damage = sums(best_choices(table, size).values())
     assert taken <= size
-    best = min(
-        sum(c.damage for c in few)
-        for few in product(*options)
-        if sum(c.nbytes for c in few) <= taken
-    )
-    assert damage == pytest.approx(best, abs=1e-6)
+    every = [sums(few) for few in product(*table.values())]
+    assert damage == pytest.approx(min(d for n, d in every if n <= taken), abs=1e-6)
+    assert damage <= min(d for n, d in every if n <= size) + most(table, "damage") + 1e-6
     with pytest.raises(UsageError, match="no recipe fits"):
         best_choices(table, smallest - 1)
+
+
+@given(tables, st.data())
+def test_no_choice_of_that_damage_is_smaller(table, data):
+    least, greatest = (sum(f(c.damage for c in few) for few in table.values()) for f in (min, max))
+    allowed = least + data.draw(st.floats(0, 1)) * (greatest - least) + 0.001
+    taken, damage = sums(smallest_choices(table, allowed).values())
+    assert damage <= allowed
+    every = [sums(few) for few in product(*table.values())]
+    assert taken == min(n for n, d in every if d <= damage + 1e-9)
+    assert taken <= min(n for n, d in every if d <= allowed) + most(table, "nbytes")
+    with pytest.raises(UsageError, match="no recipe loses as little as"):
+        smallest_choices(table, least - 0.001)
 
 
 def test_bytes_go_where_they_spare_most_damage_until_none_is_left():
@@ -219,3 +281,17 @@ def test_bytes_go_where_they_spare_most_damage_until_none_is_left():
     for size, larger in ((30, ""), (39, ""), (40, "a"), (50, "ab"), (59, "ab"), (60, "abc")):
         chosen = best_choices(table, size)
         assert "".join(name for name in table if chosen[name].type == "large") == larger
+    for damage, larger in ((0, "abc"), (3.9, "abc"), (4, "ab"), (8.9, "ab"), (9, "a"), (19, "")):
+        chosen = smallest_choices(table, damage)
+        assert "".join(name for name in table if chosen[name].type == "large") == larger
+
+
+def test_equal_tensors_share_what_is_left():
+    """At one price all of them change or none, so the bytes would stay unused."""
+    table = {name: [Choice("small", 10, 2.0), Choice("large", 20, 0.0)] for name in "abcd"}
+    for size in range(40, 81):
+        larger = [c for c in best_choices(table, size).values() if c.type == "large"]
+        assert len(larger) == (size - 40) // 10
+    for damage in range(9):
+        smaller = [c for c in smallest_choices(table, damage).values() if c.type == "small"]
+        assert len(smaller) == damage // 2

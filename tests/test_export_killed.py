@@ -1,18 +1,36 @@
-"""An export that is killed leaves no wrong file under a final name, and the next one mends it."""
+"""An export that is killed leaves no wrong file under a final name, and the next one mends it.
 
+Kills at random moments; and, since what may go wrong between two files is a matter of their order,
+a look at the folder before each change that is made to it.
+"""
+
+import hashlib
+import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_models import save_adapter, save_model
 
 from ner_edge.atomic import atomic_path, scratch_folder
+from ner_edge.export import calibrate, sensitivity
+from ner_edge.export.calibration import CalibrationSet
+from ner_edge.export.manifest import read_manifest
+from ner_edge.export.modelfile import modelfile_path, template
 from ner_edge.export.pipeline import export_model
+from ner_edge.export.recipe import Recipe, read_recipe
+from ner_edge.facts import describe
+from ner_edge.gguf_file import GGUFFile
+from ner_edge.imatrix import Imatrix
+from ner_edge.task import Task
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals and file locks")
 
@@ -22,6 +40,91 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("killed")
     base = save_model(folder / "base", hidden_size=256, intermediate_size=512)
     return base, save_adapter(folder / "ner", base)
+
+
+def visible(folder):
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+def check_descriptions(folder):
+    """Each file is whole, and what describes a file describes the one that lies there."""
+    models = {path for path in folder.glob("*.gguf") if not path.stem.endswith("-imatrix")}
+    for path in folder.glob("*.gguf"):
+        GGUFFile(path)
+    for path in folder.glob("*.toml"):
+        read_recipe(path)
+    for path in folder.glob("*.json"):
+        model = path.with_suffix(".gguf")
+        manifest = read_manifest(model)
+        assert hashlib.sha256(model.read_bytes()).hexdigest() == manifest.sha256
+        assert json.loads(path.read_text())["bytes"] == model.stat().st_size
+    for path in folder.glob("*.Modelfile"):
+        model = path.with_suffix(".gguf")
+        assert template(describe(model).task) in path.read_text()
+    for path in folder.glob("*.md"):
+        card = path.read_text()
+        for model in models:
+            assert hashlib.sha256(model.read_bytes()).hexdigest() in card
+
+
+def test_at_no_moment_a_file_is_described_that_is_not_there(model, tmp_path, monkeypatch):
+    """Whatever a kill leaves in the folder was there at some moment; so each moment is looked at,
+    first in a fresh folder, then while other files of the same names are replaced, then while the
+    remains of a killed export are."""
+    base, adapter = model
+    out = tmp_path / "out"
+    imatrix = Imatrix({"blk.0.ffn_up.weight": np.ones(256)}, {"blk.0.ffn_up.weight": 1}, "a.conll")
+    recipe = Recipe("9mb", {"blk.0.ffn_up.weight": "q5_0"}, 1.0)
+    monkeypatch.setattr(calibrate, "collect_imatrix", lambda *_, **__: imatrix)
+    monkeypatch.setattr(sensitivity, "find_recipes", lambda *_, **__: [recipe])
+    changes = []
+
+    def watch(name):
+        original = getattr(os, name)
+
+        def watched(*arguments, **settings):
+            path = Path(arguments[-1])
+            if path.parent == out and not path.name.startswith("."):
+                check_descriptions(out)
+                moment = tmp_path / f"moment-{len(changes)}"
+                shutil.copytree(out, moment, ignore=shutil.ignore_patterns(".*"))
+                changes.append((name, path.name))
+            return original(*arguments, **settings)
+
+        monkeypatch.setattr(os, name, watched)
+
+    watch("replace")
+    watch("unlink")
+
+    def export(label):
+        changes.clear()
+        for path in tmp_path.glob("moment-*"):
+            shutil.rmtree(path)
+        export_model(
+            base,
+            adapter,
+            out,
+            ["q8_0", "q4_0"],
+            task=Task("t", {label: "x"}, f"Find each {label}."),
+            calibration=CalibrationSet([], "a.conll"),
+            sizes=[9_000_000],
+            card=True,
+            modelfile=True,
+            threads=1,
+        )
+        check_descriptions(out)
+        written = {name for change, name in changes if change == "replace"}
+        assert written == visible(out)
+        kinds = (".gguf", ".json", ".md", ".toml", ".Modelfile")
+        assert {Path(name).suffix for name in written} == set(kinds)
+        assert all(label in modelfile_path(path).read_text() for path in out.glob("*0.gguf"))
+
+    export("OLD")
+    export("NEW")
+    for moment in (5, len(changes) // 2):
+        shutil.rmtree(out)
+        shutil.copytree(tmp_path / f"moment-{moment}", out)
+        export(f"NEXT{moment}")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +146,7 @@ def test_killed_at_any_moment(levels, kills, model, tmp_path):
     seconds = time.monotonic() - begun
     assert whole.exitcode == 0
     right = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
-    assert len(right) == len(levels)
+    assert len(right) == 2 * len(levels), "each with its manifest"
     out = tmp_path / "out"
     out.mkdir()
     moments = random.Random(0)
@@ -53,6 +156,7 @@ def test_killed_at_any_moment(levels, kills, model, tmp_path):
         time.sleep(moments.uniform(0, seconds))
         process.kill()
         process.join()
+        check_descriptions(out)
         for path in out.iterdir():
             if not path.name.startswith("."):
                 assert path.read_bytes() == right[path.name]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tiny_models import add_adapter, gguf_logits, gguf_tokens, load_model, logits
 
+from ner_edge.export import parity
 from ner_edge.export.lora_gguf import export_adapter
 from ner_edge.export.pipeline import export_model
 
@@ -19,20 +20,10 @@ SENTENCES = [
 ]
 
 
-def distributions(all_logits: np.ndarray) -> np.ndarray:
-    exponents = np.exp(all_logits - all_logits.max(axis=-1, keepdims=True))
-    return exponents / exponents.sum(axis=-1, keepdims=True)
-
-
-def difference(actual: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
-    """The largest difference of a probability, and the largest KL divergence in nats."""
-    divergence = (expected * np.log((expected + 1e-12) / (actual + 1e-12))).sum(axis=-1)
-    return float(np.abs(actual - expected).max()), float(divergence.max())
-
-
 def check_against_torch(base: Path, folder: Path, f16_limits: tuple[float, float]) -> None:
     """In float32 the distributions are those of torch, which proves the conversion; in float16 they
-    stay within `f16_limits`, which depend on how large the activations of a family grow."""
+    stay within `f16_limits`, which depend on how large the activations of a family grow.
+    Limits are those of a probability, and of the mean KL divergence in nats."""
     adapter = folder / "ner"
     model = add_adapter(load_model(base), adapter, r=8, lora_alpha=4)
     (f32, f16) = export_model(base, adapter, folder, ["f32", "f16"])
@@ -40,17 +31,17 @@ def check_against_torch(base: Path, folder: Path, f16_limits: tuple[float, float
     lora = export_adapter(plain, adapter, folder / "lora.gguf")
     for sentence in SENTENCES:
         ids = gguf_tokens(f16, f"### Task:\n{sentence}\n\n### Response:\n{sentence}")
-        expected = distributions(logits(model, ids))
+        expected = parity.distributions(logits(model, ids))
         for name, actual, limits in (
             ("f32", gguf_logits(f32, ids), (1e-3, 1e-4)),
             ("f16", gguf_logits(f16, ids), f16_limits),
             ("f16 and LoRA", gguf_logits(plain, ids, lora), f16_limits),
         ):
-            found = difference(distributions(actual), expected)
+            found = parity.difference(parity.distributions(actual), expected)
             print(f"{name}: probability {found[0]:.1e}, KL {found[1]:.1e}")
             assert found[0] < limits[0]
             assert found[1] < limits[1]
-        base_only = distributions(gguf_logits(plain, ids))
+        base_only = parity.distributions(gguf_logits(plain, ids))
         assert np.abs(base_only - expected).max() > 0.05, "the adapter matters"
 
 

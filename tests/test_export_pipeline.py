@@ -131,7 +131,8 @@ def test_names_task_and_facts(base, adapter, tmp_path):
     finally:
         (adapter / "ner_edge_task.json").unlink()
     assert [path.name for path in paths] == ["ner-q4_0.gguf", "ner-q8_0.gguf"]
-    assert sorted(tmp_path.iterdir()) == sorted(paths), "intermediate files are gone"
+    manifests = [path.with_suffix(".json") for path in paths]
+    assert sorted(tmp_path.iterdir()) == sorted(paths + manifests), "intermediate files are gone"
     facts = describe(paths[0])
     assert (facts.task, facts.name, facts.quant) == (task, "ner", "q4_0")
     (again,) = export_model(paths[1], None, tmp_path / "again", ["q4_0"], name="x")
@@ -143,9 +144,11 @@ def test_progress_counts_tensors(base, tmp_path):
     calls = []
     export_model(base, None, tmp_path, ["q4_0"], progress=lambda *call: calls.append(call))
     count = sum(describe(tmp_path / f"{base.name}-q4_0.gguf").tensor_types.values())
-    assert calls[0] == ("merge", 0, count)
-    assert ("merge", count, count) in calls
-    assert calls[-1] == ("q4_0", count, count)
+    size = (base / "model.safetensors").stat().st_size
+    assert ("base", size, size) in calls, "bytes"
+    assert list(dict.fromkeys(stage for stage, *_ in calls)) == ["base", "merge", "q4_0", "check"]
+    for stage in ("merge", "q4_0", "check"):
+        assert (stage, count, count) in calls
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "no space")])
@@ -172,7 +175,7 @@ def test_failed_quantizer_leaves_only_whole_files(base, tmp_path, monkeypatch):
     )
     with pytest.raises(NerEdgeError, match=r"q4_0\.gguf: llama\.cpp cannot quantize to q4_0"):
         export_model(base, None, tmp_path, ["f16", "q4_0"], name="m")
-    assert [path.name for path in tmp_path.iterdir()] == ["m-f16.gguf"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m-f16.gguf", "m-f16.json"]
     describe(tmp_path / "m-f16.gguf")
 
 
@@ -211,12 +214,13 @@ def test_never_more_than_a_slab_at_once(base, adapter, tmp_path, monkeypatch):
 
 
 def test_existing_file_survives_a_failure(base, tmp_path, monkeypatch):
-    (old,) = export_model(base, None, tmp_path, ["f16"], name="m")
-    before = old.read_bytes()
+    export_model(base, None, tmp_path, ["f16"], name="m")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(before) == 2, "with its manifest"
     monkeypatch.setattr(write_gguf, "_largest_magnitude", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export_model(base, None, tmp_path, ["f16"], name="m")
-    assert old.read_bytes() == before
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_full_disk_is_noticed_before_work(base, tmp_path, monkeypatch):
@@ -244,7 +248,7 @@ def test_weights_too_large_for_f16(tmp_path):
     (f32,) = export_model(base, None, tmp_path / "out", ["f32"])
     (q8_0,) = export_model(base, None, tmp_path / "out2", ["bf16", "q8_0"])[1:]
     assert describe(q8_0).quant == "q8_0"
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [f32.name]
+    assert list((tmp_path / "out").glob("*.gguf")) == [f32]
 
 
 def test_weights_that_are_not_finite(tmp_path):
@@ -296,10 +300,20 @@ def test_name_is_no_path(base, tmp_path):
         export_model(base, None, tmp_path, ["f16"], name="../x")
 
 
-def test_export_imports_no_torch():
-    program = (
-        "import sys, ner_edge.export.pipeline, ner_edge.export.lora_gguf, ner_edge.facts\n"
-        "print([m for m in ('torch', 'transformers', 'peft', 'llama_cpp') if m in sys.modules])"
-    )
+def loaded(modules, named):
+    """Which modules of those `named` are loaded once `modules` are imported."""
+    program = f"import sys, {modules}\nprint([m for m in sys.modules if m.startswith({named!r})])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert result.stdout.strip() == "[]", result.stderr
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_export_imports_no_torch():
+    modules = "ner_edge.export.pipeline, ner_edge.export.lora_gguf, ner_edge.export.verify"
+    modules += ", ner_edge.export.parity, ner_edge.facts"
+    assert loaded(modules, ("torch", "transformers", "peft", "llama_cpp", "tokenizers")) == "[]"
+    assert loaded(modules, ("ner_edge.runtime.", "ner_edge.train.")) == "[]"
+
+
+def test_train_imports_no_export():
+    assert loaded("ner_edge.train.run", ("ner_edge.export", "ner_edge.runtime")) == "[]"

@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
-import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -13,6 +11,8 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
 )
+
+from ner_edge.export import parity, tokens
 
 torch.set_num_threads(1)  # tiny matrices gain nothing, and on a busy machine threads wait
 
@@ -147,27 +147,14 @@ def load_model(base: Path, adapter: Path | None = None) -> Any:
 
 def logits(model: Any, ids: list[int]) -> Any:
     """Logits of a torch model for every position, `(tokens, vocabulary)`."""
-    with torch.no_grad():
-        return model(torch.tensor([ids])).logits[0].float().numpy()
+    return parity.torch_logits(model, ids)
 
 
 def gguf_logits(path: Path, ids: list[int], lora: Path | None = None) -> Any:
     """Logits of llama.cpp for every position, `(tokens, vocabulary)`, with a float32 KV cache."""
-    model = llama_cpp.Llama(
-        str(path),
-        n_ctx=512,
-        n_threads=1,
-        logits_all=True,
-        verbose=False,
-        type_k=llama_cpp.GGML_TYPE_F32,
-        type_v=llama_cpp.GGML_TYPE_F32,
-        lora_path=None if lora is None else str(lora),
-    )
-    model.eval(ids)
-    return np.array(model.scores[: len(ids)])
+    return next(parity.gguf_logits(path, [ids], lora=lora, threads=1))
 
 
 def gguf_tokens(path: Path, text: str) -> list[int]:
     """Token ids by llama.cpp, special tokens in the text recognised."""
-    model = llama_cpp.Llama(str(path), vocab_only=True, verbose=False)
-    return list(model.tokenize(text.encode(), add_bos=False, special=True))
+    return tokens.gguf_tokens(path, [text])[0]

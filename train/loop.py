@@ -16,6 +16,7 @@ from ner_edge.train.batches import plan_epoch, split_by_tokens
 from ner_edge.train.checkpoint import load_checkpoint, save_checkpoint
 from ner_edge.train.loss import packed_loss
 from ner_edge.train.packing import pack
+from ner_edge.train.rounding import Rounding
 from ner_edge.train.settings import TrainSettings
 
 
@@ -48,11 +49,13 @@ def train(
     *,
     identity: dict[str, Any],
     resume: bool = False,
+    rounding: Rounding | None = None,
     report: Callable[[StepReport], None] = lambda _: None,
 ) -> None:
     """Train the adapter of `model` (a peft model) in place, with checkpoints in `folder`.
 
-    A checkpoint is resumed only by a run with the same `identity`.
+    A checkpoint is resumed only by a run with the same `identity`. With a `rounding` the model is
+    trained, and left, as rounded.
 
     Under `torchrun` each process takes its share of every batch and the gradients are summed, so
     the result does not depend on the number of processes but for rounding.
@@ -68,12 +71,16 @@ def train(
     first_step, mean_loss = 0, 0.0
     if resume and (state := load_checkpoint(folder, model, optimizer, identity)):
         first_step, mean_loss = state["step"], state["loss"]
+        if rounding:
+            rounding.refresh(model, state["rounded"])
 
     lengths = [len(example) for example in examples]
     model.train()
     plan: list[list[int]] = []
     for step in range(first_step, steps):
         started = time.perf_counter()
+        if rounding and step % settings.round_every == 0:
+            rounding.refresh(model)
         epoch, position = divmod(step, per_epoch)
         if position == 0 or not plan:
             plan = plan_epoch(lengths, settings.batch_size, settings.seed, epoch)
@@ -82,20 +89,19 @@ def train(
         total = add_gradients(base, prefix, batch[rank::world], targets, settings.max_tokens)
         if world > 1:
             _sum_over_processes(weights, total)
-        torch.nn.utils.clip_grad_norm_(weights, settings.max_grad_norm)
         rate = settings.learning_rate * learning_rate_factor(step, steps, settings.warmup_ratio)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
-        optimizer.zero_grad()
+        _update(optimizer, weights, rate, settings.max_grad_norm)
         mean_loss += (total.item() - mean_loss) / min(step + 1, 20)
         if rank == 0:
             done = step + 1
             if done % settings.checkpoint_every == 0 or done == steps:
                 state = {"step": done, "loss": mean_loss, "settings": identity}
+                state["rounded"] = rounding.adapter if rounding else None
                 save_checkpoint(folder, model, optimizer, state)
             speed = len(batch) / (time.perf_counter() - started)
             report(StepReport(done, steps, mean_loss, rate, speed))
+    if rounding:
+        rounding.refresh(model)
     model.eval()
 
 
@@ -131,6 +137,17 @@ def add_gradients(
         loss.backward()
         total += loss.detach().cpu()
     return total
+
+
+def _update(
+    optimizer: torch.optim.Optimizer, weights: Sequence[torch.Tensor], rate: float, max_norm: float
+) -> None:
+    """One step by the gradients there are, which are then forgotten."""
+    torch.nn.utils.clip_grad_norm_(weights, max_norm)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def _sum_over_processes(weights: Sequence[torch.Tensor], total: torch.Tensor) -> None:

@@ -4,19 +4,28 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+import torch.distributed as dist
+
 from ner_edge.brackets import write_brackets
 from ner_edge.corpus import Sentence
-from ner_edge.errors import DataError, NerEdgeError
+from ner_edge.errors import DataError, ModelError, NerEdgeError
 from ner_edge.prompts import Example, PromptEncoder
 from ner_edge.task import Task
 from ner_edge.train.batches import plan_epoch, split_by_tokens
+from ner_edge.train.fingerprint import weights_sha256
 from ner_edge.train.loop import add_gradients, count_steps
 from ner_edge.train.memory import free_memory, memory_need
+from ner_edge.train.rounding import Rounding
 from ner_edge.train.settings import TrainSettings
+from ner_edge.train.start import Start
 
+_COMPARED = 7  # matrices: those of a layer
+_SAME = 0.999  # of their values; sums in another order may round otherwise
 _BINS = 10
 _BAR = 40  # characters of the fullest bin
 
@@ -37,15 +46,16 @@ class Check:
 
 
 def preflight(
-    model: Any,
+    start: Start,
     encoder: PromptEncoder,
     sentences: Sequence[Sentence],
     dev_sentences: Sequence[Sentence],
     examples: Sequence[Example],
     settings: TrainSettings,
-    world: int,
 ) -> Iterator[Check]:
-    """All checks of a run that trains `model` on `examples`, in `world` processes."""
+    """All checks of a run that trains the model of `start` on `examples`."""
+    model, rounding = start.model, start.rounding
+    world = dist.get_world_size() if dist.is_initialized() else 1
     yield check_data("data", sentences, encoder.task)
     if dev_sentences:
         yield check_data("dev", dev_sentences, encoder.task)
@@ -54,10 +64,12 @@ def preflight(
     limits = {"max_tokens": settings.max_tokens, "the model's context": context}
     what = min(limits, key=lambda name: limits[name])
     yield check_tokens(encoder.prefix, examples, sentences, limits[what], what)
+    if rounding:
+        yield check_rounding(rounding, model, start.adapter)
     memory = check_memory(model, len(encoder.prefix), examples, settings, world)
     yield memory
     if memory.ok:
-        yield check_time(model, encoder.prefix, examples, settings, world)
+        yield check_time(model, encoder.prefix, examples, settings, world, rounding)
 
 
 def check_data(name: str, sentences: Sequence[Sentence], task: Task) -> Check:
@@ -101,6 +113,29 @@ def check_tokens(
             f"split it{', or raise --max-tokens' * (what == 'max_tokens')}"
         )
     return Check("tokens", text, error is None, histogram(lengths), error)
+
+
+def check_rounding(rounding: Rounding, model: Any, adapter: Path | None) -> Check:
+    """Does rounding the adapter that the file was made with give what the file holds?
+
+    Some matrices are compared; the frozen weights of `model` become the rounded ones.
+    """
+    rounding.refresh(model)
+    kept = f"{rounding.nbytes / 1e9:.2f} GB of exact weights kept"
+    text = f"{rounding.file.path.name}: {rounding.types}; {kept}; "
+    if adapter is None or weights_sha256(adapter) != rounding.file.get("ner_edge.adapter_sha256"):
+        return Check("rounding", text + "made with another adapter, so not compared")
+    modules = rounding.modules[:_COMPARED]
+    for module in modules:
+        here, there = rounding.rounded(model, module), rounding.in_file(module)
+        if np.isclose(here, there).mean() < _SAME:
+            error = ModelError(
+                f"{rounding.file.path}: {module} is rounded otherwise than here, though made with "
+                "the same adapter; give the importance matrix of its export with --imatrix, or "
+                "none if there was none, and the base that it was made from"
+            )
+            return Check("rounding", text + "not as rounded here", False, error=error)
+    return Check("rounding", f"{text}{len(modules)} compared, all as rounded here")
 
 
 def histogram(values: Sequence[int]) -> list[str]:
@@ -148,6 +183,7 @@ def check_time(
     examples: Sequence[Example],
     settings: TrainSettings,
     world: int,
+    rounding: Rounding | None = None,
 ) -> Check:
     """How long the run will take, by one step of middling size; the model stays as it is."""
     batches = sorted(_batches(examples, settings), key=lambda batch: sum(map(len, batch)))
@@ -159,6 +195,8 @@ def check_time(
     add_gradients(base, prefix, batch, 1, settings.max_tokens)
     seconds = time.perf_counter() - started
     model.zero_grad()
+    if rounding:
+        seconds += rounding.seconds / settings.round_every
     steps = count_steps(len(examples), settings)
     return Check("time", f"about {_duration(steps * seconds)}: {steps:,} steps of {seconds:.2g} s")
 

@@ -21,6 +21,7 @@ _POSITIVE = (
     "max_grad_norm",
     "batch_size",
     "max_tokens",
+    "round_every",
     "checkpoint_every",
 )
 
@@ -50,6 +51,8 @@ class TrainSettings:
     """Compute activations again in the backward pass: less memory, a third more work."""
     lowercase: float = 0.0
     """Share of the sentences that are trained on a second time, in lower case."""
+    round_every: int = 8
+    """Optimizer steps for which one rounding serves, in a run that recovers from rounding."""
     checkpoint_every: int = 100
     """Optimizer steps between checkpoints."""
 

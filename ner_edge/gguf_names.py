@@ -6,11 +6,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-ARCHITECTURES = ("llama", "qwen2", "qwen3")
-
-# Hugging Face's `model_type` and what llama.cpp calls it.
-MODEL_TYPES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
-
 _TOP = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 _LAYER = {
     "input_layernorm": "attn_norm",
@@ -73,4 +68,10 @@ def permute_rows(rows: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
     """Hugging Face's row order of q or k (or of a LoRA B for them) to GGUF's: within each head,
     the two halves are interleaved (llama.cpp, `LlamaModel.permute`)."""
     split = rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:])
+    return split.swapaxes(1, 2).reshape(rows.shape)
+
+
+def restore_rows(rows: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
+    """The inverse of `permute_rows`."""
+    split = rows.reshape(heads, rows.shape[0] // heads // 2, 2, *rows.shape[1:])
     return split.swapaxes(1, 2).reshape(rows.shape)

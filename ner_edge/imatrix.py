@@ -16,6 +16,7 @@ from ner_edge.errors import ModelError
 from ner_edge.gguf_file import GGUFFile
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
+_SHA256 = "ner_edge.dataset_sha256"
 
 
 @dataclass
@@ -26,6 +27,8 @@ class Imatrix:
     counts: dict[str, int] = field(default_factory=dict)
     dataset: str = ""
     """What it was collected from: a file's name."""
+    dataset_sha256: str = ""
+    """That file's SHA-256, where it is known."""
 
     def add(self, name: str, inputs: NDArray[np.float32]) -> None:
         """Count the inputs of some tokens, [tokens, columns]."""
@@ -48,6 +51,8 @@ class Imatrix:
             try:
                 writer.add_type("imatrix")
                 writer.add_array("imatrix.datasets", [self.dataset])
+                if self.dataset_sha256:
+                    writer.add_string(_SHA256, self.dataset_sha256)
                 writer.add_uint32("imatrix.chunk_count", 1)
                 writer.add_uint32("imatrix.chunk_size", max(self.counts.values(), default=1))
                 for name, sums in self.sums.items():
@@ -69,7 +74,9 @@ def read_imatrix(path: Path) -> Imatrix:
         raise ModelError(f"{path}: not an importance matrix (GGUF of type imatrix)")
     datasets = file.metadata().get("imatrix.datasets")
     first = datasets.value[0] if datasets else b""
-    found = Imatrix(dataset=first.decode("utf-8", "replace"))
+    found = Imatrix(
+        dataset=first.decode("utf-8", "replace"), dataset_sha256=str(file.get(_SHA256) or "")
+    )
     for name in names:
         counts = name + _COUNTS
         if counts not in file.tensors or len(file.float32(name + _SUMS)) != 1:

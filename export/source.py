@@ -1,0 +1,126 @@
+"""What is exported: a base, with or without an adapter, the task they were trained for, and where
+each of them comes from."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gguf import GGUFValue
+
+from ner_edge import __version__
+from ner_edge.errors import ModelError
+from ner_edge.export.adapter import Adapter, open_adapter
+from ner_edge.export.base import Base, open_gguf_base
+from ner_edge.export.hf_base import open_hf_base
+from ner_edge.export.manifest import Check
+from ner_edge.export.merge import merge
+from ner_edge.export.write_gguf import text_value
+from ner_edge.hashing import sha256_of
+from ner_edge.task import GGUF_KEY, Task, load_saved_task
+
+
+@dataclass(frozen=True)
+class Source:
+    """A base, an adapter or none, and both together as `merged`."""
+
+    base: Base
+    adapter: Adapter | None
+    task: Task | None
+    merged: Base
+    changed: set[str]
+    """Tensors of `merged` that differ from the base's; complete when all have been read."""
+    base_sha256: str
+
+    @property
+    def name(self) -> str:
+        """The adapter's, or else the base's."""
+        if self.adapter is not None:
+            return self.adapter.path.resolve().name
+        return self.base.path.resolve().name.removesuffix(".gguf")
+
+    def metadata(self) -> dict[str, GGUFValue]:
+        """What was made of what, to be written into each file."""
+        facts = {"ner_edge.version": __version__, "ner_edge.base_sha256": self.base_sha256}
+        if self.adapter is not None:
+            facts["ner_edge.adapter_sha256"] = self.adapter.sha256
+        if self.task is not None:
+            facts[GGUF_KEY] = self.task.to_json()
+        return {key: text_value(value) for key, value in facts.items()}
+
+    def made_of(self) -> dict[str, Any]:
+        """The same for the manifest."""
+        base = {"name": self.base.path.resolve().name, "sha256": self.base_sha256}
+        facts: dict[str, Any] = {"ner-edge": __version__, "base": base}
+        if self.adapter is not None:
+            name = self.adapter.path.resolve().name
+            facts["adapter"] = {"name": name, "sha256": self.adapter.sha256}
+        return facts
+
+    def check_merged(self) -> Check | None:
+        """Has the adapter changed anything? None if there is no adapter."""
+        if self.adapter is None:
+            return None
+        count = len(self.merged.tensors)
+        detail = f"{len(self.changed)} of {count} tensors differ from the base in float32"
+        return Check("merged", bool(self.changed), detail)
+
+
+def open_source(
+    base: Path,
+    adapter: Path | None,
+    task: Task | None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Source:
+    """Open both; no weight is kept. The task is `task`, else the one saved beside the adapter or
+    model, else the base's own. `progress` gets the bytes of the base that were hashed, and all.
+
+    Raises `ModelError` if they are damaged or do not fit.
+    """
+    model = open_base(base)
+    lora = None if adapter is None else open_adapter(adapter, model)
+    changed: set[str] = set()
+    return Source(
+        model,
+        lora,
+        task or _known_task(model, adapter),
+        model if lora is None else merge(model, lora, changed),
+        changed,
+        base_sha256(model, progress),
+    )
+
+
+def open_base(path: Path) -> Base:
+    """A base from a Hugging Face folder or a GGUF file. Raises `ModelError` if it is neither."""
+    if not path.exists():
+        raise ModelError(f"{path}: no such base model (give a model folder or a GGUF file)")
+    return open_hf_base(path) if path.is_dir() else open_gguf_base(path)
+
+
+def base_sha256(base: Base, progress: Callable[[int, int], None] = lambda done, total: None) -> str:
+    """The SHA-256 of the file that holds the weights; of several, that of what `sha256sum` prints
+    for them."""
+    total = sum(path.stat().st_size for path in base.weight_files)
+    done = 0
+
+    def advance(size: int) -> None:
+        nonlocal done
+        done += size
+        progress(done, total)
+
+    digests = {path.name: sha256_of(path, advance) for path in base.weight_files}
+    if len(digests) == 1:
+        return next(iter(digests.values()))
+    listing = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _known_task(model: Base, adapter: Path | None) -> Task | None:
+    folder = adapter or model.path
+    saved = load_saved_task(folder) if folder.is_dir() else None
+    if saved is not None or GGUF_KEY not in model.metadata:
+        return saved
+    value = model.metadata[GGUF_KEY].value
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return Task.from_json(text, str(model.path))

@@ -1,0 +1,99 @@
+"""What a run starts from: the base, an adapter on it, and the rounding to recover from."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from ner_edge.gguf_file import GGUFFile
+from ner_edge.imatrix import read_imatrix
+from ner_edge.models import resolve_base
+from ner_edge.torch_model import load_base
+from ner_edge.train.attention import NAME as SHARED_PREFIX_ATTENTION
+from ner_edge.train.fingerprint import (
+    FINGERPRINT_KEY,
+    adapter_digest,
+    check_adapter_is_for,
+    fingerprint,
+)
+from ner_edge.train.model import add_adapter
+from ner_edge.train.rounding import Rounding
+from ner_edge.train.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """The quantized GGUF whose rounding the adapter is to make up for, and the importance matrix
+    that it was rounded by, if by any."""
+
+    file: Path
+    imatrix: Path | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """A model with its adapter, ready to be trained."""
+
+    base: str
+    model: Any
+    tokenizer: Any
+    base_fingerprint: str
+    adapter: Path | None
+    rounding: Rounding | None
+
+    @property
+    def identity(self) -> dict[str, str | None]:
+        """By flag, what must be the same for a run to be resumed."""
+        return {
+            "--base": self.base_fingerprint,
+            "--from": adapter_digest(self.adapter) if self.adapter else None,
+            "--recover": self.rounding.digest if self.rounding else None,
+        }
+
+    @property
+    def provenance(self) -> dict[str, str | None]:
+        """What is put on record beside the new adapter."""
+        return {
+            "base": self.base,
+            FINGERPRINT_KEY: self.base_fingerprint,
+            "start": self.adapter.name if self.adapter else None,
+            "recover": self.rounding.file.path.name if self.rounding else None,
+        }
+
+
+def open_start(
+    base: str, settings: TrainSettings, adapter: Path | None, recovery: Recovery | None
+) -> Start:
+    """Load `base` and give it the adapter in a folder, or else a fresh one.
+
+    Raises `ModelError` if they do not fit each other.
+    """
+    path = resolve_base(base)
+    _join_processes()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = getattr(torch, settings.dtype)
+    if recovery:
+        cpu = torch.device("cpu")  # where the exact weights stay: export merges and rounds those
+        model, tokenizer = load_base(path, torch.float32, cpu, SHARED_PREFIX_ATTENTION)
+    else:
+        model, tokenizer = load_base(path, dtype, device, SHARED_PREFIX_ATTENTION)
+    base_fingerprint = fingerprint(model)
+    if adapter:
+        check_adapter_is_for(adapter, base, base_fingerprint)
+    rounding = None
+    if recovery:
+        imatrix = read_imatrix(recovery.imatrix) if recovery.imatrix else None
+        rounding = Rounding(model, GGUFFile(recovery.file), imatrix)
+        for weight in model.parameters():  # not the buffers: rotary frequencies stay float32
+            weight.data = weight.data.to(dtype, copy=True)
+        model.to(device)
+    model = add_adapter(model, settings, adapter)
+    return Start(base, model, tokenizer, base_fingerprint, adapter, rounding)
+
+
+def _join_processes() -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")

@@ -4,18 +4,22 @@ Both models read the baseline's own answers to the same sentences, so that their
 the same places.
 """
 
-import hashlib
-import json
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import ner_edge
-from ner_edge.atomic import atomic_path
-from ner_edge.eval.cache import sha256_of
+from ner_edge.errors import ModelError, NerEdgeError, NerEdgeWarning
+from ner_edge.eval.cache import measured_once, sha256_of
 from ner_edge.eval.gold import Gold
+from ner_edge.facts import describe
+from ner_edge.gguf_file import GGUFFile
 from ner_edge.spans import Span
+
+if TYPE_CHECKING:
+    from ner_edge.runtime.decisions import Answer, Decision
 
 SENTENCES = 300  # read at most, evenly from the data
 
@@ -31,8 +35,7 @@ class Agreement:
     decisions: int
 
 
-def measured_agreement(
-    path: Path,
+def agreement_with(
     baseline: Path,
     gold: Gold,
     predictions: Sequence[Sequence[Span]],
@@ -40,52 +43,73 @@ def measured_agreement(
     threads: int | None = None,
     gpu_layers: int | None = None,
     cache_dir: Path | None = None,
-) -> Agreement:
-    """Compare the decisions of two GGUF files on the `predictions` of `baseline`, or read what an
-    earlier run kept in `cache_dir`."""
+) -> Callable[[Path], Agreement | None]:
+    """How the decisions of other GGUF files agree with those of `baseline` on its `predictions`, as
+    a function of their paths; None for a file of other labels or another vocabulary, which has
+    other decisions.
+
+    What an earlier run kept in `cache_dir` is not measured again; the baseline is read once, when
+    first needed.
+    """
+    from ner_edge.runtime.engine import DECODER_VERSION
+    from ner_edge.runtime.llama import LIBRARY
+
     step = -(-len(gold.sentences) // SENTENCES)
     answers = [
         (sentence.words, list(spans))
         for sentence, spans in zip(gold.sentences[::step], predictions[::step], strict=True)
     ]
-    kept = None
-    if cache_dir is not None:
-        key = [sha256_of(path), sha256_of(baseline), answers, ner_edge.__version__]
-        digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
-        kept = cache_dir / f"{digest}.agreement.json"
+    expected = cache(lambda: _read(baseline, answers, threads, gpu_layers))
+    choices = _choices(baseline)
+
+    def agreement(path: Path) -> Agreement | None:
+        if _choices(path) != choices:
+            return None
+        return measured_once(
+            cache_dir,
+            Agreement,
+            [sha256_of(path), sha256_of(baseline), answers, DECODER_VERSION, LIBRARY],
+            lambda: measure(path),
+        )
+
+    def measure(path: Path) -> Agreement | None:
         try:
-            return Agreement(**json.loads(kept.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            pass
-    read = _reader(threads, gpu_layers)
-    agreement = _compare(read(baseline, answers), read(path, answers))
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(kept) as temporary:
-            temporary.write_text(json.dumps(asdict(agreement)), encoding="utf-8")
+            return _compare(expected(), _read(path, answers, threads, gpu_layers))
+        except NerEdgeError as error:  # no reason to lose all the rest
+            warnings.warn(
+                f"{path}: its agreement with {baseline} could not be measured ({error})",
+                NerEdgeWarning,
+                stacklevel=2,
+            )
+            return None
+
     return agreement
 
 
-def _reader(threads: int | None, gpu_layers: int | None) -> Callable[[Path, Any], Any]:
-    from ner_edge.errors import ModelError
-    from ner_edge.facts import describe
+def _choices(path: Path) -> list[Any]:
+    """What decides between which tokens a model has to choose."""
+    task, metadata = describe(path).task, GGUFFile(path).metadata()
+    vocabulary = (metadata.get(f"tokenizer.ggml.{part}") for part in ("tokens", "merges"))
+    return [task and list(task.labels), *(values and values.value for values in vocabulary)]
+
+
+def _read(
+    path: Path, answers: "Sequence[Answer]", threads: int | None, gpu_layers: int | None
+) -> "list[list[Decision]]":
     from ner_edge.runtime.decisions import read_decisions
     from ner_edge.runtime.llama import LlamaModel
 
-    def read(path: Path, answers: Any) -> Any:
-        task = describe(path).task
-        if task is None:
-            raise ModelError(f"{path}: holds no ner-edge task")
-        model = LlamaModel(path, context=4096, sequences=9, threads=threads, gpu_layers=gpu_layers)
-        try:
-            return list(read_decisions(model, task, answers))
-        finally:
-            model.close()
-
-    return read
+    task = describe(path).task
+    if task is None:
+        raise ModelError(f"{path}: holds no ner-edge task")
+    model = LlamaModel(path, context=4096, sequences=9, threads=threads, gpu_layers=gpu_layers)
+    try:
+        return list(read_decisions(model, task, answers))
+    finally:
+        model.close()
 
 
-def _compare(theirs: Any, ours: Any) -> Agreement:
+def _compare(theirs: "list[list[Decision]]", ours: "list[list[Decision]]") -> Agreement:
     from ner_edge.runtime.decisions import mean_kl
 
     pairs = [

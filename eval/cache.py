@@ -4,12 +4,16 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+from ner_edge.atomic import atomic_path
 from ner_edge.errors import NerEdgeError
 from ner_edge.eval.outputs import Output
 from ner_edge.spans import ScoredSpan
+
+Measured = TypeVar("Measured")
 
 
 class Prediction(NamedTuple):
@@ -19,6 +23,8 @@ class Prediction(NamedTuple):
     seconds: float
     output: Output | None = None
     """None where it is the sentence with the entities in brackets, as a decoder made sure."""
+    timed_on: str | None = None
+    """The machine and the hardware of it that `seconds` were measured on."""
 
 
 def sha256_of(path: Path) -> str:
@@ -84,11 +90,35 @@ def _read(path: Path) -> tuple[list[Prediction], int]:
             output = record.get("output")
             if output is not None and not all(isinstance(chunk, int | str) for chunk in output):
                 break
-            done.append(Prediction(spans, record["seconds"], output))
+            done.append(Prediction(spans, record["seconds"], output, record.get("timed_on")))
         except (ValueError, TypeError, KeyError):
             break
         valid_bytes += len(line)
     return done, valid_bytes
+
+
+def measured_once(
+    folder: Path | None, kind: type[Measured], key: Any, measure: Callable[[], Measured | None]
+) -> Measured | None:
+    """What an earlier call kept in `folder` under `key`, which must name everything that decides
+    it, else what `measure` gives. `kind` is a dataclass of numbers. None is not kept."""
+    if folder is None:
+        return measure()
+    name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
+    path = folder / f"{name}.{kind.__name__.lower()}.json"
+    try:
+        return kind(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        pass
+    found = measure()
+    if found is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unusable(path, error) from error
+        with atomic_path(path) as partial:
+            partial.write_text(json.dumps(asdict(found)), encoding="utf-8")  # type: ignore[call-overload]
+    return found
 
 
 def _unusable(path: Path, error: OSError) -> NerEdgeError:

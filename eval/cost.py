@@ -3,7 +3,6 @@
 Run as a program it measures one model: settings in, JSON out.
 """
 
-import hashlib
 import json
 import platform
 import subprocess
@@ -15,10 +14,8 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-import ner_edge
-from ner_edge.atomic import atomic_path
 from ner_edge.errors import NerEdgeError, NerEdgeWarning
-from ner_edge.eval.cache import sha256_of
+from ner_edge.eval.cache import measured_once, sha256_of
 from ner_edge.eval.gold import Gold
 
 PROMPT = 512  # tokens read at once, as llama-bench's pp512
@@ -51,23 +48,17 @@ def measured_cost(
 
     None, with a warning, if the process fails.
     """
+    from ner_edge.runtime.engine import DECODER_VERSION
+    from ner_edge.runtime.llama import LIBRARY
+
     sentences = [sentence.words for sentence in gold.sentences[:_SENTENCES]]
     settings = {"decoder": decoder, "threads": threads, "gpu_layers": gpu_layers}
-    kept = None
-    if cache_dir is not None:
-        key = [sha256_of(path), sentences, settings, platform.node(), ner_edge.__version__]
-        digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
-        kept = cache_dir / f"{digest}.cost.json"
-        try:
-            return Cost(**json.loads(kept.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            pass
-    cost = _in_a_fresh_process({"path": str(path), "sentences": sentences, **settings})
-    if cost is not None and kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(kept) as partial:
-            partial.write_text(json.dumps(asdict(cost)), encoding="utf-8")
-    return cost
+    return measured_once(
+        cache_dir,
+        Cost,
+        [sha256_of(path), sentences, settings, platform.node(), DECODER_VERSION, LIBRARY],
+        lambda: _in_a_fresh_process({"path": str(path), "sentences": sentences, **settings}),
+    )
 
 
 def _in_a_fresh_process(request: dict[str, Any]) -> Cost | None:

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, StrictUndefined
 
 from ner_edge.atomic import atomic_path, make_folder
-from ner_edge.eval.compare import Comparison, ModelResult
+from ner_edge.eval.compare import Comparison
 from ner_edge.eval.confusion import NONE, confusion
+from ner_edge.eval.evaluate import ModelResult
 from ner_edge.eval.plots import plots, png, svg
 from ner_edge.eval.report import footnotes, markdown, model_tables, summaries, write_json
 from ner_edge.spans import Span
@@ -19,10 +20,12 @@ _SHOWN_FLIPS = 100
 
 
 class Piece(NamedTuple):
-    """Words of a sentence, and their entity's label or an empty string."""
+    """Words of a sentence, their entity's label or an empty string, and whether the gold lacks that
+    entity."""
 
     text: str
     label: str
+    wrong: bool = False
 
 
 def write_folder(comparison: Comparison, folder: Path) -> Path:
@@ -31,9 +34,9 @@ def write_folder(comparison: Comparison, folder: Path) -> Path:
     The page holds the sentences on which models differ: it is as private as the data.
     """
     make_folder(folder)
-    for name, draw in plots(comparison).items():
+    for name, plot in plots(comparison).items():
         with atomic_path(folder / f"{name}.png") as path:
-            png(draw, path)
+            png(plot, path)
     write_json(comparison, str(folder / "report.json"))
     for name, text in (("report.md", markdown(comparison)), ("index.html", page(comparison))):
         with atomic_path(folder / name) as path:
@@ -52,40 +55,28 @@ def page(comparison: Comparison) -> str:
         data=comparison.gold.path.name,
         summaries=summaries(comparison),
         footnotes=footnotes(comparison),
-        plots={
-            name: {theme: _data_uri(svg(draw, theme)) for theme in ("light", "dark")}
-            for name, draw in plots(comparison).items()
-        },
+        plots=[
+            {"title": plot.title}
+            | {theme: _data_uri(svg(plot, theme)) for theme in ("light", "dark")}
+            for plot in plots(comparison).values()
+        ],
         models=[
             {
                 "name": result.name,
                 "tables": model_tables(result),
-                "confusion": _confusion_rows(comparison, result),
+                "confusion": confusion(comparison.gold.spans, result.predictions),
                 "flips": list(_flips(comparison, reference, result)) if reference else [],
             }
             for result in comparison.results
         ],
         baseline=comparison.baseline,
+        unpaired=NONE,
         shown_flips=_SHOWN_FLIPS,
     )
 
 
 def _data_uri(image: str) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(image.encode()).decode()
-
-
-def _confusion_rows(comparison: Comparison, result: ModelResult) -> list[list[str]]:
-    """A header and one row for each gold label."""
-    found = confusion(comparison.gold.spans, result.predictions)
-    rows = [["gold \\ found", *found.labels]]
-    for gold in found.labels:
-        cells = []
-        for label in found.labels:
-            exact, shifted = found.exact[gold, label], found.shifted[gold, label]
-            blank = gold == label == NONE
-            cells.append("" if blank else f"{exact} + {shifted}" if shifted else str(exact))
-        rows.append([gold, *cells])
-    return rows
 
 
 def _flips(
@@ -101,21 +92,22 @@ def _flips(
         yield {
             "number": number + 1,
             "readings": {
-                "gold": pieces(sentence.words, sentence.spans),
-                reference.name: pieces(sentence.words, before),
-                result.name: pieces(sentence.words, after),
+                "gold": pieces(sentence.words, sentence.spans, sentence.spans),
+                reference.name: pieces(sentence.words, before, sentence.spans),
+                result.name: pieces(sentence.words, after, sentence.spans),
             },
         }
 
 
-def pieces(words: Sequence[str], spans: Sequence[Span]) -> list[Piece]:
+def pieces(words: Sequence[str], spans: Sequence[Span], gold: Sequence[Span]) -> list[Piece]:
     """The sentence cut at its entities."""
     cut = []
     position = 0
-    for start, end, label in sorted(spans):
+    for span in sorted(spans):
+        start, end, label = span
         if position < start:
             cut.append(Piece(" ".join(words[position:start]), ""))
-        cut.append(Piece(" ".join(words[start:end]), label))
+        cut.append(Piece(" ".join(words[start:end]), label, span not in gold))
         position = end
     if position < len(words):
         cut.append(Piece(" ".join(words[position:]), ""))

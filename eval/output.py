@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
@@ -22,9 +23,13 @@ class Output:
 
     def check(self) -> None:
         """Raise `UsageError` now, rather than after an hour of decoding."""
-        if self.json not in (None, "-") and not Path(self.json).parent.is_dir():
-            raise UsageError(f"--json {self.json}: {Path(self.json).parent}: no such folder")
+        if self.json is not None and self.json != "-":
+            _check_writable(f"--json {self.json}", Path(self.json).parent)
+            if Path(self.json).is_dir():
+                raise UsageError(f"--json {self.json}: is a folder")
         if self.folder is not None:
+            there = (path for path in (self.folder, *self.folder.parents) if path.exists())
+            _check_writable(f"--report {self.folder}", next(there))
             try:
                 import ner_edge.eval.html  # noqa: F401
             except ImportError as error:
@@ -46,3 +51,13 @@ class Output:
 
             page = write_folder(comparison, self.folder)
             print(f"report: {page}", file=sys.stderr, flush=True)
+
+
+def _check_writable(option: str, folder: Path) -> None:
+    if not folder.is_dir():
+        raise UsageError(f"{option}: {folder}: {'is no' if folder.exists() else 'no such'} folder")
+    try:
+        with TemporaryDirectory(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"{option}: {folder}: cannot be written ({error.strerror})") from None

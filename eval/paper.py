@@ -1,14 +1,18 @@
 """The published protocol: an adapter in bfloat16 in torch, decoding without constraints."""
 
+import warnings
 from math import prod
 from pathlib import Path
 
-from ner_edge.eval.compare import Candidate
+from ner_edge.errors import NerEdgeWarning
+from ner_edge.eval.evaluate import Candidate
 from ner_edge.models import DEFAULT_MODEL, base_of, resolve_adapter, resolve_base
 from ner_edge.task import Task, load_saved_task, load_task
 
 DEFAULT_TASK = "conll2003"
-"""What an adapter is asked that carries no task, as published ones do not."""
+"""What an adapter is asked that carries no task, as published ones do not. Of their prompts only
+the instruction is known for certain: the paper's own scripts (github.com/szu-tera/LLMs4NER) take
+LLaMA-Factory's template for each base model, none of which is the task's."""
 
 
 def paper_candidate(
@@ -30,7 +34,7 @@ def paper_candidate(
     base_path = resolve_base(base or base_of(folder))
     opened = open_base(base_path)
     open_adapter(folder, opened)
-    chosen: Task = load_task(task) if task else load_saved_task(folder) or load_task(DEFAULT_TASK)
+    chosen = load_task(task) if task else load_saved_task(folder) or _default_task(folder)
     parameters = sum(prod(tensor.shape) for tensor in opened.tensors.values())
     name = DEFAULT_MODEL if adapter is None else adapter
     return Candidate(
@@ -41,3 +45,14 @@ def paper_candidate(
         size_bytes=2 * parameters,
         bits_per_weight=16.0,
     )
+
+
+def _default_task(adapter: Path) -> Task:
+    warnings.warn(
+        f"{adapter}: holds no task, so it is asked for {DEFAULT_TASK}; an adapter of LLaMA-Factory "
+        f"was trained with another prompt: try --task {DEFAULT_TASK}:llamafactory-qwen, or "
+        "-alpaca, or a TOML file",
+        NerEdgeWarning,
+        stacklevel=2,
+    )
+    return load_task(DEFAULT_TASK)

@@ -1,55 +1,76 @@
 """The report's plots, each as SVG for a light and a dark page, and as PNG."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from ner_edge.eval.compare import Comparison, ModelResult
+from ner_edge.eval.compare import Comparison
+from ner_edge.eval.evaluate import ModelResult
 
-Draw = Callable[[Any], None]
-"""Draws into a matplotlib `Axes`."""
+
+class Plot(NamedTuple):
+    """What it shows, in words, and how to draw it into a matplotlib `Axes`."""
+
+    title: str
+    draw: Callable[[Any], None]
+
 
 _INK = {"light": "#1a1a1a", "dark": "#e6e6e6"}
-_SIZE = (6.4, 4.2)  # inches
+_SIZE = (5.2, 3.8)  # inches; text of 10 points is then read on a phone too
+_BARS = "bars: 95 % interval of ΔF1"
+_MARKERS = "osD^vPX*"
+# Where a label may stand beside its point, best first: offset in points, and its alignment.
+_PLACES = [
+    (offset, horizontal, vertical)
+    for distance in (5, 14, 23)
+    for offset, horizontal, vertical in (
+        ((6, distance), "left", "bottom"),
+        ((6, -distance), "left", "top"),
+        ((-6, distance), "right", "bottom"),
+        ((-6, -distance), "right", "top"),
+    )
+]
 
 
-def plots(comparison: Comparison) -> dict[str, Draw]:
-    """What there is to draw, by file name."""
+def plots(comparison: Comparison) -> dict[str, Plot]:
+    """What there is to draw, by file name. A model of which a figure is not known is left out."""
+    results = comparison.results
 
-    def by_size(axes: Any) -> None:
-        _against(axes, comparison, "Size (MB)", lambda result: (result.size_bytes or 0) / 1e6)
+    def against(label: str, x: Callable[[ModelResult], float | None]) -> Plot:
+        return Plot(f"F1 against {label}", lambda axes: _against(axes, comparison, label, x))
 
-    def by_speed(axes: Any) -> None:
-        _against(axes, comparison, "Sentences/s", lambda result: result.sentences_per_second or 0)
-
-    def reliability(axes: Any) -> None:
-        _reliability(axes, comparison)
-
-    drawings: dict[str, Draw] = {}
-    if all(result.size_bytes is not None for result in comparison.results):
-        drawings |= {"f1-size": by_size, "f1-speed": by_speed}
-    if any(result.calibration is not None for result in comparison.results):
-        drawings["reliability"] = reliability
+    drawings: dict[str, Plot] = {}
+    if any(_megabytes(result) is not None for result in results):
+        drawings["f1-size"] = against("Size (MB)", _megabytes)
+    elif len(results) > 1:
+        drawings["f1"] = Plot("F1 of each model", lambda axes: _side_by_side(axes, comparison))
+    if any(result.sentences_per_second is not None for result in results):
+        drawings["f1-speed"] = against("Sentences/s", lambda result: result.sentences_per_second)
+    if any(result.calibration and result.calibration.bins for result in results):
+        drawings["reliability"] = Plot(
+            "Are entities with a score of 0.9 right nine times in ten?",
+            lambda axes: _reliability(axes, results),
+        )
     return drawings
 
 
-def svg(draw: Draw, theme: str) -> str:
+def svg(plot: Plot, theme: str) -> str:
     """The plot as a standalone SVG on a transparent ground; `theme` is `light` or `dark`."""
     stream = io.StringIO()
-    _save(draw, stream, _INK[theme], format="svg", transparent=True, metadata={"Date": None})
+    _save(plot, stream, _INK[theme], format="svg", transparent=True, metadata={"Date": None})
     return stream.getvalue()
 
 
-def png(draw: Draw, path: Path) -> None:
+def png(plot: Plot, path: Path) -> None:
     """Write the plot on white."""
-    _save(draw, path, _INK["light"], format="png", dpi=150, facecolor="white")
+    _save(plot, path, _INK["light"], format="png", dpi=150, facecolor="white")
 
 
-def _save(draw: Draw, target: Any, ink: str, **options: Any) -> None:
+def _save(plot: Plot, target: Any, ink: str, **options: Any) -> None:
     colours = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
     # With a salt of its own, an SVG is the same each time.
     settings: dict[Any, Any] = {"svg.hashsalt": "ner-edge"} | dict.fromkeys(colours, ink)
@@ -57,54 +78,109 @@ def _save(draw: Draw, target: Any, ink: str, **options: Any) -> None:
         figure = Figure(figsize=_SIZE, layout="constrained")
         axes = figure.add_subplot()
         axes.grid(alpha=0.25)
-        draw(axes)
         axes.spines[["top", "right"]].set_visible(False)
+        plot.draw(axes)
         figure.savefig(target, **options)
 
 
+def _megabytes(result: ModelResult) -> float | None:
+    return None if result.size_bytes is None else result.size_bytes / 1e6
+
+
 def _against(
-    axes: Any, comparison: Comparison, label: str, x: Callable[[ModelResult], float]
+    axes: Any, comparison: Comparison, label: str, x: Callable[[ModelResult], float | None]
 ) -> None:
-    for result in comparison.results:
-        difference = comparison.differences.get(result.name)
-        error = None
-        if difference is not None:
-            ends = (difference.ci_low, difference.ci_high)
-            error = [
-                [max(0, difference.delta_f1 - ends[0])],
-                [max(0, ends[1] - difference.delta_f1)],
-            ]
-        axes.errorbar(x(result), result.f1, error, fmt="o", capsize=3)
-        axes.annotate(
-            short_name(result.name),
-            (x(result), result.f1),
-            xytext=(6, 4),
-            textcoords="offset points",
-            fontsize=8,
-        )
+    points = []
+    for i, result in enumerate(comparison.results):
+        position = x(result)
+        if position is None:
+            continue
+        error = _interval(comparison, result)
+        marker = _MARKERS[i % len(_MARKERS)]
+        axes.errorbar(position, result.f1, error, fmt=marker, color=f"C{i}", capsize=3)
+        points.append((short_name(result.name), position, result.f1))
     axes.set_xlabel(label)
-    axes.set_ylabel("F1 (%); bars: 95 % interval of ΔF1")
-    axes.margins(x=0.15, y=0.15)
+    axes.set_ylabel(f"F1 (%); {_BARS}" if comparison.differences else "F1 (%)")
+    axes.margins(x=0.2, y=0.15)
+    _label(axes, points)
+
+
+def _side_by_side(axes: Any, comparison: Comparison) -> None:
+    results = comparison.results
+    for i, result in enumerate(results):
+        error = _interval(comparison, result)
+        axes.errorbar(result.f1, i, xerr=error, fmt=_MARKERS[i % len(_MARKERS)], capsize=3)
+    axes.set_yticks(range(len(results)), [shortened_name(result.name) for result in results])
+    axes.set_ylim(len(results) - 0.5, -0.5)
+    axes.margins(x=0.15)
+    axes.set_xlabel(f"F1 (%); {_BARS}")
+
+
+def _interval(comparison: Comparison, result: ModelResult) -> list[list[float]] | None:
+    """How far the bar reaches below and above a model's F1."""
+    difference = comparison.differences.get(result.name)
+    if difference is None or result.name == comparison.baseline:
+        return None
+    return [
+        [max(0, difference.delta_f1 - difference.ci_low)],
+        [max(0, difference.ci_high - difference.delta_f1)],
+    ]
+
+
+def _label(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
+    """Name each point where no other point or name stands, as far as there is room."""
+    axes.figure.draw_without_rendering()  # fixes where the axes lie
+    inside = axes.get_window_extent()
+    pixel = axes.figure.dpi / 72
+    centres = [axes.transData.transform(point[1:]) for point in points]
+    taken = [mpl.transforms.Bbox.from_extents(*(c - 4 * pixel), *(c + 4 * pixel)) for c in centres]
+    for name, x, y in points:
+        text = axes.annotate(name, (x, y), (0, 0), textcoords="offset points", fontsize=9)
+        boxes: list[tuple[int, int, Any]] = []
+        for offset, horizontal, vertical in _PLACES:
+            text.set(position=offset, ha=horizontal, va=vertical)
+            box = text.get_window_extent()
+            outside = box.x0 < inside.x0 or box.x1 > axes.figure.bbox.x1
+            collisions = sum(box.overlaps(other) for other in taken)
+            boxes.append((collisions + 2 * outside, len(boxes), box))
+            if not boxes[-1][0]:
+                break
+        _, best, box = min(boxes, key=lambda tried: tried[:2])
+        offset, horizontal, vertical = _PLACES[best]
+        text.set(position=offset, ha=horizontal, va=vertical)
+        taken.append(box)
 
 
 def short_name(name: str) -> str:
     """`q4_k_m` for `conll2003-135m:q4_k_m`."""
-    return name.rpartition(":")[2]
+    return shortened_name(name.rpartition(":")[2])
 
 
-def _reliability(axes: Any, comparison: Comparison) -> None:
+def shortened_name(name: str) -> str:
+    """At most 24 characters of it."""
+    return name if len(name) <= 24 else f"{name[:14]}…{name[-9:]}"
+
+
+def _reliability(axes: Any, results: Sequence[ModelResult]) -> None:
     axes.plot([0, 1], [0, 1], linestyle=":", color="gray")
-    for result in comparison.results:
+    for i, result in enumerate(results):
         if result.calibration is None:
             continue
-        bins = [b for b in result.calibration.bins if b.count >= 10]  # fewer say nothing
-        axes.plot(
-            [b.confidence for b in bins],
-            [b.precision for b in bins],
-            marker="o",
-            markersize=4,
-            label=f"{short_name(result.name)} (ECE {result.calibration.expected_error:.1f})",
+        bins = result.calibration.bins
+        x, y = [b.confidence for b in bins], [b.precision for b in bins]
+        error = f"{result.calibration.expected_error:.1f}"
+        axes.plot(x, y, color=f"C{i}", linewidth=0.8, alpha=0.7)
+        axes.scatter(
+            x,
+            y,
+            [8 + 60 * b.count / max(b.count for b in bins) for b in bins],
+            color=f"C{i}",
+            marker=_MARKERS[i % len(_MARKERS)],
+            label=f"{short_name(result.name)} (ECE {error})",
         )
-    axes.set_xlabel("Mean score of the entities in a bin")
-    axes.set_ylabel("Share of them that is right")
-    axes.legend(fontsize=7, frameon=False)
+    axes.set_xlim(-0.02, 1.04)
+    axes.set_ylim(-0.04, 1.06)
+    axes.set_xlabel("Mean score of entities; size: how many")
+    axes.set_ylabel("Share that is right")
+    for handle in axes.legend(fontsize=8, frameon=False).legend_handles:
+        handle.set_sizes([25])

@@ -10,11 +10,11 @@ from ner_edge.eval.align import Aligned, align
 from ner_edge.eval.calibration import calibration
 from ner_edge.eval.compare import (
     Comparison,
-    ModelResult,
     find_baseline,
     set_beside,
     unique_names,
 )
+from ner_edge.eval.evaluate import ModelResult
 from ner_edge.eval.gold import Gold, read_gold
 from ner_edge.eval.metrics import require_libraries, score_spans
 from ner_edge.jsonl import Document, Mark, read_documents
@@ -53,6 +53,7 @@ def file_result(name: str, path: Path, gold: Gold, labels: Mapping[str, str]) ->
     documents = _renamed(_read_predictions(path), labels)
     used, words = zip(*gold.all_words(), strict=True)
     aligned = align(documents, words, path)
+    _check_labels(documents, gold, path)
     found = [spans for spans, is_used in zip(aligned.spans, used, strict=True) if is_used]
     predictions = [[span for span, _ in spans] for spans in found]
     scored = [
@@ -106,6 +107,15 @@ def _renamed(documents: Sequence[Document], labels: Mapping[str, str]) -> list[D
         )
         for document in documents
     ]
+
+
+def _check_labels(documents: Sequence[Document], gold: Gold, path: Path) -> None:
+    labels = {mark.label for document in documents for mark in document.marks}
+    if labels and gold.labels and not labels & gold.labels:
+        raise DataError(
+            f"{path}: none of its labels ({', '.join(sorted(labels))}) is one of {gold.path}'s "
+            f"({', '.join(sorted(gold.labels))}); --map OLD=NEW renames"
+        )
 
 
 def _notes(name: str, gold: Gold, aligned: Aligned, labels: set[str]) -> list[str]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import compress
 from typing import Any, NamedTuple
 
 from rich import box
@@ -13,8 +14,9 @@ from rich.text import Text
 from ner_edge.atomic import write_text
 from ner_edge.eval.agreement import SENTENCES, Agreement
 from ner_edge.eval.bootstrap import EQUIVALENT
-from ner_edge.eval.compare import Comparison, ModelResult
+from ner_edge.eval.compare import Comparison
 from ner_edge.eval.cost import Cost
+from ner_edge.eval.evaluate import ModelResult
 from ner_edge.eval.metrics import Score
 from ner_edge.eval.published import published
 
@@ -99,6 +101,8 @@ def _comparison_table(comparison: Comparison) -> Table:
         if costs:
             row += _cost_cells(result.cost)
         rows.append([*row, _known(result.sentences_per_second)])
+    known = [any(cell != "-" for cell in cells) for cells in zip(*rows, strict=True)]
+    columns, *rows = (list(compress(row, known)) for row in (columns, *rows))
     return Table("Comparison", columns, rows + _quoted_rows(comparison, columns))
 
 
@@ -176,6 +180,9 @@ def footnotes(comparison: Comparison) -> list[str]:
             "Peak memory: of a process that loads the model and tags a few sentences, without what "
             "a GPU holds. Prompt tokens/s: 512 read at once."
         )
+    timed = [result for result in comparison.results if result.seconds is not None]
+    if hardware := sorted({result.hardware for result in timed if result.hardware}):
+        lines.append(f"Sentences/s: with {' or '.join(hardware)}.")
     if any(result.faults for result in comparison.results):
         lines.append(
             "Lenient F1: where an output's words are not the sentence's, entities count by label "
@@ -275,6 +282,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
             "bits_per_weight": result.bits_per_weight,
             "sentences_per_second": result.sentences_per_second,
             "seconds": result.seconds,
+            "hardware": result.hardware,
             "misaligned": result.misaligned,
             "faults": asdict(result.faults) if result.faults else None,
             "calibration": asdict(result.calibration) if result.calibration else None,

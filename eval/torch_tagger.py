@@ -1,6 +1,6 @@
 """An adapter on its base in torch, decoding as the published evaluation did: greedy, unconstrained.
 
-Imports torch: for use in a command only.
+Imports torch and peft: for use in a command only.
 """
 
 import gc
@@ -10,7 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import peft
 import torch
+import transformers
 
 from ner_edge.brackets import parse_brackets
 from ner_edge.errors import ModelError
@@ -29,6 +31,11 @@ class TorchTagger:
     The adapter must be known to fit.
     """
 
+    version = ", ".join(
+        ["1", *(f"{lib.__name__} {lib.__version__}" for lib in (torch, transformers, peft))]
+    )
+    """The number is to be raised with every change after which it may say something else."""
+
     output: str | None = None
     """The answer that the entities yielded last were read from."""
 
@@ -38,6 +45,10 @@ class TorchTagger:
         self.task = task
         self._base, self._adapter = base, adapter
         self._device = _device()
+        count = torch.get_num_threads()
+        self.hardware = f"{count} thread{'' if count == 1 else 's'}"
+        if self._device.type != "cpu":
+            self.hardware = f"a GPU ({self._device.type})"
         self._loaded: tuple[Any, Any] | None = None  # model and tokenizer
         self.decoder = f"unconstrained greedy (torch bf16, {self._device.type})"
 

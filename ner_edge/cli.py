@@ -13,18 +13,12 @@ import typer
 from typer.core import TyperGroup
 
 from ner_edge import __version__
-from ner_edge.cli_data import (
-    BaselineOption,
-    JsonOption,
-    MarkdownOption,
-    ReportOption,
-    compare,
-    data_app,
-)
+from ner_edge.cli_data import compare, data_app
+from ner_edge.cli_eval import evaluate
 from ner_edge.cli_export import export, verify
-from ner_edge.cli_options import ThreadsOption
+from ner_edge.cli_options import DecoderName, DecoderOption, GpuOption, ThreadsOption
 from ner_edge.cli_train import train
-from ner_edge.errors import NerEdgeError, NerEdgeWarning, UsageError, missing_extra
+from ner_edge.errors import NerEdgeError, NerEdgeWarning
 
 
 class _Group(TyperGroup):
@@ -92,16 +86,6 @@ def _root(
     warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
 
 
-class DecoderName(StrEnum):
-    copy = "copy"
-    grammar = "grammar"
-
-
-class ProtocolName(StrEnum):
-    edge = "edge"
-    paper = "paper"
-
-
 class FormatName(StrEnum):
     brackets = "brackets"
     jsonl = "jsonl"
@@ -111,13 +95,6 @@ class FormatName(StrEnum):
 ModelOption = Annotated[
     str | None,
     typer.Option("--model", "-m", help="A GGUF by path, or conll2003-135m[:quant]."),
-]
-DecoderOption = Annotated[
-    DecoderName,
-    typer.Option(help="copy: the fast decoder; grammar: llama.cpp's own grammar sampler."),
-]
-GpuOption = Annotated[
-    int | None, typer.Option(min=0, help="Layers on the GPU (all, if llama.cpp has one).")
 ]
 
 
@@ -207,96 +184,7 @@ def grammar(
                 print(gbnf(words, list(tagger.task.labels)), end="")
 
 
-@app.command("eval")
-def evaluate(
-    data: Annotated[Path, typer.Argument(help="Gold: CoNLL columns, or JSON lines.")],
-    model: Annotated[
-        list[str] | None,
-        typer.Option("--model", "-m", help="A GGUF by path, or conll2003-135m[:quant]; repeat."),
-    ] = None,
-    baseline: BaselineOption = None,
-    protocol: Annotated[
-        ProtocolName,
-        typer.Option(help="paper: the published one, unconstrained bf16 in torch, beside models."),
-    ] = ProtocolName.edge,
-    adapter: Annotated[
-        str | None, typer.Option(help="paper: a folder or hub id (the default model's).")
-    ] = None,
-    base: Annotated[
-        str | None, typer.Option(help="paper: the adapter's base (as the adapter says).")
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="paper: a task's name or TOML file (the adapter's).")
-    ] = None,
-    markdown: MarkdownOption = False,
-    json: JsonOption = None,
-    report_folder: ReportOption = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N sentences.")] = None,
-    decoder: DecoderOption = DecoderName.copy,
-    threads: ThreadsOption = None,
-    gpu_layers: GpuOption = None,
-    speed: Annotated[
-        bool, typer.Option(help="Measure peak memory and prompt tokens/s of each model too.")
-    ] = True,
-    cache: Annotated[
-        bool, typer.Option(help="Keep predictions, so that a killed run resumes.")
-    ] = True,
-) -> None:
-    """Measure models on gold data: F1, what each loses to the baseline, size and speed."""
-    from functools import partial
-
-    from ner_edge.cache import cache_dir
-    from ner_edge.eval.agreement import measured_agreement
-    from ner_edge.eval.compare import Candidate, run_eval
-    from ner_edge.eval.cost import measured_cost
-    from ner_edge.eval.output import Output
-    from ner_edge.models import DEFAULT_MODEL, DEFAULT_QUANT, resolve_model
-    from ner_edge.progress import progress_bar
-    from ner_edge.runtime.tagger import Tagger
-
-    output = Output(markdown, json, report_folder)
-    output.check()
-    first: list[Candidate] = []
-    if protocol == ProtocolName.paper:
-        try:
-            from ner_edge.eval.paper import paper_candidate
-
-            first.append(paper_candidate(adapter, base, task, threads))
-        except ImportError as error:
-            raise missing_extra("train", error) from None
-    elif adapter or base or task:
-        raise UsageError("--adapter, --base and --task belong to --protocol paper")
-    chosen = model or ([] if first else [f"{DEFAULT_MODEL}:{DEFAULT_QUANT}"])
-    paths = [resolve_model(name) for name in chosen]
-    names = [_display_name(name) for name in chosen]
-    kept = cache_dir() / "predictions" if cache else None
-    settings: dict[str, Any] = {
-        "decoder": decoder.value,
-        "threads": threads,
-        "gpu_layers": gpu_layers,
-    }
-    with progress_bar("evaluating") as update:
-        comparison = run_eval(
-            data,
-            list(zip(names, paths, strict=True)),
-            load_tagger=lambda path: Tagger.load(path, **settings),
-            first=first,
-            baseline=baseline,
-            limit=limit,
-            cache_dir=kept,
-            progress=lambda name, done, total: update(done, total, label=name),
-            measure=partial(measured_cost, **settings, cache_dir=kept) if speed else None,
-            agree=partial(
-                measured_agreement, threads=threads, gpu_layers=gpu_layers, cache_dir=kept
-            ),
-        )
-    output.write(comparison)
-
-
-def _display_name(model: str) -> str:
-    return Path(model).stem if Path(model).is_file() else model
-
-
+app.command("eval")(evaluate)
 app.command()(compare)
 app.command()(export)
 app.command()(verify)

@@ -5,16 +5,8 @@ from typing import Annotated
 
 import typer
 
+from ner_edge.cli_options import BaselineOption, JsonOption, MarkdownOption, ReportOption
 from ner_edge.errors import UsageError
-
-BaselineOption = Annotated[
-    str | None, typer.Option(help="Compare with this one of them (the first).")
-]
-MarkdownOption = Annotated[bool, typer.Option(help="Print Markdown tables.")]
-JsonOption = Annotated[str | None, typer.Option(help="Write JSON to this path; - is stdout.")]
-ReportOption = Annotated[
-    Path | None, typer.Option("--report", help="Write a report into this folder (HTML, plots).")
-]
 
 data_app = typer.Typer(name="data", no_args_is_help=True, help="Look at labelled data.")
 

@@ -10,8 +10,8 @@ from ner_edge.corpus import Labelled, Located, Problem, Sentence, shortened
 from ner_edge.segment import segment
 from ner_edge.spans import Span
 
-# In this order: ours and GLiNER's, Prodigy's, spaCy's, doccano's.
-_ENTITY_KEYS = ("entities", "spans", "ents", "label")
+# In this order: ours, GLiNER's and doccano's with relations; Prodigy's; spaCy's; doccano's.
+_ENTITY_KEYS = ("entities", "spans", "ents", "label", "labels")
 
 
 class Mark(NamedTuple):
@@ -29,11 +29,17 @@ class Document(NamedTuple):
     line: int
     text: str
     marks: list[Mark]
+    answer: str = "accept"
+    """What an annotator said to it in Prodigy: else `reject` or `ignore`."""
 
 
 def read_documents(lines: Sequence[bytes]) -> tuple[list[Document], list[Problem]]:
     """Objects with `text` and a list of entities, each `{"start", "end", "label"}` (a `score` is
-    kept, a `text` must be what stands there) or `[start, end, label]`; and what is wrong."""
+    kept, a `text` must be what stands there) or `[start, end, label]`; and what is wrong.
+
+    Formats: https://spacy.io/api/doc#to_json, https://prodi.gy/docs/api-interfaces,
+    https://urchade.github.io/GLiNER/usage.html, and doccano's data_export/pipeline.
+    """
     documents, problems = [], []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -59,16 +65,24 @@ def read_documents(lines: Sequence[bytes]) -> tuple[list[Document], list[Problem
                 marks.append(_mark(item, text))
             except ValueError as error:
                 problems.append(Problem(number, f"entity {place}: {error}"))
-        documents.append(Document(number, text, marks))
+        documents.append(Document(number, text, marks, record.get("answer", "accept")))
     return documents, problems
 
 
 def _text_and_items(record: Any) -> tuple[str, list[Any]]:
-    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+    if isinstance(record, list):
+        raise ValueError(
+            'expected an object with a "text", found a list: `jq -c .[]` takes it apart'
+        )
+    # A doccano of 2021 called it data.
+    text = record.get("text", record.get("data")) if isinstance(record, dict) else None
+    if not isinstance(text, str):
         raise ValueError('expected an object with a "text"')
     for key in _ENTITY_KEYS:
         if isinstance(record.get(key), list):
-            return record["text"], record[key]
+            return text, record[key]
+    if "answer" in record:
+        return text, []  # Prodigy writes no spans where none was marked
     raise ValueError(f"has no list of entities ({', '.join(_ENTITY_KEYS)})")
 
 
@@ -77,7 +91,7 @@ def _mark(item: Any, text: str) -> Mark:
         item = dict(zip(("start", "end", "label"), item, strict=True))
     if not isinstance(item, dict):
         raise ValueError("expected an object or [start, end, label]")
-    start, end = item.get("start"), item.get("end")
+    start, end = (item.get(key, item.get(f"{key}_offset")) for key in ("start", "end"))
     label = item.get("label", item.get("entity_group"))  # the latter: transformers' pipelines
     score = item.get("score")
     if type(start) is not int or type(end) is not int:
@@ -99,8 +113,8 @@ def _mark(item: Any, text: str) -> Mark:
 def scan_jsonl(path: Path, lines: Sequence[bytes]) -> Labelled:
     """Read documents, and split them into sentences and words as `tag` does.
 
-    A sentence with an entity that does not begin and end with a word is not usable. Of entities
-    that overlap, the longest is kept.
+    A sentence with an entity that does not begin and end with a word is not usable, nor is what an
+    annotator rejected or ignored. Of entities that overlap, the longest is kept.
     """
     documents, illegal = read_documents(lines)
     located: list[Located] = []
@@ -117,6 +131,14 @@ def _sentences(document: Document) -> tuple[list[Located], list[Problem]]:
     sentences = list(segment(text))
     words = [word for sentence in sentences for word in sentence]
     places = [(i, j) for i, sentence in enumerate(sentences) for j in range(len(sentence))]
+    if document.answer != "accept":
+        located = [
+            Located(Sentence([word.text for word in sentence]), line, False)
+            for sentence in sentences
+        ]
+        said = f"answered {shortened(str(document.answer))}"
+        marked = [f"{_short(text, mark)} was {said}" for mark in document.marks] or [said]
+        return located, [Problem(line, message) for message in marked]
     starts = {word.start: place for word, place in zip(words, places, strict=True)}
     ends = {word.end: place for word, place in zip(words, places, strict=True)}
     spans: list[list[Span]] = [[] for _ in sentences]

@@ -33,11 +33,14 @@ def scan_labelled(path: Path) -> Labelled:
 def read_lines(path: Path) -> list[bytes]:
     """The lines of a file, without a byte order mark. Raises `DataError`."""
     try:
-        return path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
+        data = path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError(f"{path}: is UTF-16 text; save it as UTF-8")
+    return data.removeprefix(codecs.BOM_UTF8).split(b"\n")
 
 
 def is_jsonl(path: Path, lines: list[bytes]) -> bool:

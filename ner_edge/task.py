@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,15 @@ GGUF_KEY = "ner_edge.task"
 TEMPLATES = {
     "plain": "{instruction}\n{input}\n",
     "alpaca": "### Instruction:\n{instruction}\n{input}\n\n### Response:\n",
+    # What LLaMA-Factory's templates of these names make of an instruction and an input.
+    "llamafactory-alpaca": (
+        "Below is an instruction that describes a task. Write a response that appropriately "
+        "completes the request.\n\n### Instruction:\n{instruction}\n{input}\n\n### Response:\n"
+    ),
+    "llamafactory-qwen": (
+        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+        "<|im_end|>\n<|im_start|>user\n{instruction}\n{input}<|im_end|>\n<|im_start|>assistant\n"
+    ),
     "chatml-user": "<|im_start|>user\n{instruction}\n{input}<|im_end|>\n<|im_start|>assistant\n",
     "chatml-system": (
         "<|im_start|>system\n{instruction}<|im_end|>\n"
@@ -106,9 +115,11 @@ class Task:
 
 
 def load_task(name: str) -> Task:
-    """A built-in task by name, or a user's TOML file by path."""
+    """A built-in task by name, with another prompt template as `NAME:TEMPLATE`, or a user's TOML
+    file by path. Raises `UsageError`."""
     if name.endswith(".toml"):
         return Task.from_toml(Path(name))
+    name, _, template = name.partition(":")
     builtin = files("ner_edge").joinpath("tasks", f"{name}.toml")
     if not builtin.is_file():
         names = sorted(
@@ -119,7 +130,8 @@ def load_task(name: str) -> Task:
         raise UsageError(
             f"no task '{name}'; built in: {', '.join(names)}; or give the path of a .toml file"
         )
-    return Task._from_dict(tomllib.loads(builtin.read_text(encoding="utf-8")))
+    task = Task._from_dict(tomllib.loads(builtin.read_text(encoding="utf-8")))
+    return replace(task, template=template) if template else task
 
 
 def load_saved_task(folder: Path) -> Task | None:

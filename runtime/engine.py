@@ -10,6 +10,11 @@ from ner_edge.runtime.sentence import SentenceDecoder
 from ner_edge.runtime.trie import ChunkTokenizer
 from ner_edge.spans import ScoredSpan
 
+DECODER_VERSION = 1
+"""To be raised with every change, here or in the files this decoder and the grammar's are made of,
+after which the same model may give other entities or scores, be it by rounding, as batches of
+another shape do. Evaluation reuses predictions of the same version only."""
+
 SHARED_BATCH = 63
 """Tokens of a batch of several sentences. From 64 on, llama.cpp's attention on CPUs works in tiles
 of 64 tokens by 64 cells, and skips only those where no token of any sentence may look."""

@@ -23,7 +23,9 @@ from ner_edge.errors import ModelError, NerEdgeError, UsageError
 from ner_edge.runtime.head import OutputHead, StateReader
 from ner_edge.runtime.nodes import NodeReader, nodes_can_be_read
 
+LIBRARY = f"llama-cpp-python {llama_cpp.__version__}"
 PREFIX = 0  # the sequence that holds what all others begin with
+_ALL = 999  # layers: more than any model has
 
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
@@ -71,6 +73,13 @@ def physical_cores() -> int:
     return len(siblings)
 
 
+def _hardware(threads: int, gpu_layers: int) -> str:
+    hardware = f"{threads} thread{'' if threads == 1 else 's'}"
+    if gpu_layers and llama_cpp.llama_supports_gpu_offload():
+        hardware += f" and {'' if gpu_layers == _ALL else f'{gpu_layers} layers on '}a GPU"
+    return hardware
+
+
 @dataclass(frozen=True)
 class Run:
     """Tokens to append to one sequence; `wanted` are the indices whose logits are needed."""
@@ -110,8 +119,11 @@ class LlamaModel:
         self._output_of: dict[int, int] = {}
         start_backend()
         if gpu_layers is None:
-            gpu_layers = 999 if llama_cpp.llama_supports_gpu_offload() else 0
+            gpu_layers = _ALL if llama_cpp.llama_supports_gpu_offload() else 0
         on_gpu = gpu_layers > 0  # where the last layer is quick
+        threads = threads or physical_cores()
+        self.hardware = _hardware(threads, gpu_layers)
+        """What its speed is that of, like `2 threads`."""
         self._head = head if not on_gpu and nodes_can_be_read() else None
         parameters = llama_cpp.llama_model_default_params()
         parameters.n_gpu_layers = gpu_layers
@@ -126,7 +138,7 @@ class LlamaModel:
         self.batch_size = batch
         self._reader = StateReader() if self._head else None
         self._nodes = self._reader.nodes if self._reader else nodes
-        self._open_context(path, context, sequences, batch, threads or physical_cores())
+        self._open_context(path, context, sequences, batch, threads)
         self._memory = llama_cpp.llama_get_memory(self._context)
         if lora is not None:
             self._add_lora(lora)

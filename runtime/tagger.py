@@ -14,11 +14,11 @@ from ner_edge.errors import DataError, ModelError, NerEdgeWarning, UsageError
 from ner_edge.facts import describe
 from ner_edge.gguf_file import GGUFFile
 from ner_edge.models import resolve_model
-from ner_edge.runtime.engine import CopyEngine
+from ner_edge.runtime.engine import DECODER_VERSION, CopyEngine
 from ner_edge.runtime.grammar import completion_request
 from ner_edge.runtime.grammar_decoder import GrammarDecoder
 from ner_edge.runtime.head import OutputHead
-from ner_edge.runtime.llama import LlamaModel
+from ner_edge.runtime.llama import LIBRARY, LlamaModel
 from ner_edge.runtime.prefix import read_prefix
 from ner_edge.runtime.trie import chunks_tokenize_alone
 from ner_edge.segment import MAX_WORD, Word, segment
@@ -55,6 +55,9 @@ class Tagger:
     output: str | None = None
     """The text behind the entities yielded last, where it may differ from their sentence with them
     in brackets; the decoders here see to it that it does not."""
+
+    version = f"{DECODER_VERSION}, {LIBRARY}"
+    """Two taggers of one version with the same file, task and decoder say the same."""
 
     def __init__(
         self,
@@ -127,6 +130,11 @@ class Tagger:
         except BaseException:
             llama.close()
             raise
+
+    @property
+    def hardware(self) -> str:
+        """What its speed is that of, like `2 threads`."""
+        return self._model.hardware
 
     def __call__(self, text: str) -> list[Entity]:
         """The entities of one text of any length, in order."""

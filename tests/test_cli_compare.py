@@ -106,8 +106,9 @@ def test_conll_columns_of_any_cut(folder, columns, f1):
 def test_several_files_have_the_statistics_of_eval(folder):
     write("worse.jsonl", {**RIGHT[0], "entities": []}, RIGHT[1])
     stdout = run_ok("compare", "right.jsonl", "worse.jsonl", "--gold", "gold.conll", "--markdown")
-    assert "| right | - | - | 100.00 | baseline | - | 20.00 | - |" in stdout
-    assert "| worse | - | - | 50.00 | -50.00 [" in stdout
+    assert "| Model | F1 | ΔF1 [95 % CI] | Flips | ECE (%) |\n" in stdout, "what is known"
+    assert "| right | 100.00 | baseline | - | 20.00 |\n" in stdout
+    assert "| worse | 50.00 | -50.00 [" in stdout
     assert "2 sentences, 9 tokens (4 and 11 with -DOCSTART- lines), 3 entities.\n" in stdout
     assert "nervaluate" in stdout
     assert "Verdicts" in stdout
@@ -134,7 +135,7 @@ def test_a_report_folder_without_sizes_and_scores(folder):
         "report.md",
     }
     run_ok("compare", "tags.conll", "right.jsonl", "--gold", "gold.conll", "--report", "both")
-    assert Path("both/reliability.png").is_file()
+    assert {path.stem for path in Path("both").glob("*.png")} == {"f1", "reliability"}
 
 
 def test_labels_are_mapped_and_foreign_ones_noted(folder):
@@ -196,9 +197,18 @@ def test_where_the_texts_part_is_said(folder, records, message):
         (["right.jsonl", "--gold", "absent"], "absent: no such file", 1),
         (["right.jsonl", "--gold", "gold.conll", "--baseline", "x"], "no model 'x'", 2),
         (["right.jsonl", "--gold", "gold.conll", "--json", "no/r.json"], "no: no such folder", 2),
+        (["right.jsonl", "--gold", "gold.conll", "--report", "right.jsonl"], "is no folder", 2),
+        ([".", "--gold", "gold.conll"], r"\.: cannot be read \(Is a directory\)", 1),
+        (["right.jsonl", "--gold", "."], r"\.: cannot be read \(Is a directory\)", 1),
+        (["latin.jsonl", "--gold", "gold.conll"], r"latin\.jsonl:1: not UTF-8", 1),
+        (["utf16.conll", "--gold", "gold.conll"], r"utf16\.conll: is UTF-16 text", 1),
+        (["nul.conll", "--gold", "gold.conll"], r"nul\.conll:1: the word holds a NUL", 1),
     ],
 )
 def test_mistakes_are_one_line(folder, arguments, message, exit_code):
+    Path("latin.jsonl").write_text(json.dumps(RIGHT[0]).replace("Zoe", "Zoë"), encoding="latin-1")
+    Path("utf16.conll").write_text(GOLD, encoding="utf-16")
+    Path("nul.conll").write_text("Zo\0e B-PER\n")
     assert_error(run("compare", *arguments), message, exit_code)
 
 

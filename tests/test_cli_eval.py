@@ -1,6 +1,8 @@
 """`ner-edge eval`: the tables, the JSON, and what it refuses."""
 
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
 from command_line import assert_error, run, run_ok
@@ -98,7 +100,13 @@ def test_cached_run_says_so(tiny, data):
             "no model 'x' to compare with; the models are: tiny",
             2,
         ),
+        (["utf16"], "utf16: is UTF-16 text; save it as UTF-8", 1),
+        (["nul"], "nul:2: the word holds a NUL", 1),
         (["gold.conll", "--json", "absent/r.json"], "absent: no such folder", 2),
+        (["gold.conll", "--json", "."], r"--json \.: is a folder", 2),
+        (["gold.conll", "--report", "closed/a"], "--report closed/a: closed: cannot be written", 2),
+        (["gold.conll", "--report", "empty"], "--report empty: empty: is no folder", 2),
+        (["gold.conll", "--report", "empty/a/b"], "--report empty/a/b: empty: is no folder", 2),
         (["gold.conll", "-m", "absent.gguf"], r"absent\.gguf: no such file", 1),
     ],
 )
@@ -110,10 +118,29 @@ def test_mistakes_are_one_line_before_a_model_loads(
     (tmp_path / "column").write_text("Zoe I-PER\nalone\n")
     (tmp_path / "tag").write_text("Zoe X-PER\n")
     (tmp_path / "latin").write_bytes(b"Zo\xeb I-PER\n")
+    (tmp_path / "utf16").write_text(CONLL, encoding="utf-16")
+    (tmp_path / "nul").write_bytes(b"Zoe I-PER\nSmi\0th I-PER\n")
     monkeypatch.setattr(
         "ner_edge.runtime.tagger.Tagger.load", lambda *_, **__: pytest.fail("loaded")
     )
+    (tmp_path / "closed").mkdir()
+    make = tempfile.mkdtemp
+
+    def mkdtemp(*arguments, **settings):
+        if settings.get("dir", arguments[-1]) == Path("closed"):  # permissions do not bind root
+            raise PermissionError(13, "Permission denied")
+        return make(*arguments, **settings)
+
+    monkeypatch.setattr("tempfile.mkdtemp", mkdtemp)
     assert_error(run("eval", *arguments, "-m", tiny.gguf), message, exit_code)
+
+
+def test_labels_that_the_model_does_not_know_are_an_error(tiny, data):
+    data.write_text(CONLL.replace("PER", "SHIP").replace("LOC", "PORT"))
+    result = run("eval", data, "-m", tiny.gguf)
+    message = r"tiny-f16: its task knows PER, LOC, none of the labels in .* \(PORT, SHIP\)"
+    assert_error(result, message)
+    assert not list(data.parent.rglob("*.jsonl")), "before it is tagged"
 
 
 def test_missing_extra_is_one_line(tiny, data, monkeypatch):

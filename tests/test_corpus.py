@@ -256,7 +256,7 @@ def test_reads_json_lines_of_many_tools(tmp_path: Path, record: Any, name: str) 
         ("[" * 100_000, "nested too deeply"),
         ("[1]", 'expected an object with a "text"'),
         ('{"text": 1}', 'expected an object with a "text"'),
-        ('{"text": "a"}', "has no list of entities (entities, spans, ents, label)"),
+        ('{"text": "a"}', "has no list of entities (entities, spans, ents, label, labels)"),
         ('{"text": "a", "entities": [1]}', "entity 1: expected an object or [start, end, label]"),
         ('{"text": "a", "entities": [[0, 1.0, "X"]]}', "entity 1: start and end must be whole"),
         ('{"text": "a", "entities": [[0, true, "X"]]}', "entity 1: start and end must be whole"),

@@ -185,9 +185,13 @@ def test_json_lines_are_checked_too(write):
     assert report["files"][0]["left_out"] == 1
 
 
-def test_mistakes_are_one_line(write):
+def test_mistakes_are_one_line(write, tmp_path):
     assert_error(run("data", "check", "absent"), "absent: no such file")
     assert_error(run("data", "check", "."), r"\.: cannot be read")
+    (tmp_path / "utf16").write_text(GOOD, encoding="utf-16")
+    assert_error(run("data", "check", "utf16"), "utf16: is UTF-16 text; save it as UTF-8")
+    code, (problem, *_), _, _ = checked(write("nul", "Zo\0e B-PER\n"))
+    assert (code, problem) == (1, "nul:1 the word holds a NUL")
     good = write("good.conll", GOOD)
     assert_error(run("data", "check", good, "--task", "none"), "no task 'none'", 2)
     assert_error(run("data", "check", good, "-m", "absent"), "absent: no such file")

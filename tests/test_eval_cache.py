@@ -7,7 +7,7 @@ from ner_edge.eval.cache import Prediction, prediction_cache, sha256_of
 from ner_edge.spans import ScoredSpan
 
 KEY = {"model": "m", "data": "d", "decoder": "copy"}
-FIRST = Prediction([ScoredSpan(0, 2, "PER", 0.5)], 0.25)
+FIRST = Prediction([ScoredSpan(0, 2, "PER", 0.5)], 0.25, timed_on="here: 2 threads")
 SECOND = Prediction([], 0.5, [-1, "|", "PER]", 1, "changed"])
 
 

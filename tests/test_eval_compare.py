@@ -42,6 +42,8 @@ class StubTagger:
     """Finds the phrases it knows, longest first."""
 
     decoder = "stub"
+    version = "1"
+    hardware = "1 thread"
 
     def __init__(self, known=RIGHT, task=TASK, dies_after=None, misaligned_words=()):
         self.known, self.task = known, task
@@ -260,7 +262,7 @@ def test_progress_is_told_after_every_sentence(data, model):
 
 def test_a_killed_run_resumes_and_ends_like_an_unbroken_one(data, model, tmp_path, monkeypatch):
     clock = iter(range(1000))
-    monkeypatch.setattr("ner_edge.eval.compare.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("ner_edge.eval.evaluate.perf_counter", lambda: next(clock))
     known = {"full": RIGHT, "small": {"Mina": "PER", "Lisbon": "ORG"}}
     models = [("full", model("full")), ("small", model("small"))]
     taggers = []
@@ -314,7 +316,7 @@ def test_a_longer_run_continues_a_limited_one(data, model, tmp_path):
     assert [len(tagger.seen) for tagger in taggers] == [2, 1, 0]
 
 
-@pytest.mark.parametrize("changed", ["model", "data", "decoder", "task"])
+@pytest.mark.parametrize("changed", ["model", "data", "decoder", "version", "task"])
 def test_nothing_is_reused_after_a_change(data, model, tmp_path, changed):
     def run(tagger):
         run_eval(
@@ -333,11 +335,36 @@ def test_nothing_is_reused_after_a_change(data, model, tmp_path, changed):
         model("q4", b"requantized")
     elif changed == "data":
         data.write_text(CORPUS.replace("fell", "falls"))
-    elif changed == "decoder":
-        tagger.decoder = "grammar"
+    elif changed in ("decoder", "version"):
+        setattr(tagger, changed, "other")
     else:
         tagger.task = Task("test", TASK.labels, "Find the names, please.")
     assert run(tagger) == 3
+
+
+def test_a_speed_is_that_of_the_hardware_in_use(data, model, tmp_path):
+    def run(hardware, limit=None):
+        tagger = StubTagger()
+        tagger.hardware = hardware
+        comparison = run_eval(
+            data,
+            [("q4", model("q4"))],
+            load_tagger=lambda path: tagger,
+            limit=limit,
+            cache_dir=tmp_path / "cache",
+        )
+        (result,) = comparison.results
+        assert result.hardware == hardware
+        assert result.f1 == pytest.approx(100)
+        return len(tagger.seen), result.sentences_per_second is not None, comparison.notes
+
+    assert run("2 threads", limit=2) == (2, True, [])
+    decoded, is_known, (note,) = run("1 thread")
+    assert (decoded, is_known) == (1, False)
+    assert note.startswith("q4: 2 of 3 sentences come from an earlier run with other threads or")
+    decoded, is_known, (note,) = run("2 threads", limit=2)
+    assert (decoded, is_known) == (0, True)
+    assert "and their speed come from an earlier run" in note
 
 
 @pytest.mark.parametrize("changed", [(), ("Mina", "fell")])

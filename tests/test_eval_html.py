@@ -6,11 +6,13 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from test_eval_report import GOLD, ONE, Q4, TWO
+from matplotlib.figure import Figure
+from test_eval_report import BF16, GOLD, ONE, Q4, TWO
 
 from ner_edge.corpus import Sentence
 from ner_edge.eval.confusion import NONE, confusion
 from ner_edge.eval.html import page, pieces, write_folder
+from ner_edge.eval.plots import plots
 from ner_edge.eval.report import markdown, tables, to_json
 from ner_edge.spans import Span
 
@@ -34,26 +36,29 @@ def test_confusion_counts_every_entity_once():
 
 def test_pieces_give_the_sentence_back():
     words = ["Ada", "Lovelace", "in", "London"]
-    cut = pieces(words, [Span(3, 4, "LOC"), Span(0, 2, "PER")])
-    assert cut == [("Ada Lovelace", "PER"), ("in", ""), ("London", "LOC")]
-    assert pieces(words, []) == [("Ada Lovelace in London", "")]
-    assert pieces([], []) == []
+    cut = pieces(words, [Span(3, 4, "LOC"), Span(0, 2, "PER")], [Span(0, 2, "PER")])
+    assert cut == [("Ada Lovelace", "PER", False), ("in", "", False), ("London", "LOC", True)]
+    assert pieces(words, [], []) == [("Ada Lovelace in London", "", False)]
+    assert pieces([], [], []) == []
 
 
 class Checker(HTMLParser):
     """Every tag closed in order, and nothing fetched from elsewhere."""
 
-    VOID = ("meta", "img", "source", "br", "hr", "link")
+    VOID = ("meta", "img", "source", "wbr")
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.cells, self.marks = [], [], []
+        self.open, self.cells, self.marks, self.wrong = [], [], [], []
         self.feed(text)
         assert not self.open
 
     def handle_starttag(self, tag, attributes):
         if tag not in self.VOID:
             self.open.append(tag)
+        if tag in ("td", "th"):
+            self.cells.append("")
+        self.is_wrong = ("class", "wrong") in attributes
         for name, value in attributes:
             if name in ("src", "srcset", "href"):
                 assert value.startswith("data:image/svg+xml;base64,")
@@ -63,9 +68,11 @@ class Checker(HTMLParser):
 
     def handle_data(self, data):
         if self.open and self.open[-1] in ("td", "th"):
-            self.cells.append(data)
+            self.cells[-1] += data
         if self.open and self.open[-1] == "mark":
             self.marks.append(data)
+            if self.is_wrong:
+                self.wrong.append(data)
 
 
 def test_the_page_holds_every_cell_of_the_tables():
@@ -78,6 +85,7 @@ def test_the_page_holds_every_cell_of_the_tables():
     assert checked.marks.count("Brightwater") == 1
     assert checked.marks.count("Mina") == 2
     assert "Mina Okafor" not in checked.marks
+    assert checked.wrong == ["not in the gold", "Brightwater", "Rain", "Bantu"]
 
 
 def test_one_model_has_no_flips():
@@ -121,6 +129,42 @@ def test_the_folder(tmp_path):
     first = index.read_bytes()
     write_folder(TWO, index.parent)
     assert index.read_bytes() == first  # the same comparison, the same page
+
+
+def drawn(comparison):
+    """Each plot's axes."""
+    axes = {}
+    for name, plot in plots(comparison).items():
+        axes[name] = Figure(layout="constrained").add_subplot()
+        plot.draw(axes[name])
+    return axes
+
+
+def test_what_is_not_known_is_not_drawn():
+    unknown = replace(Q4, size_bytes=None, seconds=None, calibration=None)
+    assert plots(replace(ONE, results=[unknown])) == {}
+    axes = drawn(replace(TWO, results=[BF16, unknown]))
+    assert set(axes) == {"f1-size", "f1-speed", "reliability"}
+    assert [text.get_text() for text in axes["f1-size"].texts] == ["bf16"]
+    assert [text.get_text() for text in axes["f1-speed"].texts] == ["bf16"]
+    assert len(axes["reliability"].get_legend().get_texts()) == 1
+    axes = drawn(replace(TWO, results=[replace(BF16, size_bytes=None, seconds=None), unknown]))
+    assert set(axes) == {"f1", "reliability"}
+    shown = axes["f1"]
+    assert [label.get_text() for label in shown.get_yticklabels()] == ["bf16", "q4_k_m"]
+    drawn_at = [bars.lines[0].get_xdata()[0] for bars in shown.containers]
+    assert drawn_at == [pytest.approx(100), Q4.f1]
+
+
+def test_every_axis_is_named_and_no_label_covers_another():
+    close = [replace(Q4, name=f"m:q{i}", size_bytes=100_000_000 + i) for i in range(6)]
+    comparison = replace(TWO, results=close, baseline=None, differences={})
+    for name, axes in drawn(comparison).items():
+        assert axes.get_xlabel(), name
+        assert axes.get_ylabel(), name
+        boxes = [text.get_window_extent() for text in axes.texts]
+        pairs = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i]]
+        assert not any(a.overlaps(b) for a, b in pairs), name
 
 
 def test_plots_follow_the_theme():

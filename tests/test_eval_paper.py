@@ -1,6 +1,7 @@
 """`--protocol paper`: an adapter's own answers in torch, beside the constrained decoders' ones."""
 
 import json
+import warnings
 
 import pytest
 import torch
@@ -11,10 +12,12 @@ from transformers import AutoTokenizer
 
 from ner_edge import torch_model
 from ner_edge.brackets import parse_brackets
+from ner_edge.errors import NerEdgeWarning
 from ner_edge.eval import torch_tagger
+from ner_edge.eval.paper import paper_candidate
 from ner_edge.eval.torch_tagger import TorchTagger
 from ner_edge.prompts import PromptEncoder
-from ner_edge.task import TASK_FILE
+from ner_edge.task import TASK_FILE, load_task
 from ner_edge.torch_model import Answer, generate
 
 SENTENCES = [
@@ -166,6 +169,19 @@ def test_the_adapter_s_own_base_and_a_task_of_one_s_own(tiny, adapter, data, tmp
     toml.write_text('name = "people"\ninstruction = "Find people."\n[labels]\nPER = "person"\n')
     arguments = ["eval", data, "--protocol", "paper", "--adapter", adapter, "--task", toml]
     assert "PER" in run_ok(*arguments)
+
+
+def test_an_adapter_without_a_task_is_asked_as_told(tiny, tmp_path):
+    bare = tmp_path / "bare"
+    add_adapter(load_model(tiny.folder), bare)
+    with pytest.warns(NerEdgeWarning, match=r"bare: holds no task, so it is asked for conll2003;"):
+        candidate = paper_candidate(str(bare), str(tiny.folder))
+    assert candidate.load().task == load_task("conll2003")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NerEdgeWarning)
+        chosen = "conll2003:llamafactory-alpaca"
+        candidate = paper_candidate(str(bare), str(tiny.folder), chosen)
+    assert candidate.load().task == load_task(chosen)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from rich.console import Console
 from ner_edge.corpus import Sentence
 from ner_edge.errors import NerEdgeError
 from ner_edge.eval.calibration import calibration
-from ner_edge.eval.compare import Comparison, Difference, ModelResult
+from ner_edge.eval.compare import Comparison, Difference
 from ner_edge.eval.cost import Cost
+from ner_edge.eval.evaluate import ModelResult
 from ner_edge.eval.gold import Gold
 from ner_edge.eval.html import page
 from ner_edge.eval.metrics import score_spans
@@ -56,6 +57,7 @@ def result(name, predictions, size_bytes, bits_per_weight, seconds):
         bits_per_weight=bits_per_weight,
         seconds=seconds,
         notes=[],
+        hardware="2 threads",
     )
 
 
@@ -98,6 +100,7 @@ COUNTS = (
     "decoder: copy."
 )
 ECE = "ECE: expected calibration error of the entities' scores, in percentage points."
+SPEED = "Sentences/s: with 2 threads."
 ONE_MODEL = f"""\
 {Q4_TABLES}\
 **Comparison**
@@ -109,6 +112,8 @@ ONE_MODEL = f"""\
 {COUNTS}
 
 {ECE}
+
+{SPEED}
 """
 TWO_MODELS_END = f"""\
 {Q4_TABLES}\
@@ -127,6 +132,8 @@ TWO_MODELS_END = f"""\
 flips: sentences whose entities changed.
 
 Verdicts (equivalent: within ±0.5): undecided: q4_k_m.
+
+{SPEED}
 """
 
 
@@ -320,6 +327,12 @@ def test_costs_are_columns_if_any_was_measured():
     assert [line[-3:] for line in lines] == [["-", "21", "1.25"], ["359", "314", "2.50"]]
     (_, _, line) = rows(markdown(replace(ONE, results=[replace(Q4, cost=None)])), "Comparison")
     assert len(line) == 6
+
+
+def test_a_speed_that_is_not_known_has_no_hardware():
+    text = markdown(replace(TWO, results=[BF16, replace(Q4, seconds=None, hardware="9 threads")]))
+    assert rows(text, "Comparison")[-1][-1] == "-"
+    assert text.endswith(SPEED + "\n")
 
 
 def test_a_table_too_wide_for_the_terminal_goes_on_below():

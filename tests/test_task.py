@@ -146,6 +146,25 @@ def test_the_alpaca_prompt() -> None:
     assert task.suffix == "\n\n### Response:\n"
 
 
+def test_a_built_in_task_with_the_prompt_of_another_trainer() -> None:
+    """To the letter what LLaMA-Factory's templates make of an instruction and an input."""
+    published = load_task("conll2003")
+    alpaca = load_task("conll2003:llamafactory-alpaca")
+    assert alpaca.prefix == (
+        "Below is an instruction that describes a task. Write a response that appropriately "
+        "completes the request.\n\n" + published.prefix
+    )
+    assert alpaca.suffix == published.suffix
+    qwen = load_task("conll2003:llamafactory-qwen")
+    assert qwen.prefix == (
+        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+        f"<|im_end|>\n<|im_start|>user\n{published.instruction}\n"
+    )
+    assert qwen.suffix == "<|im_end|>\n<|im_start|>assistant\n"
+    with pytest.raises(UsageError, match="no template 'vicuna'; choose one of plain, alpaca, "):
+        load_task("conll2003:vicuna")
+
+
 def test_the_short_task_asks_for_the_same_labels_in_few_words() -> None:
     short, published = load_task("conll2003-short"), load_task("conll2003")
     assert short.labels == published.labels

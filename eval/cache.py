@@ -13,6 +13,10 @@ from ner_edge.errors import NerEdgeError
 from ner_edge.eval.outputs import Output
 from ner_edge.spans import ScoredSpan
 
+BLOCK = 250
+"""Sentences that are tagged together. A decision may depend on what shares its batch, so a run that
+goes on where another was killed begins a whole block, and then decides as an unbroken run does."""
+
 Measured = TypeVar("Measured")
 
 
@@ -39,10 +43,11 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def prediction_cache(
-    folder: Path | None, key: Mapping[str, str]
+    folder: Path | None, key: Mapping[str, str], wanted: int
 ) -> Iterator[tuple[list[Prediction], Callable[[Prediction], None]]]:
     """The predictions already made under `key`, for the first sentences of the data in order,
-    and a function that appends the next one. Without a folder nothing is read or kept.
+    and a function that appends the next one. Without a folder nothing is read or kept. Of fewer
+    than `wanted` only whole blocks count.
 
     `key` must name everything that decides a prediction. The file holds one JSON line per
     sentence with its number and word offsets; of its text never more than the words that an
@@ -60,8 +65,10 @@ def prediction_cache(
     except OSError as error:
         raise _unusable(path, error) from error
     with stream:
-        done, valid_bytes = _read(path)
-        stream.truncate(valid_bytes)
+        done, sizes = _read(path)
+        if len(done) < wanted:
+            del done[len(done) - len(done) % BLOCK :]
+        stream.truncate(sum(sizes[: len(done)]))
         number = len(done)
 
         def append(prediction: Prediction) -> None:
@@ -77,10 +84,10 @@ def prediction_cache(
         yield done, append
 
 
-def _read(path: Path) -> tuple[list[Prediction], int]:
-    """The predictions of all lines that fit, and how many bytes those lines take."""
+def _read(path: Path) -> tuple[list[Prediction], list[int]]:
+    """The predictions of all lines that fit, and how many bytes each line takes."""
     done: list[Prediction] = []
-    valid_bytes = 0
+    sizes = []
     for line in path.read_bytes().splitlines(keepends=True):
         try:
             record = json.loads(line)
@@ -93,8 +100,8 @@ def _read(path: Path) -> tuple[list[Prediction], int]:
             done.append(Prediction(spans, record["seconds"], output, record.get("timed_on")))
         except (ValueError, TypeError, KeyError):
             break
-        valid_bytes += len(line)
-    return done, valid_bytes
+        sizes.append(len(line))
+    return done, sizes
 
 
 def measured_once(

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ner_edge.errors import DataError, ModelError
 from ner_edge.eval.agreement import Agreement
-from ner_edge.eval.cache import Prediction, prediction_cache, sha256_of
+from ner_edge.eval.cache import BLOCK, Prediction, prediction_cache, sha256_of
 from ner_edge.eval.calibration import Calibration, calibration
 from ner_edge.eval.cost import Cost
 from ner_edge.eval.gold import Gold
@@ -170,14 +170,16 @@ def _predictions(
         }
         if candidate.base is not None:
             key["base"] = sha256_of(candidate.base)
-    with prediction_cache(cache_dir, key) as (done, keep):
+    with prediction_cache(cache_dir, key, len(gold.sentences)) as (done, keep):
         predictions = done[: len(gold.sentences)]
         cached = len(predictions)
-        for prediction in _tag(tagger, [s.words for s in gold.sentences[cached:]], here):
-            keep(prediction)
-            predictions.append(prediction)
-            if progress:
-                progress(candidate.name, len(predictions), len(gold.sentences))
+        for start in range(cached, len(gold.sentences), BLOCK):
+            block = gold.sentences[start : start + BLOCK]
+            for prediction in _tag(tagger, [sentence.words for sentence in block], here):
+                keep(prediction)
+                predictions.append(prediction)
+                if progress:
+                    progress(candidate.name, len(predictions), len(gold.sentences))
     if len(predictions) != len(gold.sentences):
         raise ModelError(
             f"{candidate.path}: gave {len(predictions)} answers to {len(gold.sentences)} sentences"
@@ -187,8 +189,6 @@ def _predictions(
 
 def _tag(tagger: Tagger, sentences: Sequence[list[str]], here: str) -> Iterator[Prediction]:
     """Each sentence's prediction, with the time spent waiting for it and nothing else."""
-    if not sentences:
-        return
     answers = tagger.tag_words(sentences)
     started = perf_counter()
     for number, spans in enumerate(answers):

@@ -53,8 +53,8 @@ class StubTagger:
         self.closed = False
 
     def tag_words(self, sentences):
-        for number, words in enumerate(sentences):
-            if number == self.dies_after:
+        for words in sentences:
+            if len(self.seen) == self.dies_after:
                 raise Killed
             self.seen.append(words)
             if self.misaligned_words:
@@ -260,6 +260,13 @@ def test_progress_is_told_after_every_sentence(data, model):
     assert calls == [("q4", 1, 3), ("q4", 2, 3), ("q4", 3, 3)]
 
 
+@pytest.fixture
+def single_blocks(monkeypatch):
+    monkeypatch.setattr("ner_edge.eval.cache.BLOCK", 1)
+    monkeypatch.setattr("ner_edge.eval.evaluate.BLOCK", 1)
+
+
+@pytest.mark.usefixtures("single_blocks")
 def test_a_killed_run_resumes_and_ends_like_an_unbroken_one(data, model, tmp_path, monkeypatch):
     clock = iter(range(1000))
     monkeypatch.setattr("ner_edge.eval.evaluate.perf_counter", lambda: next(clock))
@@ -299,6 +306,7 @@ def test_a_killed_run_resumes_and_ends_like_an_unbroken_one(data, model, tmp_pat
     assert "full: 3 of 3 sentences and their speed come from an earlier run" in resumed.notes[0]
 
 
+@pytest.mark.usefixtures("single_blocks")
 def test_a_longer_run_continues_a_limited_one(data, model, tmp_path):
     taggers = []
 
@@ -342,6 +350,7 @@ def test_nothing_is_reused_after_a_change(data, model, tmp_path, changed):
     assert run(tagger) == 3
 
 
+@pytest.mark.usefixtures("single_blocks")
 def test_a_speed_is_that_of_the_hardware_in_use(data, model, tmp_path):
     def run(hardware, limit=None):
         tagger = StubTagger()

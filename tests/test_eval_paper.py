@@ -138,6 +138,8 @@ def test_the_paper_s_row_stands_beside_the_gguf_s(tiny, adapter, data):
 
 
 def test_a_second_run_decodes_nothing_and_says_the_same(tiny, adapter, data, monkeypatch):
+    monkeypatch.setattr("ner_edge.eval.cache.BLOCK", 1)
+    monkeypatch.setattr("ner_edge.eval.evaluate.BLOCK", 1)
     arguments = ["eval", data, "--protocol", "paper", "--adapter", adapter, "--base", tiny.folder]
     first = json.loads(run_ok(*arguments, "--json", "-", "--limit", 2))
     longer = json.loads(run_ok(*arguments, "--json", "-"))

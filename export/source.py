@@ -19,6 +19,8 @@ from ner_edge.export.merge import merge
 from ner_edge.export.write_gguf import text_value
 from ner_edge.hashing import sha256_of
 from ner_edge.task import GGUF_KEY, Task, load_saved_task
+from ner_edge.temperature import GGUF_KEY as TEMPERATURE_KEY
+from ner_edge.temperature import load_saved_temperature
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Source:
     base: Base
     adapter: Adapter | None
     task: Task | None
+    temperature: float | None
     merged: Base
     changed: set[str]
     """Tensors of `merged` that differ from the base's; complete when all have been read."""
@@ -47,6 +50,8 @@ class Source:
             facts["ner_edge.adapter_sha256"] = self.adapter.sha256
         if self.task is not None:
             facts[GGUF_KEY] = self.task.to_json()
+        if self.temperature is not None:
+            facts[TEMPERATURE_KEY] = str(self.temperature)
         return {key: text_value(value) for key, value in facts.items()}
 
     def made_of(self) -> dict[str, Any]:
@@ -85,6 +90,7 @@ def open_source(
         model,
         lora,
         task or _known_task(model, adapter),
+        load_saved_temperature(adapter) if adapter else None,
         model if lora is None else merge(model, lora, changed),
         changed,
         base_sha256(model, progress),

@@ -1,5 +1,6 @@
 """The command that measures models on gold data."""
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -51,6 +52,12 @@ def evaluate(
     markdown: MarkdownOption = False,
     json: JsonOption = None,
     report_folder: ReportOption = None,
+    save_temperature: Annotated[
+        Path | None,
+        typer.Option(
+            help="Adapter's folder: keep there what makes the scores of one model honest on DATA."
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N sentences.")] = None,
     decoder: DecoderOption = DecoderName.copy,
     threads: ThreadsOption = None,
@@ -72,11 +79,35 @@ def evaluate(
         first.append(_paper_candidate(adapter, base, task, threads))
     elif adapter or base or task:
         raise UsageError("--adapter, --base and --task belong to --protocol paper")
+    if save_temperature:
+        _check_can_save(save_temperature, model, protocol)
     settings = {"threads": threads, "gpu_layers": gpu_layers}
-    output.write(
-        _comparison(
-            data, model, first, baseline, limit, decoder, settings, speed=speed, cache=cache
-        )
+    comparison = _comparison(
+        data, model, first, baseline, limit, decoder, settings, speed=speed, cache=cache
+    )
+    output.write(comparison)
+    if save_temperature:
+        _save_temperature(comparison, save_temperature)
+
+
+def _check_can_save(folder: Path, models: list[str] | None, protocol: ProtocolName) -> None:
+    if protocol != ProtocolName.edge or (models and len(models) > 1):
+        raise UsageError("--save-temperature is about the scores of one model file")
+    if not (folder / "adapter_config.json").is_file():
+        raise UsageError(f"{folder}: is not an adapter's folder")
+
+
+def _save_temperature(comparison: "Comparison", folder: Path) -> None:
+    from ner_edge.facts import describe
+    from ner_edge.temperature import save_temperature
+
+    (result,) = comparison.results
+    assert result.calibration is not None
+    temperature = describe(result.path).temperature * result.calibration.temperature
+    save_temperature(folder, temperature)
+    print(
+        f"temperature {temperature:.2f} saved in {folder}; the next export takes it in",
+        file=sys.stderr,
     )
 
 

@@ -1,5 +1,6 @@
 """Where models come from: a path, a name, a hub id, or the default built on first use."""
 
+import hashlib
 import json
 import os
 import sys
@@ -71,6 +72,12 @@ def default_model(quant: str) -> Path:
                 recipes=[read_recipe(recipe_file)] if mixed else [],
             )
     return path
+
+
+def _digest(adapter: Path) -> str:
+    """Of all that a file of the default model is made of."""
+    digests = [sha256_of(file) for file in sorted(adapter.iterdir()) if file.name != "scores.json"]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def default_base() -> Path:

@@ -154,7 +154,7 @@ def info(
     from ner_edge.models import resolve_model
 
     for name, value in describe(resolve_model(model)).rows():
-        print(f"{name + ':':<14}{value}")
+        print(f"{name + ':':<15}{value}")
 
 
 @app.command()

@@ -6,7 +6,6 @@ the automaton's decisions from those of the full-precision model. Within a group
 grow with the rounding error, weighted by the importance matrix.
 """
 
-import tempfile
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
+from ner_edge.atomic import scratch_folder
 from ner_edge.export.calibration import CalibrationSet
 from ner_edge.export.quantize import quantize
 from ner_edge.export.quants import QUANTS
@@ -57,8 +57,8 @@ def measure_choices(
     file = GGUFFile(model)
     groups = _groups(file)
     choices: dict[str, list[Choice]] = {}
-    with tempfile.TemporaryDirectory(dir=model.parent, prefix=".probe-") as folder:
-        importance, probe = Path(folder) / "imatrix.gguf", Path(folder) / "probe.gguf"
+    with scratch_folder(model.parent, model.stem) as folder:
+        importance, probe = folder / "imatrix.gguf", folder / "probe.gguf"
         imatrix.save(importance)
 
         def read(path: Path) -> list[list[Decision]]:

@@ -49,7 +49,7 @@ def default_model(quant: str) -> Path:
         weights = adapter / "adapter_model.safetensors"
         if not weights.is_file():
             raise ModelError("this installation holds no default model; give one with -m")
-        name = f"{DEFAULT_MODEL}-{sha256_of(weights)[:8]}"
+        name = f"{DEFAULT_MODEL}-{_digest(adapter)[:8]}"
         recipe_file = adapter / f"{quant.lower()}.toml"
         levels = [] if recipe_file.is_file() else [level.name for level in parse_quants([quant])]
         path = folder / f"{name}-{levels[0] if levels else recipe_file.stem}.gguf"

@@ -4,12 +4,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import pytest
 
-from ner_edge.models import DEFAULT_QUANT, default_model
+from ner_edge.facts import describe
+from ner_edge.models import DEFAULT_QUANT, _digest, default_model
 from ner_edge.runtime.tagger import Tagger
+from ner_edge.temperature import load_saved_temperature
 
 pytestmark = pytest.mark.model
 
@@ -73,3 +76,22 @@ def test_the_command_finds_the_cached_model_and_prints_one_object_per_line(model
     assert [e["label"] for e in objects[0]["entities"]] == ["PER", "LOC"]
     assert result.stderr == ""
     assert model.stat().st_mtime_ns == written
+
+
+def test_the_file_is_another_one_when_anything_it_is_made_of_changes(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("adapter_model.safetensors", "100mb.toml", "scores.json")]
+    for path in paths:
+        path.write_text("a")
+    digests = [_digest(tmp_path)]
+    for path in paths:
+        path.write_text("b")
+        digests.append(_digest(tmp_path))
+    assert len(set(digests)) == 3
+    assert digests[2] == digests[3]  # scores describe it
+
+
+def test_the_file_holds_the_temperature_that_is_shipped() -> None:
+    path = default_model(DEFAULT_QUANT)
+    with as_file(files("ner_edge").joinpath("default")) as folder:
+        assert describe(path).temperature == load_saved_temperature(folder)
+        assert _digest(folder)[:8] in path.name

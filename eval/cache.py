@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from ner_edge.atomic import atomic_path
 from ner_edge.errors import NerEdgeError
 from ner_edge.eval.outputs import Output
+from ner_edge.hashing import sha256_of as file_sha256
 from ner_edge.spans import ScoredSpan
 
 BLOCK = 250
@@ -37,8 +38,7 @@ def sha256_of(path: Path) -> str:
         files = sorted(file for file in path.rglob("*") if file.is_file())
         listing = "".join(f"{file.relative_to(path)} {sha256_of(file)}\n" for file in files)
         return hashlib.sha256(listing.encode()).hexdigest()
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return file_sha256(path)
 
 
 @contextmanager

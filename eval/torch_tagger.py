@@ -14,6 +14,7 @@ import peft
 import torch
 import transformers
 
+from ner_edge.bfloat16 import is_slow_on_cpu, multiply_in_float32
 from ner_edge.brackets import parse_brackets
 from ner_edge.errors import ModelError
 from ner_edge.prompts import PromptEncoder
@@ -32,7 +33,7 @@ class TorchTagger:
     """
 
     version = ", ".join(
-        ["1", *(f"{lib.__name__} {lib.__version__}" for lib in (torch, transformers, peft))]
+        ["2", *(f"{lib.__name__} {lib.__version__}" for lib in (torch, transformers, peft))]
     )
     """The number is to be raised with every change after which it may say something else."""
 
@@ -76,6 +77,8 @@ class TorchTagger:
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
             self._loaded = load_adapted(self._base, self._adapter, torch.bfloat16, self._device)
+            if self._device.type == "cpu" and is_slow_on_cpu():
+                multiply_in_float32(self._loaded[0])
         return self._loaded
 
     def close(self) -> None:

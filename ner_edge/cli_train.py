@@ -49,7 +49,7 @@ def train(
     max_grad_norm: Annotated[float | None, typer.Option()] = None,
     batch_size: Annotated[int | None, typer.Option(help="Sentences per step.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Tokens per packed sequence.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="bfloat16 or float32.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="bfloat16, float32 or auto.")] = None,
     seed: Annotated[int | None, typer.Option()] = None,
     gradient_checkpointing: Annotated[
         bool | None, typer.Option(help="Less memory, a third more work.")

@@ -250,7 +250,7 @@ def test_flag_over_yaml_over_preset(tmp_path):
         ("checkpoint_every: 0", "checkpoint_every must be positive, not 0"),
         ("seed: -1", "seed must lie in"),
         ("gradient_checkpointing: 1", "gradient_checkpointing must be true or false, not 1"),
-        ("dtype: float16", "dtype must be bfloat16 or float32, not 'float16'"),
+        ("dtype: float16", "dtype must be auto, bfloat16 or float32, not 'float16'"),
         ("- rank", "a.yaml: expected lines of 'setting: value'"),
         ("rank: [4", "a.yaml:1: not YAML"),
         ("a: b\nrank: 4: 5", "a.yaml:2: not YAML"),

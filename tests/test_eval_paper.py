@@ -108,11 +108,16 @@ def test_an_answer_knows_whether_it_ended(tiny):
     assert generate(model, tokenizer, [prompt, other], 6)[0].finished
 
 
-def test_weights_are_bfloat16_and_freed(tiny, adapter):
+@pytest.mark.parametrize("slow", [True, False])
+def test_weights_are_bfloat16_and_freed(tiny, adapter, monkeypatch, slow):
+    monkeypatch.setattr(torch_tagger, "is_slow_on_cpu", lambda: slow)
+    multiplied = []
+    monkeypatch.setattr(torch_tagger, "multiply_in_float32", multiplied.append)
     tagger = TorchTagger(tiny.folder, adapter, tiny.task)
     assert list(tagger.tag_words([])) == []
     model, _ = tagger._load()
     assert model.get_base_model().lm_head.weight.dtype == torch.bfloat16
+    assert multiplied == [model] * slow
     tagger.close()
     assert tagger._loaded is None
 

@@ -60,7 +60,7 @@ def test_dry_run_says_what_it_takes_and_leaves_no_trace(command: list[Any], tmp_
   │ ### Response:
   │ \[Zoe \| PER\] lives in \[Rome \| LOC\] \.
 ✓ tokens    \d+ a sentence, at most \d+ of 2048 \(the model's context\); \d+ of them .*
-(  +\d+ to \d+ +\d+( █+)?\n)+✓ memory    needs about {number} GB \(weights {number}, .*\); .* free
+(  +\d+ to \d+ +\d+( █+)?\n)+✓ memory    needs about {number} GB \(float32 weights .*\); .* free
 ✓ time      about \d+ s: 2 steps of {number} s
 """
     assert re.fullmatch(expected, result.stdout), result.stdout

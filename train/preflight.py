@@ -169,7 +169,8 @@ def check_memory(
     ok = (need.adapter + need.activations) * world < free
     text = (
         f"needs about {need.total / 1e9:.1f} GB{f' in each of {world} processes' * (world > 1)} "
-        f"(weights {need.weights / 1e9:.2f}, adapter and optimizer {need.adapter / 1e9:.2f}, "
+        f"({settings.dtype} weights {need.weights / 1e9:.2f}, "
+        f"adapter and optimizer {need.adapter / 1e9:.2f}, "
         f"activations {need.activations / 1e9:.2f}); {free / 1e9:.1f} GB are free"
     )
     if not ok:

@@ -19,7 +19,7 @@ from ner_edge.train.loop import StepReport, run_identity, train
 from ner_edge.train.model import save_adapter
 from ner_edge.train.preflight import Check, preflight
 from ner_edge.train.settings import TrainSettings
-from ner_edge.train.start import Recovery, Start, open_start
+from ner_edge.train.start import Recovery, Start, open_start, with_dtype
 
 
 def run_training(
@@ -44,6 +44,7 @@ def run_training(
     Before that, `say` hears what the run holds and needs; a `dry_run` ends there, with no trace.
     Returns the strict micro F1 in percent on `dev_file`, if there is one.
     """
+    settings = with_dtype(settings)
     sentences = _read(train_file, task)
     dev_sentences = _read(dev_file, task) if dev_file else []
     if not dry_run:

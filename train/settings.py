@@ -44,8 +44,9 @@ class TrainSettings:
     """Sentences per optimizer step."""
     max_tokens: int = 2048
     """Tokens of a packed sequence; a batch with more is accumulated over several."""
-    dtype: str = "bfloat16"
-    """The precision of the frozen base; the adapter is trained in float32."""
+    dtype: str = "auto"
+    """The precision of the frozen base; the adapter is trained in float32. `auto` is bfloat16, or
+    float32 on a processor that has no instructions for bfloat16."""
     seed: int = 0
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, a third more work."""
@@ -76,8 +77,8 @@ class TrainSettings:
             raise UsageError(f"warmup_ratio must lie in [0, 1), not {self.warmup_ratio}")
         if not 0 <= self.lowercase <= 1:
             raise UsageError(f"lowercase must lie in [0, 1], not {self.lowercase}")
-        if self.dtype not in ("bfloat16", "float32"):
-            raise UsageError(f"dtype must be bfloat16 or float32, not {self.dtype!r}")
+        if self.dtype not in ("auto", "bfloat16", "float32"):
+            raise UsageError(f"dtype must be auto, bfloat16 or float32, not {self.dtype!r}")
 
     def save(self, folder: Path, **provenance: Any) -> None:
         """Write the resolved settings, and where base and data came from, beside the adapter."""

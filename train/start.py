@@ -1,13 +1,14 @@
 """What a run starts from: the base, an adapter on it, and the rounding to recover from."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from ner_edge.bfloat16 import is_slow_on_cpu
 from ner_edge.gguf_file import GGUFFile
 from ner_edge.imatrix import read_imatrix
 from ner_edge.models import resolve_base
@@ -64,10 +65,19 @@ class Start:
         }
 
 
+def with_dtype(settings: TrainSettings) -> TrainSettings:
+    """The same settings with a definite `dtype`, the one that is quick on this machine."""
+    if settings.dtype != "auto":
+        return settings
+    slow = not torch.cuda.is_available() and is_slow_on_cpu()
+    return replace(settings, dtype="float32" if slow else "bfloat16")
+
+
 def open_start(
     base: str, settings: TrainSettings, adapter: Path | None, recovery: Recovery | None
 ) -> Start:
-    """Load `base` and give it the adapter in a folder, or else a fresh one.
+    """Load `base` and give it the adapter in a folder, or else a fresh one. The `dtype` of the
+    settings is a definite one.
 
     Raises `ModelError` if they do not fit each other.
     """

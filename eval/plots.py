@@ -23,6 +23,7 @@ _INK = {"light": "#1a1a1a", "dark": "#e6e6e6"}
 _SIZE = (5.2, 3.8)  # inches; text of 10 points is then read on a phone too
 _BARS = "bars: 95 % interval of ΔF1"
 _MARKERS = "osD^vPX*"
+_FEW = 5  # entities: of fewer, the share that is right says nothing
 # Where a label may stand beside its point, best first: offset in points, and its alignment.
 _PLACES = [
     (offset, horizontal, vertical)
@@ -166,14 +167,14 @@ def _reliability(axes: Any, results: Sequence[ModelResult]) -> None:
     for i, result in enumerate(results):
         if result.calibration is None:
             continue
-        bins = result.calibration.bins
+        bins = [b for b in result.calibration.bins if b.count >= _FEW]
         x, y = [b.confidence for b in bins], [b.precision for b in bins]
         error = f"{result.calibration.expected_error:.1f}"
         axes.plot(x, y, color=f"C{i}", linewidth=0.8, alpha=0.7)
         axes.scatter(
             x,
             y,
-            [8 + 60 * b.count / max(b.count for b in bins) for b in bins],
+            [8 + 60 * b.count / max((b.count for b in bins), default=1) for b in bins],
             color=f"C{i}",
             marker=_MARKERS[i % len(_MARKERS)],
             label=f"{short_name(result.name)} (ECE {error})",
@@ -181,6 +182,6 @@ def _reliability(axes: Any, results: Sequence[ModelResult]) -> None:
     axes.set_xlim(-0.02, 1.04)
     axes.set_ylim(-0.04, 1.06)
     axes.set_xlabel("Mean score of entities; size: how many")
-    axes.set_ylabel("Share that is right")
-    for handle in axes.legend(fontsize=8, frameon=False).legend_handles:
+    axes.set_ylabel(f"Share that is right, of {_FEW} or more")
+    for handle in axes.legend(loc="lower right", fontsize=8, frameon=False).legend_handles:
         handle.set_sizes([25])

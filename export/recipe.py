@@ -3,14 +3,14 @@
 A recipe is a choice of one type for each weight matrix. Its damage is taken for the sum of what
 each choice does alone, so the best one is found tensor by tensor, by putting a price on bytes
 (Lagrange relaxation; Everett 1963) and raising it until the file is small enough, or until more
-damage is done than is allowed.
+damage is done than is allowed. What one large tensor then leaves over goes to others, one by one.
 """
 
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +91,15 @@ def parse_size(text: str) -> int:
 
 Chosen = dict[str, Choice]
 """One choice for each tensor, by its name."""
+Fits = Callable[[Chosen], bool]
+Measure = Callable[[Choice], float]
 
 
 def best_choices(choices: Mapping[str, Sequence[Choice]], size: int) -> Chosen:
-    """One choice for each tensor, within `size` bytes: no other of as many bytes does less damage
-    in sum. Some bytes stay unused where the next change would take more. Raises `UsageError` if
-    even the smallest choices do not fit."""
+    """One choice for each tensor, within `size` bytes, that do little damage in sum: no other
+    choice for one tensor alone does less and fits, and no set of choices of that size does less by
+    more than the largest difference a tensor makes. Raises `UsageError` if even the smallest
+    choices do not fit."""
     check_size(sum(min(c.nbytes for c in options) for options in choices.values()), size)
 
     def fits(chosen: Chosen) -> bool:
@@ -105,14 +108,14 @@ def best_choices(choices: Mapping[str, Sequence[Choice]], size: int) -> Chosen:
     largest = _at_price(choices, 0.0)
     if fits(largest):
         return largest
-    larger, smaller = _around(choices, fits)
-    return _as_many(smaller, larger, fits)
+    smaller = _at_price(choices, _bracket(choices, fits)[1])
+    return _spend(smaller, choices, fits, lambda c: c.damage, lambda c: c.nbytes)
 
 
 def smallest_choices(choices: Mapping[str, Sequence[Choice]], damage: float) -> Chosen:
-    """One choice for each tensor, of at most `damage` in sum: no other that does as little is
-    smaller. Some damage stays undone where the next change would do more. Raises `UsageError` if
-    even the least harmful choices do more."""
+    """One choice for each tensor, of at most `damage` in sum, that take few bytes: no other choice
+    for one tensor alone is smaller and does no more than that. Raises `UsageError` if even the
+    least harmful choices do more."""
 
     def bears(chosen: Chosen) -> bool:
         return damage_of(chosen) <= damage
@@ -128,8 +131,8 @@ def smallest_choices(choices: Mapping[str, Sequence[Choice]], damage: float) -> 
     }
     if bears(smallest):
         return smallest
-    larger, smaller = _around(choices, lambda chosen: not bears(chosen))
-    return _as_many(larger, smaller, bears)
+    larger = _at_price(choices, _bracket(choices, lambda chosen: not bears(chosen))[0])
+    return _spend(larger, choices, bears, lambda c: c.nbytes, lambda c: c.damage)
 
 
 def check_size(smallest: int, size: int) -> None:
@@ -158,10 +161,8 @@ def _at_price(choices: Mapping[str, Sequence[Choice]], price: float) -> Chosen:
     }
 
 
-def _around(
-    choices: Mapping[str, Sequence[Choice]], is_dear: Callable[[Chosen], bool]
-) -> tuple[Chosen, Chosen]:
-    """The choices just below and just above the price from which on they satisfy `is_dear`, as
+def _bracket(choices: Mapping[str, Sequence[Choice]], is_dear: Fits) -> tuple[float, float]:
+    """Prices just below and just above the one from which on the choices satisfy `is_dear`, as
     those at price 0 do not and the smallest do."""
     low, high = 0.0, 1e-30
     while not is_dear(_at_price(choices, high)):
@@ -169,12 +170,34 @@ def _around(
     for _ in range(_STEPS):
         middle = (low + high) / 2
         low, high = (low, middle) if is_dear(_at_price(choices, middle)) else (middle, high)
-    return _at_price(choices, low), _at_price(choices, high)
+    return low, high
 
 
-def _as_many(chosen: Chosen, others: Chosen, fits: Callable[[Chosen], bool]) -> Chosen:
-    """`chosen` with as many of `others` as fit: at the same price, each change is as good."""
-    for name, choice in others.items():
-        if fits(changed := chosen | {name: choice}):
-            chosen = changed
-    return chosen
+def _spend(
+    chosen: Chosen,
+    choices: Mapping[str, Sequence[Choice]],
+    fits: Fits,
+    value: Measure,
+    cost: Measure,
+) -> Chosen:
+    """`chosen` with choices of lower `value`, as long as one fits: each time the one that lowers it
+    most for what it costs."""
+
+    def worth(change: tuple[str, Choice]) -> float:
+        name, choice = change
+        gain, price = value(chosen[name]) - value(choice), cost(choice) - cost(chosen[name])
+        return gain / price if price > 0 else inf
+
+    while True:
+        changes = [
+            (name, choice)
+            for name, options in choices.items()
+            for choice in options
+            if value(choice) < value(chosen[name])
+        ]
+        for name, choice in sorted(changes, key=worth, reverse=True):
+            if fits(changed := chosen | {name: choice}):
+                chosen = changed
+                break
+        else:
+            return chosen

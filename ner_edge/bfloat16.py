@@ -1,6 +1,6 @@
 """bfloat16 on processors that have no instructions for it, where torch multiplies it slowly.
 
-Few laptops have them. Without, a product takes several times as long as in float32.
+There a product takes several times as long as in float32.
 """
 
 from functools import cache

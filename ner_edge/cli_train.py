@@ -59,6 +59,9 @@ def train(
     gradient_checkpointing: Annotated[
         bool | None, typer.Option(help="Less memory, a third more work.")
     ] = None,
+    shard: Annotated[
+        bool | None, typer.Option(help="Under torchrun: share out the base, to save memory.")
+    ] = None,
     lowercase: Annotated[
         float | None, typer.Option(help="Share of sentences also trained on in lower case.")
     ] = None,
@@ -89,6 +92,7 @@ def train(
         "dtype": dtype,
         "seed": seed,
         "gradient_checkpointing": gradient_checkpointing,
+        "shard": shard,
         "lowercase": lowercase,
         "round_every": round_every,
         "checkpoint_every": checkpoint_every,

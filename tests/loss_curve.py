@@ -1,6 +1,6 @@
 """Run by `torchrun`: train a tiny model, print the smoothed loss after every step as JSON.
 
-loss_curve.py BASE DATA OUT
+loss_curve.py BASE DATA OUT [--shard]
 """
 
 import json
@@ -17,16 +17,25 @@ from ner_edge.torch_model import load_base
 from ner_edge.train.attention import NAME
 from ner_edge.train.loop import train
 from ner_edge.train.model import add_adapter, save_adapter
+from ner_edge.train.processes import shard_base
 from ner_edge.train.settings import TrainSettings
 
-base, data, out = map(Path, sys.argv[1:])
+base, data, out = map(Path, sys.argv[1:4])
+shard = sys.argv[4:] == ["--shard"]
 out.mkdir(exist_ok=True)
 dist.init_process_group("gloo")
 settings = TrainSettings(
-    rank=4, alpha=8, batch_size=3, epochs=2, learning_rate=0.01, dtype="float32"
+    rank=4, alpha=8, batch_size=3, epochs=2, learning_rate=0.01, dtype="float32", shard=shard
 )
 model, tokenizer = load_base(base, torch.float32, torch.device("cpu"), NAME)
 model = add_adapter(model, settings)
+if shard:
+    layers = model.get_base_model().model.layers
+    frozen = [weight for weight in layers.parameters() if not weight.requires_grad]
+    whole = sum(weight.nbytes for weight in frozen)
+    shard_base(model, torch.device("cpu"))
+    frozen = [weight for weight in layers.parameters() if not weight.requires_grad]
+    assert sum(weight.to_local().nbytes for weight in frozen) == whole / 2
 encoder = PromptEncoder(tokenizer, Task("tiny", {"PER": "person", "LOC": "location"}, "Find."))
 examples = [encoder.example(sentence) for sentence in read_labelled(data)]
 losses: list[float] = []

@@ -402,18 +402,19 @@ def test_two_processes_train_like_one(tiny, tmp_path):
     script = Path(__file__).with_name("loss_curve.py")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
     curves, adapters = [], []
-    for processes in ("1", "2"):
-        out = tmp_path / processes
-        command = [*launch, processes, script, tiny.folder, tmp_path / "train.conll", out]
+    for processes, more in (("1", []), ("2", []), ("2", ["--shard"])):
+        out = tmp_path / "".join([processes, *more])
+        command = [*launch, processes, script, tiny.folder, tmp_path / "train.conll", out, *more]
         result = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert result.returncode == 0, result.stderr
         curves.append(json.loads(result.stdout))
         adapters.append(load_file(out / "adapter_model.safetensors"))
     assert len(curves[0]) == 10
     assert curves[0][-1] < 0.9 * curves[0][0], "it learns, so that the curves say something"
-    assert curves[1] == pytest.approx(curves[0], rel=1e-4)
-    for name, weight in adapters[0].items():
-        torch.testing.assert_close(adapters[1][name], weight, rtol=1e-2, atol=1e-4)
+    for curve, adapter in zip(curves[1:], adapters[1:], strict=True):
+        assert curve == pytest.approx(curves[0], rel=1e-4)
+        for name, weight in adapters[0].items():
+            torch.testing.assert_close(adapter[name], weight, rtol=1e-2, atol=1e-4)
 
 
 def test_another_seed_gives_another_adapter(train, tmp_path):

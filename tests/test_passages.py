@@ -1,6 +1,7 @@
 """Passages: what a model is asked about at once, and how its answer falls back to sentences."""
 
-from itertools import repeat
+from dataclasses import replace
+from itertools import pairwise, repeat
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from ner_edge.corpus import Sentence
 from ner_edge.eval.gold import read_gold
 from ner_edge.labelled import scan_labelled
 from ner_edge.passages import joined, passages, split
+from ner_edge.runtime.tagger import Tagger
 from ner_edge.spans import ScoredSpan, Span
 from ner_edge.train.augment import random_limits
 
@@ -40,7 +42,7 @@ def test_passages_keep_every_sentence_in_order_and_their_limit(lengths: list[int
     assert [item for passage in found for item in passage] == list(enumerate(lengths))
     for passage in found:
         assert len(passage) == 1 or sum(length for _, length in passage) <= most
-    for passage, following in zip(found, found[1:], strict=False):
+    for passage, following in pairwise(found):
         assert sum(length for _, length in [*passage, following[0]]) > most
 
 
@@ -99,11 +101,11 @@ def test_training_passages_are_of_all_lengths_and_never_cross_documents(tmp_path
 @pytest.mark.parametrize("limit", [0, 12])
 def test_a_passage_is_decoded_as_one_sentence(tiny, limit: int):
     """What the tagger says of a document's sentences is what it says of the passage."""
-    from dataclasses import replace
-
-    from ner_edge.runtime.tagger import Tagger
-
-    document = [["Ada", "left", "London", "."], ["She", "saw", "York", "."], ["[", "|", "]", "x"] * 3]
+    document = [
+        ["Ada", "left", "London", "."],
+        ["She", "saw", "York", "."],
+        ["[", "|", "]", "x"] * 3,
+    ]
     with Tagger.load(tiny.gguf, threads=1) as tagger:
         tagger.task = replace(tagger.task, passage_words=limit)
         found = list(tagger.tag_documents([document, document[:1]]))

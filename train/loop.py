@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
 from ner_edge.prompts import Example
 from ner_edge.train.batches import plan_epoch, split_by_tokens
 from ner_edge.train.checkpoint import load_checkpoint, save_checkpoint
 from ner_edge.train.loss import packed_loss
 from ner_edge.train.packing import pack
+from ner_edge.train.processes import rank_and_world, sum_over_processes
 from ner_edge.train.rounding import Rounding
 from ner_edge.train.settings import TrainSettings
 
@@ -60,7 +60,7 @@ def train(
     Under `torchrun` each process takes its share of every batch and the gradients are summed, so
     the result does not depend on the number of processes but for rounding.
     """
-    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    rank, world = rank_and_world()
     base = model.get_base_model()
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(
@@ -86,9 +86,12 @@ def train(
             plan = plan_epoch(lengths, settings.batch_size, settings.seed, epoch)
         batch = [examples[i] for i in plan[position]]
         targets = sum(len(example.response) for example in batch)
-        total = add_gradients(base, prefix, batch[rank::world], targets, settings.max_tokens)
+        shares = [batch[i::world] for i in range(world)] if settings.shard else []
+        total = add_gradients(
+            base, prefix, batch[rank::world], targets, settings.max_tokens, in_step_with=shares
+        )
         if world > 1:
-            _sum_over_processes(weights, total)
+            sum_over_processes(weights, total)
         rate = settings.learning_rate * learning_rate_factor(step, steps, settings.warmup_ratio)
         _update(optimizer, weights, rate, settings.max_grad_norm)
         mean_loss += (total.item() - mean_loss) / min(step + 1, 20)
@@ -112,7 +115,7 @@ def run_identity(
     origin: Mapping[str, str | None],
 ) -> dict[str, Any]:
     """All that decides the outcome of a run; `origin` is what it starts from, by flag."""
-    decisive = {k: v for k, v in asdict(settings).items() if "check" not in k}
+    decisive = {k: v for k, v in asdict(settings).items() if "check" not in k and k != "shard"}
     return {
         **decisive,
         **origin,
@@ -127,13 +130,27 @@ def count_steps(examples: int, settings: TrainSettings) -> int:
 
 
 def add_gradients(
-    base: Any, prefix: Sequence[int], batch: Sequence[Example], targets: int, max_tokens: int
+    base: Any,
+    prefix: Sequence[int],
+    batch: Sequence[Example],
+    targets: int,
+    max_tokens: int,
+    in_step_with: Sequence[Sequence[Example]] = (),
 ) -> torch.Tensor:
     """Add the gradient of the loss of `batch`, a sum over tokens divided by `targets`, in packed
-    sequences of at most `max_tokens`; returns that loss."""
+    sequences of at most `max_tokens`; returns that loss.
+
+    Processes that share out a base must all pass through it equally often: as often as the longest
+    of `in_step_with`, the shares of all, needs.
+    """
+    parts = list(split_by_tokens(batch, len(prefix), max_tokens))
+    counts = [len(list(split_by_tokens(s, len(prefix), max_tokens))) for s in in_step_with]
+    idle = max([len(parts), *counts]) - len(parts)
     total = torch.zeros(())
-    for part in split_by_tokens(batch, len(prefix), max_tokens):
-        loss = packed_loss(base, pack(prefix, part, base.device, base.dtype)) / targets
+    weighted = [(part, 1 / targets) for part in parts]
+    weighted += [(in_step_with[0][:1], 0.0) for _ in range(idle)]
+    for part, weight in weighted:
+        loss = packed_loss(base, pack(prefix, part, base.device, base.dtype)) * weight
         loss.backward()
         total += loss.detach().cpu()
     return total
@@ -148,13 +165,3 @@ def _update(
         group["lr"] = rate
     optimizer.step()
     optimizer.zero_grad()
-
-
-def _sum_over_processes(weights: Sequence[torch.Tensor], total: torch.Tensor) -> None:
-    gradients = [w.grad if w.grad is not None else torch.zeros_like(w) for w in weights]
-    flat = torch.cat([gradient.flatten() for gradient in gradients] + [total[None]])
-    dist.all_reduce(flat)
-    parts = flat.split([weight.numel() for weight in weights] + [1])
-    for weight, part in zip(weights, parts, strict=False):
-        weight.grad = part.view_as(weight)
-    total.copy_(parts[-1][0])

@@ -6,6 +6,7 @@ from typing import Any
 
 import psutil
 import torch
+from torch.distributed.tensor import DTensor
 
 from ner_edge.train.loss import ROWS
 
@@ -36,13 +37,17 @@ def memory_need(
 
     A GPU needs less, since its attention keeps no weights.
     """
-    frozen = trained = 0
+    frozen = trained = shared_out = 0
     for weight in model.parameters():
         if weight.requires_grad:
             trained += weight.numel()
+        elif isinstance(weight, DTensor):
+            shared_out += weight.nbytes
+            frozen += weight.to_local().nbytes
         else:
-            frozen += weight.numel() * weight.element_size()
+            frozen += weight.nbytes
     base = model.get_base_model()
+    frozen += 2 * shared_out // base.config.num_hidden_layers  # a layer in use, and the next
     size = base.dtype.itemsize
     kept = kept_activations(base.config, size, rank, prefix, lengths, checkpointing)
     kept += trained * size  # the adapter as the products take it

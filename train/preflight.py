@@ -9,7 +9,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import torch.distributed as dist
 
 from ner_edge.brackets import write_brackets
 from ner_edge.corpus import Sentence
@@ -20,6 +19,7 @@ from ner_edge.train.batches import plan_epoch, split_by_tokens
 from ner_edge.train.fingerprint import weights_sha256
 from ner_edge.train.loop import add_gradients, count_steps
 from ner_edge.train.memory import free_memory, memory_need
+from ner_edge.train.processes import rank_and_world
 from ner_edge.train.rounding import Rounding
 from ner_edge.train.settings import TrainSettings
 from ner_edge.train.start import Start
@@ -55,7 +55,7 @@ def preflight(
 ) -> Iterator[Check]:
     """All checks of a run that trains the model of `start` on `examples`."""
     model, rounding = start.model, start.rounding
-    world = dist.get_world_size() if dist.is_initialized() else 1
+    _, world = rank_and_world()
     yield check_data("data", sentences, encoder.task)
     if dev_sentences:
         yield check_data("dev", dev_sentences, encoder.task)

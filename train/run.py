@@ -1,10 +1,8 @@
 """A whole training run, from files to an adapter directory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import chain, repeat
 from pathlib import Path
-
-import torch.distributed as dist
 
 import ner_edge
 from ner_edge.corpus import Sentence
@@ -20,8 +18,9 @@ from ner_edge.train.dev import dev_f1
 from ner_edge.train.loop import StepReport, run_identity, train
 from ner_edge.train.model import save_adapter
 from ner_edge.train.preflight import Check, preflight
+from ner_edge.train.processes import rank_and_world
 from ner_edge.train.settings import TrainSettings
-from ner_edge.train.start import Recovery, Start, open_start, with_dtype
+from ner_edge.train.start import Recovery, open_start, with_dtype
 
 
 def run_training(
@@ -81,31 +80,22 @@ def run_training(
         rounding=opened.rounding,
         report=report,
     )
-    if dist.is_initialized() and dist.get_rank():
+    is_main = rank_and_world()[0] == 0
+    if not is_main and not settings.shard:
         return None
-    files = {"train_file": train_file.name, "dev_file": dev_file.name if dev_file else None}
-    return _save(opened, encoder, settings, out, files, dev_sentences, update)
-
-
-def _save(
-    opened: Start,
-    encoder: PromptEncoder,
-    settings: TrainSettings,
-    out: Path,
-    files: dict[str, str | None],
-    dev_sentences: Sequence[Sentence],
-    update: Update,
-) -> float | None:
-    """Write all that `out` shall hold, and return the F1 on the development set."""
-    save_adapter(opened.model, out, opened.base)
-    encoder.task.save(out)
+    if is_main:
+        save_adapter(opened.model, out, opened.base)
+        task.save(out)
     f1 = None
-    if dev_sentences:
+    if dev_sentences:  # a base that is shared out takes all processes to answer
 
-        def report(done: int, total: int) -> None:
+        def report_dev(done: int, total: int) -> None:
             update(done, total, label="dev set")
 
-        f1 = dev_f1(opened.model, opened.tokenizer, encoder, dev_sentences, report)
+        f1 = dev_f1(opened.model, opened.tokenizer, encoder, dev_sentences, report_dev)
+    if not is_main:
+        return None
+    files = {"train_file": train_file.name, "dev_file": dev_file.name if dev_file else None}
     settings.save(out, ner_edge=ner_edge.__version__, **opened.provenance, **files, dev_f1=f1)
     (out / CHECKPOINT_FILE).unlink(missing_ok=True)
     return f1

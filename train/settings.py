@@ -50,6 +50,8 @@ class TrainSettings:
     seed: int = 0
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, a third more work."""
+    shard: bool = False
+    """Share out the frozen base among the processes of a run: less memory, more traffic."""
     lowercase: float = 0.0
     """Share of the sentences that are trained on a second time, in lower case."""
     round_every: int = 8

@@ -1,14 +1,13 @@
 """What a run starts from: the base, an adapter on it, and the rounding to recover from."""
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
 from ner_edge.bfloat16 import is_slow_on_cpu
+from ner_edge.errors import UsageError
 from ner_edge.gguf_file import GGUFFile
 from ner_edge.imatrix import read_imatrix
 from ner_edge.models import resolve_base
@@ -21,6 +20,7 @@ from ner_edge.train.fingerprint import (
     fingerprint,
 )
 from ner_edge.train.model import add_adapter
+from ner_edge.train.processes import join_processes, rank_and_world, shard_base
 from ner_edge.train.rounding import Rounding
 from ner_edge.train.settings import TrainSettings
 
@@ -82,14 +82,17 @@ def open_start(
     Raises `ModelError` if they do not fit each other.
     """
     path = resolve_base(base)
-    _join_processes()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = join_processes()
+    shard = settings.shard and rank_and_world()[1] > 1
+    if shard and recovery:
+        raise UsageError("--shard: a base that is rounded anew during the run cannot be shared out")
     dtype = getattr(torch, settings.dtype)
-    if recovery:
-        cpu = torch.device("cpu")  # where the exact weights stay: export merges and rounds those
+    cpu = torch.device("cpu")
+    if recovery:  # the exact weights stay on the CPU: export merges and rounds those
         model, tokenizer = load_base(path, torch.float32, cpu, SHARED_PREFIX_ATTENTION)
     else:
-        model, tokenizer = load_base(path, dtype, device, SHARED_PREFIX_ATTENTION)
+        where = cpu if shard else device  # what no device needs to hold whole may be larger
+        model, tokenizer = load_base(path, dtype, where, SHARED_PREFIX_ATTENTION)
     base_fingerprint = fingerprint(model)
     if adapter:
         check_adapter_is_for(adapter, base, base_fingerprint)
@@ -101,9 +104,6 @@ def open_start(
             weight.data = weight.data.to(dtype, copy=True)
         model.to(device)
     model = add_adapter(model, settings, adapter)
+    if shard:
+        shard_base(model, device)
     return Start(base, model, tokenizer, base_fingerprint, adapter, rounding)
-
-
-def _join_processes() -> None:
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")

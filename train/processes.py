@@ -1,0 +1,55 @@
+"""The processes of a run: `torchrun` starts them, each takes its share of every batch."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+
+def join_processes() -> torch.device:
+    """Meet the other processes, if there are any; returns the device of this one."""
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_rank)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def rank_and_world() -> tuple[int, int]:
+    """The number of this process, from 0, and how many there are."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def sum_over_processes(weights: Sequence[torch.Tensor], total: torch.Tensor) -> None:
+    """Add up the gradients of `weights` and the number `total` of all processes, in place."""
+    gradients = [w.grad if w.grad is not None else torch.zeros_like(w) for w in weights]
+    parts = [gradient.flatten() for gradient in gradients]
+    flat = torch.cat([*parts, total[None].to(parts[0].device)])
+    dist.all_reduce(flat)
+    sums = flat.split([weight.numel() for weight in weights] + [1])
+    for weight, part in zip(weights, sums, strict=False):
+        weight.grad = part.view_as(weight)
+    total.copy_(sums[-1][0])
+
+
+def shard_base(model: Any, device: torch.device) -> None:
+    """Leave each process only its share of the frozen layers of a peft model, on `device`; a layer
+    is gathered for the time that it is used (FSDP, Zhao et al. 2023).
+
+    Adapter, embeddings and head stay whole in every process: the adapter is what all of them
+    train alike, the head is read in pieces of our own.
+    """
+    trunk = model.get_base_model().model
+    frozen = {w for layer in trunk.layers for w in layer.parameters() if not w.requires_grad}
+    whole = {weight for weight in model.parameters() if weight not in frozen}
+    tensors: Iterable[torch.Tensor] = [*whole, *model.buffers()]
+    for tensor in tensors:
+        tensor.data = tensor.data.to(device)
+    mesh = init_device_mesh(device.type, (dist.get_world_size(),))
+    for layer in [*trunk.layers, trunk]:
+        fully_shard(layer, mesh=mesh, ignored_params=whole, reshard_after_forward=True)

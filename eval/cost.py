@@ -85,7 +85,7 @@ def _measure(path: str, sentences: list[list[str]], decoder: Any, **settings: An
     from ner_edge.runtime.tagger import Tagger
 
     with Tagger.load(Path(path), decoder=decoder, **settings) as tagger:
-        for _ in tagger.tag_documents([sentences]):
+        for _ in tagger.tag_words(sentences):
             pass
     # The speed needs a context of its own, which must not count.
     return Cost(_peak_bytes(), prompt_speed(Path(path), **settings))

@@ -47,10 +47,8 @@ class Tagger(Protocol):
         """The answer that the entities yielded last were read from; None where it is certain to be
         their sentence with them in brackets."""
 
-    def tag_documents(
-        self, documents: Iterable[Sequence[list[str]]]
-    ) -> Iterable[Sequence[ScoredSpan]]:
-        """The entities of each sentence of each document, in order."""
+    def tag_words(self, sentences: Iterable[list[str]]) -> Iterable[Sequence[ScoredSpan]]:
+        """The entities of each sentence, in order."""
 
     def close(self) -> None:
         """Free the model."""
@@ -176,8 +174,8 @@ def _predictions(
         predictions = done[: len(gold.sentences)]
         cached = len(predictions)
         for start in range(cached, len(gold.sentences), BLOCK):
-            # A document that goes on in the next block is taken for two.
-            for prediction in _tag(tagger, gold.documents(start, start + BLOCK), here):
+            block = gold.sentences[start : start + BLOCK]
+            for prediction in _tag(tagger, [sentence.words for sentence in block], here):
                 keep(prediction)
                 predictions.append(prediction)
                 if progress:
@@ -189,12 +187,9 @@ def _predictions(
     return predictions, cached
 
 
-def _tag(
-    tagger: Tagger, documents: Sequence[Sequence[list[str]]], here: str
-) -> Iterator[Prediction]:
+def _tag(tagger: Tagger, sentences: Sequence[list[str]], here: str) -> Iterator[Prediction]:
     """Each sentence's prediction, with the time spent waiting for it and nothing else."""
-    answers = tagger.tag_documents(documents)
-    sentences = [sentence for document in documents for sentence in document]
+    answers = tagger.tag_words(sentences)
     started = perf_counter()
     for number, spans in enumerate(answers):
         seconds = perf_counter() - started

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 
 from ner_edge.corpus import Sentence
@@ -24,8 +22,6 @@ class Gold:
     docstart_lines: int
     left_out: dict[int, list[str]] = field(default_factory=dict)
     """The words of sentences that cannot be used, by their place among all sentences."""
-    document_numbers: list[int] = field(default_factory=list)
-    """Of which document each sentence is a part; empty where that is unknown."""
 
     def all_words(self) -> Iterator[tuple[bool, list[str]]]:
         """The words of every sentence of the file in order, and whether it is used."""
@@ -33,15 +29,6 @@ class Gold:
         for place in range(len(self.sentences) + len(self.left_out)):
             words = self.left_out.get(place)
             yield words is None, next(used).words if words is None else words
-
-    def documents(self, start: int, end: int) -> list[list[list[str]]]:
-        """The words of the sentences `start` to `end`, by document."""
-        numbers = self.document_numbers or range(len(self.sentences))
-        numbered = list(zip(numbers, self.sentences, strict=True))[start:end]
-        return [
-            [sentence.words for _, sentence in part]
-            for _, part in groupby(numbered, key=itemgetter(0))
-        ]
 
     @property
     def spans(self) -> list[list[Span]]:
@@ -89,20 +76,17 @@ def read_gold(path: Path, limit: int | None = None) -> Gold:
     labelled.require_legal()
     sentences: list[Sentence] = []
     left_out: dict[int, list[str]] = {}
-    numbers: list[int] = []
     docstart_lines = 0
-    located = zip(labelled.document_numbers(), labelled.located, strict=True)
-    for number, (sentence, _, usable) in located:
+    for sentence, _, usable in labelled.located:
         if sentence.is_docstart:
             docstart_lines += 1
         elif not usable:
             left_out[len(sentences) + len(left_out)] = sentence.words
         else:
             sentences.append(sentence)
-            numbers.append(number)
         if len(sentences) == limit:
             break
-    return Gold(path, sentences, docstart_lines, left_out, numbers)
+    return Gold(path, sentences, docstart_lines, left_out)
 
 
 def _grouped(number: int) -> str:

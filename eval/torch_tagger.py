@@ -6,7 +6,7 @@ Imports torch and peft: for use in a command only.
 import gc
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +53,12 @@ class TorchTagger:
         self._loaded: tuple[Any, Any] | None = None  # model and tokenizer
         self.decoder = f"unconstrained greedy (torch bf16, {self._device.type})"
 
-    def tag_documents(
-        self, documents: Iterable[Iterable[Sequence[str]]]
-    ) -> Iterator[list[ScoredSpan]]:
-        """The entities of each sentence, in order, each asked for alone as the published protocol
-        does; the model is loaded before the first is asked for. Raises `ModelError` if it cannot
-        be, or if the memory is too small."""
+    def tag_words(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
+        """The entities of each sentence, in order; the model is loaded before the first is asked
+        for. Raises `ModelError` if it cannot be, or if the memory is too small."""
         with _enough_memory(self._device):
             model, tokenizer = self._load()
-        return self._tag(model, tokenizer, chain.from_iterable(documents))
+        return self._tag(model, tokenizer, iter(sentences))
 
     def _tag(
         self, model: Any, tokenizer: Any, remaining: Iterator[Sequence[str]]

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,10 +34,6 @@ def train(
     ] = None,
     dev: Annotated[Path | None, typer.Option(help="Report F1 on this file at the end.")] = None,
     task: Annotated[str, typer.Option(help="A task's name or TOML file.")] = "conll2003",
-    passage_words: Annotated[
-        int | None,
-        typer.Option(min=0, help="Let sentences of a document explain each other, so many words."),
-    ] = None,
     preset: Annotated[str, typer.Option(help="paper or edge.")] = "edge",
     config: Annotated[Path | None, typer.Option(help="YAML with settings.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = False,
@@ -98,8 +93,6 @@ def train(
         "checkpoint_every": checkpoint_every,
     }
     chosen_task = load_task(task)
-    if passage_words is not None:
-        chosen_task = replace(chosen_task, passage_words=passage_words)
     settings = _resolve_settings(preset, config, flags)
     try:
         from ner_edge.train.run import run_training

@@ -3,8 +3,6 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,23 +67,6 @@ class Labelled:
     def sentences(self) -> Iterator[Sentence]:
         """The usable sentences, with the `-DOCSTART-` lines."""
         return (located.sentence for located in self.located if located.usable)
-
-    def document_numbers(self) -> list[int]:
-        """Of which document each of `located` is a part: those between two `-DOCSTART-` lines, or
-        those of one line of JSON. A file in columns without such lines does not tell what belongs
-        together, so that each sentence counts as a document."""
-        opens = [located.sentence.is_docstart for located in self.located]
-        if self.format == "JSONL":
-            return [located.line for located in self.located]
-        return list(accumulate(opens)) if any(opens) else list(range(len(opens)))
-
-    def documents(self) -> Iterator[list[Sentence]]:
-        """The usable sentences of each document, without the `-DOCSTART-` lines."""
-        numbered = zip(self.document_numbers(), self.located, strict=True)
-        for _, part in groupby(numbered, key=itemgetter(0)):
-            yield [
-                sentence for _, (sentence, _, usable) in part if usable and not sentence.is_docstart
-            ]
 
     def require_legal(self) -> None:
         """Raise `DataError` naming the first illegal line, or if there is no sentence at all; warn

@@ -1,7 +1,6 @@
 """How `ner-edge tag` writes its results: brackets, JSON lines, or CoNLL columns."""
 
 import json
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from itertools import tee
@@ -53,15 +52,8 @@ def as_jsonl(tagger: "Tagger", texts: Iterable[str]) -> Iterator[str]:
 
 def as_conll(tagger: "Tagger", texts: Iterable[str]) -> Iterator[str]:
     """For each sentence, a word and its IOB2 tag per line, and a blank line."""
-    fed: deque[list[str]] = deque()  # sentences under way
-
-    def sentences(text: str) -> Iterator[list[str]]:
-        for words in segment(text):
-            fed.append([word.text for word in words])
-            yield fed[-1]
-
-    for found in tagger.tag_documents(map(sentences, texts)):
-        words = fed.popleft()
+    ahead, behind = tee([word.text for word in words] for text in texts for words in segment(text))
+    for words, found in zip(behind, tagger.tag_words(ahead), strict=True):
         tags = iob2_from_spans([Span(*span[:3]) for span in found], len(words))
         yield "".join(f"{word} {tag}\n" for word, tag in zip(words, tags, strict=True))
 

@@ -35,8 +35,7 @@ TEMPLATES = {
 
 @dataclass(frozen=True)
 class Task:
-    """A label set with definitions, the instruction that explains it, the prompt template, and how
-    much of a document is asked about at once.
+    """A label set with definitions, the instruction that explains it, and the prompt template.
 
     The prompt of a sentence is `prefix + sentence + suffix`. Only `prefix` and `suffix` may hold
     special tokens; the sentence is a user's text and is never parsed for them.
@@ -46,9 +45,6 @@ class Task:
     labels: dict[str, str]
     instruction: str
     template: str = "alpaca"
-    passage_words: int = 0
-    """Consecutive sentences of a document are put to the model together, up to so many words; each
-    alone if it is 0."""
 
     def __post_init__(self) -> None:
         if not self.labels:
@@ -63,8 +59,6 @@ class Task:
                 f"task '{self.name}': no template '{self.template}'; "
                 f"choose one of {', '.join(TEMPLATES)}"
             )
-        if self.passage_words < 0:
-            raise UsageError(f"task '{self.name}': passage_words must not be negative")
 
     @property
     def prefix(self) -> str:
@@ -91,8 +85,7 @@ class Task:
 
     @classmethod
     def from_toml(cls, path: Path) -> "Task":
-        """Read a user's task: `name`, `instruction`, `[labels]`, and optionally `template` and
-        `passage_words`."""
+        """Read a user's task: `name`, `instruction`, `[labels]`, and optionally `template`."""
         try:
             return cls._from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
@@ -104,16 +97,10 @@ class Task:
     def _from_dict(cls, values: Any) -> "Task":
         if not isinstance(values, dict):
             raise TypeError("expected a table of settings")
-        known = {
-            "name": str,
-            "labels": dict,
-            "instruction": str,
-            "template": str,
-            "passage_words": int,
-        }
+        known = {"name": str, "labels": dict, "instruction": str, "template": str}
         unknown = sorted(set(values) - set(known))
         missing = sorted({"name", "labels", "instruction"} - set(values))
-        wrong = sorted(k for k, v in values.items() if k in known and type(v) is not known[k])
+        wrong = sorted(k for k, v in values.items() if k in known and not isinstance(v, known[k]))
         for problem, keys in (("unknown", unknown), ("missing", missing), ("ill-typed", wrong)):
             if keys:
                 raise TypeError(f"{problem} key: {', '.join(keys)}")

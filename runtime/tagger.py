@@ -4,7 +4,6 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -15,7 +14,6 @@ from ner_edge.errors import DataError, ModelError, NerEdgeWarning, UsageError
 from ner_edge.facts import describe
 from ner_edge.gguf_file import GGUFFile
 from ner_edge.models import resolve_model
-from ner_edge.passages import passages, split
 from ner_edge.runtime.engine import DECODER_VERSION, CopyEngine
 from ner_edge.runtime.grammar import completion_request
 from ner_edge.runtime.grammar_decoder import GrammarDecoder
@@ -146,14 +144,15 @@ class Tagger:
         """The entities of each text, in order, many sentences at a time; memory stays bounded."""
         fed: deque[tuple[str, list[Word]] | None] = deque()  # None ends a text
 
-        def sentences(text: str) -> Iterator[list[str]]:
-            for words in segment(text):
-                fed.append((text, words))
-                yield [word.text for word in words]
-            fed.append(None)
+        def sentences() -> Iterator[list[str]]:
+            for text in texts:
+                for words in segment(text):
+                    fed.append((text, words))
+                    yield [word.text for word in words]
+                fed.append(None)
 
         entities: list[Entity] = []
-        for spans in self.tag_documents(map(sentences, texts)):
+        for spans in self.tag_words(sentences()):
             while (sentence := fed.popleft()) is None:
                 yield entities
                 entities = []
@@ -163,45 +162,16 @@ class Tagger:
             entities = []
 
     def tag_words(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
-        """The entities, as spans of words, of sentences that are already split into words and have
-        nothing to do with each other.
+        """The entities, as spans of words, of sentences that are already split into words.
 
         Raises `DataError` on a word that is empty, holds white space, or is too long.
         """
-        return self.tag_documents([sentence] for sentence in sentences)
-
-    def tag_documents(
-        self, documents: Iterable[Iterable[Sequence[str]]]
-    ) -> Iterator[list[ScoredSpan]]:
-        """The entities of each sentence of all documents in order, where the sentences of a
-        document may explain each other; else as `tag_words`."""
-        lengths: deque[list[int]] = deque()  # of the sentences of each passage under way
-
-        def together() -> Iterator[Sequence[str]]:
-            for passage in self._passages(documents):
-                lengths.append([len(sentence) for sentence in passage])
-                yield [word for sentence in passage for word in sentence]
-
-        for spans in self._tag(together()):
-            yield from split(spans, lengths.popleft())
-
-    def _passages(
-        self, documents: Iterable[Iterable[Sequence[str]]]
-    ) -> Iterator[list[Sequence[str]]]:
-        for document in documents:
-            for passage in passages(document, len, repeat(self.task.passage_words)):
-                if len(passage) > 1 and self.fits([word for part in passage for word in part]):
-                    yield passage
-                else:
-                    yield from ([sentence] for sentence in passage)
-
-    def _tag(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
         if not self._in_use.acquire(blocking=False):
             raise UsageError(
                 "this tagger is in use: finish or close what it works on, or load another"
             )
         try:
-            for spans in self._decode(sentences):
+            for spans in self._tag_words(sentences):
                 scored = [
                     span._replace(score=scaled(span.score, self._temperature)) for span in spans
                 ]
@@ -209,7 +179,7 @@ class Tagger:
         finally:
             self._in_use.release()
 
-    def _decode(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
+    def _tag_words(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
         parts_of: deque[list[Sequence[str]]] = deque()  # sentences under way, in parts that fit
 
         def parts() -> Iterator[Sequence[str]]:

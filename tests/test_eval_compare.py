@@ -2,7 +2,6 @@
 
 import gc
 import weakref
-from itertools import chain
 
 import numpy as np
 import pytest
@@ -53,8 +52,8 @@ class StubTagger:
         self.seen = []
         self.closed = False
 
-    def tag_documents(self, documents):
-        for words in chain.from_iterable(documents):
+    def tag_words(self, sentences):
+        for words in sentences:
             if len(self.seen) == self.dies_after:
                 raise Killed
             self.seen.append(words)
@@ -243,8 +242,8 @@ def test_misaligned_outputs_are_counted_and_noted(data, model):
 
 def test_a_tagger_that_loses_a_sentence_is_an_error(data, model):
     class Loses(StubTagger):
-        def tag_documents(self, documents):
-            yield from list(super().tag_documents(documents))[:-1]
+        def tag_words(self, sentences):
+            yield from list(super().tag_words(sentences))[:-1]
 
     with pytest.raises(ModelError, match="2 answers to 3 sentences"):
         run_eval(data, [("q4", model("q4"))], load_tagger=lambda path: Loses())

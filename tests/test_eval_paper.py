@@ -61,7 +61,7 @@ def test_answers_are_the_model_s_own_in_the_sentences_order(tiny, adapter, monke
     # Padding changes the last bits of bfloat16, and with them a random model's choice.
     monkeypatch.setattr(torch, "bfloat16", torch.float32)
     tagger = TorchTagger(tiny.folder, adapter, tiny.task)
-    found = [(spans, tagger.output) for spans in tagger.tag_documents([SENTENCES])]
+    found = [(spans, tagger.output) for spans in tagger.tag_words(SENTENCES)]
     model, tokenizer = torch_model.load_base(tiny.folder, torch.float32, torch.device("cpu"))
     model = PeftModel.from_pretrained(model, str(adapter)).eval()
     assert len({output for _, output in found}) > 1
@@ -114,7 +114,7 @@ def test_weights_are_bfloat16_and_freed(tiny, adapter, monkeypatch, slow):
     multiplied = []
     monkeypatch.setattr(torch_tagger, "multiply_in_float32", multiplied.append)
     tagger = TorchTagger(tiny.folder, adapter, tiny.task)
-    assert list(tagger.tag_documents([])) == []
+    assert list(tagger.tag_words([])) == []
     model, _ = tagger._load()
     assert model.get_base_model().lm_head.weight.dtype == torch.bfloat16
     assert multiplied == [model] * slow

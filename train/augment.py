@@ -1,11 +1,9 @@
-"""What is made of the sentences there are, so that more is learned from them."""
+"""More training sentences from those there are."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from ner_edge.corpus import Sentence
-
-_ALONE = 0.4  # share of the passages that are cut after one sentence
 
 
 def lower_cased(sentences: Sequence[Sentence], share: float, seed: int) -> list[Sentence]:
@@ -13,10 +11,3 @@ def lower_cased(sentences: Sequence[Sentence], share: float, seed: int) -> list[
     cased = [s for s in sentences if any(word != word.lower() for word in s.words)]
     chosen = random.Random(seed).sample(cased, round(share * len(cased)))
     return [Sentence([word.lower() for word in s.words], s.spans) for s in chosen]
-
-
-def random_limits(max_words: int, seed: int) -> Iterator[int]:
-    """Endless limits of passages, in words, so that single sentences are learned, too."""
-    source = random.Random(seed)
-    while True:
-        yield 0 if source.random() < _ALONE else source.randint(0, max_words)

@@ -1,18 +1,16 @@
 """A whole training run, from files to an adapter directory."""
 
 from collections.abc import Callable
-from itertools import chain, repeat
 from pathlib import Path
 
 import ner_edge
 from ner_edge.corpus import Sentence
 from ner_edge.errors import DataError, UsageError
-from ner_edge.labelled import scan_labelled
-from ner_edge.passages import joined
+from ner_edge.labelled import read_labelled
 from ner_edge.progress import Update
 from ner_edge.prompts import PromptEncoder
 from ner_edge.task import Task
-from ner_edge.train.augment import lower_cased, random_limits
+from ner_edge.train.augment import lower_cased
 from ner_edge.train.checkpoint import CHECKPOINT_FILE, check_checkpoint
 from ner_edge.train.dev import dev_f1
 from ner_edge.train.loop import StepReport, run_identity, train
@@ -46,9 +44,8 @@ def run_training(
     Returns the strict micro F1 in percent on `dev_file`, if there is one.
     """
     settings = with_dtype(settings)
-    documents = _read(train_file, task)
-    sentences = joined(documents, random_limits(task.passage_words, settings.seed))
-    dev_sentences = joined(_read(dev_file, task), repeat(task.passage_words)) if dev_file else []
+    sentences = _read(train_file, task)
+    dev_sentences = _read(dev_file, task) if dev_file else []
     if not dry_run:
         _make_folder(out)
     opened = open_start(base, settings, start, recovery)
@@ -101,12 +98,9 @@ def run_training(
     return f1
 
 
-def _read(path: Path, task: Task) -> list[list[Sentence]]:
-    """The documents of a file, which must hold entities, and only those the task knows."""
-    labelled = scan_labelled(path)
-    labelled.require_legal()
-    documents = list(labelled.documents())
-    sentences = chain.from_iterable(documents)
+def _read(path: Path, task: Task) -> list[Sentence]:
+    """The sentences of a file, which must hold entities, and only those the task knows."""
+    sentences = read_labelled(path)
     found = {span.label for sentence in sentences for span in sentence.spans}
     unknown = sorted(found - set(task.labels))
     if unknown:
@@ -116,7 +110,7 @@ def _read(path: Path, task: Task) -> list[list[Sentence]]:
         )
     if not found:
         raise DataError(f"{path}: holds no entity, so there is nothing to learn")
-    return documents
+    return sentences
 
 
 def _make_folder(path: Path) -> None:

@@ -343,7 +343,13 @@ def test_interrupt_keeps_what_is_finished(tiny, tmp_path):
     command = [sys.executable, "-m", "ner_edge", "tag", "-", "-m", str(tiny.gguf), "--threads", "1"]
     lines = [f"Ada number {i} lives in New York ." for i in range(5000)]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs, which tests may be, ignore the interrupt.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         feeder = Thread(target=feed, args=(process.stdin, lines))
         feeder.start()

@@ -82,6 +82,7 @@ def test_without_states_the_whole_vocabulary_is_computed(
 def test_an_interrupt_during_native_work_is_raised(
     tiny: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which background jobs lack
     model = load(tiny.gguf)
     assert model._reader
     name = model._reader.nodes._name
@@ -94,6 +95,7 @@ def test_an_interrupt_during_native_work_is_raised(
     with pytest.raises(KeyboardInterrupt):
         model.decode([Run(1, 0, [7], [0])])
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
     monkeypatch.setattr(model._reader.nodes, "_name", name)
     model.forget(1, 0)
     ((row,),) = [rows.values() for rows in model.decode([Run(1, 0, [7], [0])])]

@@ -148,7 +148,7 @@ def add_gradients(
     idle = max([len(parts), *counts]) - len(parts)
     total = torch.zeros(())
     weighted = [(part, 1 / targets) for part in parts]
-    weighted += [(in_step_with[0][:1], 0.0) for _ in range(idle)]
+    weighted += [(list(in_step_with[0][:1]), 0.0) for _ in range(idle)]
     for part, weight in weighted:
         loss = packed_loss(base, pack(prefix, part, base.device, base.dtype)) * weight
         loss.backward()

@@ -68,7 +68,7 @@ def preflight(
         yield check_rounding(rounding, model, start.adapter)
     memory = check_memory(model, len(encoder.prefix), examples, settings, world)
     yield memory
-    if memory.ok or settings.shard:  # where one process tries, all must
+    if memory.ok or (settings.shard and world > 1):  # where one process tries, all must
         yield check_time(model, encoder.prefix, examples, settings, world, rounding)
 
 

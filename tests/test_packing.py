@@ -1,6 +1,7 @@
 """Packing changes the cost of training, not its result."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -41,9 +42,9 @@ FAMILIES = {
 }
 
 
-def tiny_model(family: str, attention: str) -> torch.nn.Module:
+def tiny_model(family: str, attention: str, seed: int = 1) -> Any:
     """A random model with an adapter whose B is not zero, so that every gradient flows."""
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     config = AutoConfig.for_model(family, **SHAPE, **FAMILIES[family])
     model = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
     for weight in model.parameters():  # biases and norms start at 0 and 1, which hides a mistake
@@ -95,6 +96,36 @@ def test_packed_loss_and_gradients_equal_the_naive_ones(family: str) -> None:
     for name, gradient in gradients(naive).items():
         assert gradient.abs().max() > 0
         torch.testing.assert_close(gradients(packed)[name], gradient, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_distillation_equals_torch_s_divergence_and_its_gradients(family: str) -> None:
+    naive, packed, teacher = (tiny_model(family, NAME, seed) for seed in (1, 1, 2))
+    speed_up_lora(packed)
+    batch = pack(PREFIX, EXAMPLES)
+
+    def log_probabilities(model: Any) -> torch.Tensor:
+        output = model.get_base_model()(
+            input_ids=batch.input_ids, position_ids=batch.position_ids, layout=batch.layout
+        )
+        return output.logits[0, batch.predictors].log_softmax(-1)
+
+    expected = torch.nn.functional.kl_div(
+        log_probabilities(naive),
+        log_probabilities(teacher).detach(),
+        log_target=True,
+        reduction="sum",
+    )
+    expected.backward()
+    loss = packed_loss(packed.get_base_model(), batch, teacher.get_base_model())
+    loss.backward()
+
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    for name, gradient in gradients(naive).items():
+        assert gradient.abs().max() > 0
+        torch.testing.assert_close(gradients(packed)[name], gradient, rtol=1e-3, atol=1e-5)
+    assert packed_loss(packed.get_base_model(), batch, naive.get_base_model()).abs() < 1e-4
+    assert not any(weight.grad is not None for weight in teacher.parameters())
 
 
 ids = st.lists(st.integers(0, 99), min_size=1, max_size=9)

@@ -172,28 +172,42 @@ def train(made, out, start, recovery, **changes):
     return out
 
 
-def rounded_loss(made, adapter, file):
-    """Of an adapter's rounded model, in nats a token."""
+def rounded_divergence(made, adapter, file, exact):
+    """Of an adapter's rounded model from the adapter `exact` on exact weights, in nats a token."""
     start = made.start(file, adapter=adapter)
     start.rounding.refresh(start.model)
+    teacher = made.start(file, adapter=exact).teacher
     encoder = PromptEncoder(start.tokenizer, TASK)
     examples = [encoder.example(s) for s in read_labelled(made.root / "train.conll")]
     with torch.no_grad():
         batch = pack(encoder.prefix, examples, "cpu", torch.float32)
-        return packed_loss(start.model.get_base_model(), batch).item() / len(batch.targets)
+        total = packed_loss(start.model.get_base_model(), batch, teacher)
+    return total.item() / len(batch.targets)
 
 
-def test_recovery_lowers_the_loss_of_the_rounded_model(made, tmp_path):
+def test_recovery_brings_the_rounded_model_back_to_its_answers(made, tmp_path):
     """Far more than the same training that knows nothing of the rounding."""
     tuned = train(made, tmp_path / "tuned", made.adapter, None, epochs=15, learning_rate=0.01)
     (file,) = made.export(tmp_path, ["q2_k"], adapter=tuned)
-    before = rounded_loss(made, tuned, file)
-    after = {
-        recovery: rounded_loss(made, train(made, tmp_path / "on", tuned, recovery, epochs=6), file)
-        for recovery in (None, Recovery(file))
-    }
-    assert after[Recovery(file)] < 0.75 * before
+    before = rounded_divergence(made, tuned, file, tuned)
+    after = {}
+    for recovery in (None, Recovery(file)):
+        adapter = train(made, tmp_path / "on", tuned, recovery, epochs=6)
+        after[recovery] = rounded_divergence(made, adapter, file, tuned)
+    assert 0 < after[Recovery(file)] < 0.75 * before
     assert after[Recovery(file)] < 0.75 * after[None]
+
+
+def test_the_teacher_is_the_model_before_rounding(made):
+    start = made.start(made.files["q2_k"])
+    plain = open_start(
+        str(made.base), resolve_settings("edge", flags=SETTINGS), made.adapter, None
+    ).model.get_base_model()
+    start.rounding.refresh(start.model)
+    taught = dict(plain.named_parameters())
+    for name, weight in start.teacher.named_parameters():
+        assert torch.equal(weight, taught.pop(name))
+    assert not taught
 
 
 # Resuming

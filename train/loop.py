@@ -27,7 +27,7 @@ class StepReport:
     step: int
     steps: int
     loss: float
-    """Mean cross-entropy of the response tokens, in nats, smoothed over about 20 steps."""
+    """Mean over the response tokens, in nats, smoothed over about 20 steps."""
     learning_rate: float
     sentences_per_second: float
 
@@ -50,12 +50,13 @@ def train(
     identity: dict[str, Any],
     resume: bool = False,
     rounding: Rounding | None = None,
+    teacher: Any = None,
     report: Callable[[StepReport], None] = lambda _: None,
 ) -> None:
     """Train the adapter of `model` (a peft model) in place, with checkpoints in `folder`.
 
     A checkpoint is resumed only by a run with the same `identity`. With a `rounding` the model is
-    trained, and left, as rounded.
+    trained, and left, as rounded; with a `teacher`, to answer as that does, not as the labels say.
 
     Under `torchrun` each process takes its share of every batch and the gradients are summed, so
     the result does not depend on the number of processes but for rounding.
@@ -88,7 +89,13 @@ def train(
         targets = sum(len(example.response) for example in batch)
         shares = [batch[i::world] for i in range(world)] if settings.shard else []
         total = add_gradients(
-            base, prefix, batch[rank::world], targets, settings.max_tokens, in_step_with=shares
+            base,
+            prefix,
+            batch[rank::world],
+            targets,
+            settings.max_tokens,
+            teacher=teacher,
+            in_step_with=shares,
         )
         if world > 1:
             sum_over_processes(weights, total)
@@ -135,6 +142,8 @@ def add_gradients(
     batch: Sequence[Example],
     targets: int,
     max_tokens: int,
+    *,
+    teacher: Any = None,
     in_step_with: Sequence[Sequence[Example]] = (),
 ) -> torch.Tensor:
     """Add the gradient of the loss of `batch`, a sum over tokens divided by `targets`, in packed
@@ -150,7 +159,8 @@ def add_gradients(
     weighted = [(part, 1 / targets) for part in parts]
     weighted += [(list(in_step_with[0][:1]), 0.0) for _ in range(idle)]
     for part, weight in weighted:
-        loss = packed_loss(base, pack(prefix, part, base.device, base.dtype)) * weight
+        packed = pack(prefix, part, base.device, base.dtype)
+        loss = packed_loss(base, packed, teacher) * weight
         loss.backward()
         total += loss.detach().cpu()
     return total

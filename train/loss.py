@@ -1,4 +1,7 @@
-"""The training loss: cross-entropy of the response tokens, and of nothing else."""
+"""The training loss: of the response tokens, and of nothing else.
+
+It is the cross-entropy with those tokens, or the divergence from what a teacher says about them.
+"""
 
 from typing import Any
 
@@ -38,24 +41,66 @@ class _HeadCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
         return gradient * grads[0].to(gradient.dtype), None, None
 
 
-def packed_loss(model: Any, batch: PackedBatch) -> torch.Tensor:
-    """Cross-entropy summed over all response tokens of `batch`, in nats.
+class _HeadDivergence(torch.autograd.Function):
+    """Summed KL(p ‖ q) of the distributions p of a teacher and q of a student, each of its hidden
+    states [R, dim] through its frozen head [vocabulary, dim]; in chunks, as above."""
 
-    `model` is a transformers causal language model with shared-prefix attention. Logits are
-    computed at the positions that predict a response token only.
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        head: torch.Tensor,
+        teacher_hidden: torch.Tensor,
+        teacher_head: torch.Tensor,
+    ) -> torch.Tensor:
+        gradient = torch.empty_like(hidden)
+        precision = torch.promote_types(hidden.dtype, torch.float32)
+        total = torch.zeros((), device=hidden.device, dtype=precision)
+        for start in range(0, len(hidden), ROWS):
+            rows = slice(start, start + ROWS)
+            log_q = (hidden[rows] @ head.t()).to(precision).log_softmax(1)
+            log_p = (teacher_hidden[rows] @ teacher_head.t()).to(precision).log_softmax(1)
+            p = log_p.exp()
+            total += (p * log_p.sub_(log_q)).sum()
+            gradient[rows] = log_q.exp_().sub_(p).to(head.dtype) @ head
+        ctx.save_for_backward(gradient)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * grads[0].to(gradient.dtype), None, None, None
+
+
+def packed_loss(model: Any, batch: PackedBatch, teacher: Any = None) -> torch.Tensor:
+    """Loss summed over all response tokens of `batch`, in nats: cross-entropy or, with a
+    `teacher`, the Kullback-Leibler divergence from its next-token distributions.
+
+    Both are transformers causal language models with shared-prefix attention. Logits are computed
+    at the positions that predict a response token only.
     """
-    hidden = model.model(
+    hidden, head = _predictors(model, batch), model.lm_head.weight
+    total: torch.Tensor
+    if teacher is None:
+        total = _HeadCrossEntropy.apply(hidden, head, batch.targets)  # type: ignore[no-untyped-call]
+        return total
+    with torch.no_grad():
+        wanted = _predictors(teacher, batch)
+    total = _HeadDivergence.apply(hidden, head, wanted, teacher.lm_head.weight)  # type: ignore[no-untyped-call]
+    return total
+
+
+def _predictors(model: Any, batch: PackedBatch) -> torch.Tensor:
+    """The hidden states [R, dim] that predict the response tokens."""
+    states: torch.Tensor = model.model(
         input_ids=batch.input_ids,
         position_ids=batch.position_ids,
         layout=batch.layout,
         use_cache=False,
     ).last_hidden_state
-    total: torch.Tensor = _HeadCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden[0, batch.predictors], model.lm_head.weight, batch.targets
-    )
-    return total
+    return states[0, batch.predictors]

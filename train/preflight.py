@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -66,10 +66,10 @@ def preflight(
     yield check_tokens(encoder.prefix, examples, sentences, limits[what], what)
     if rounding:
         yield check_rounding(rounding, model, start.adapter)
-    memory = check_memory(model, len(encoder.prefix), examples, settings, world)
+    memory = check_memory(model, start.teacher, len(encoder.prefix), examples, settings, world)
     yield memory
     if memory.ok or (settings.shard and world > 1):  # where one process tries, all must
-        yield check_time(model, encoder.prefix, examples, settings, world, rounding)
+        yield check_time(start, encoder.prefix, examples, settings, world)
 
 
 def check_data(name: str, sentences: Sequence[Sentence], task: Task) -> Check:
@@ -152,7 +152,12 @@ def histogram(values: Sequence[int]) -> list[str]:
 
 
 def check_memory(
-    model: Any, prefix: int, examples: Sequence[Example], settings: TrainSettings, world: int
+    model: Any,
+    teacher: Any,
+    prefix: int,
+    examples: Sequence[Example],
+    settings: TrainSettings,
+    world: int,
 ) -> Check:
     """Is there memory for the largest packed sequence of the first epoch, in `world` processes?"""
     parts = [
@@ -165,6 +170,9 @@ def check_memory(
         for part in sorted(parts, key=sum)[-8:]  # the shape counts too
     ]
     need = max(needs, key=lambda need: need.total)
+    if teacher is not None:
+        taught_by = sum(weight.nbytes for weight in teacher.parameters())
+        need = replace(need, weights=need.weights + taught_by)
     free = free_memory(model.device)
     ok = (need.adapter + need.activations) * world < free
     text = (
@@ -179,25 +187,28 @@ def check_memory(
 
 
 def check_time(
-    model: Any,
+    start: Start,
     prefix: Sequence[int],
     examples: Sequence[Example],
     settings: TrainSettings,
     world: int,
-    rounding: Rounding | None = None,
 ) -> Check:
     """How long the run will take, by one step of middling size; the model stays as it is."""
     batches = sorted(_batches(examples, settings), key=lambda batch: sum(map(len, batch)))
     batch = batches[len(batches) // 2][::world]
-    base = model.get_base_model()
-    model.train()
-    add_gradients(base, prefix, batch[:1], 1, settings.max_tokens)  # warm up
-    started = time.perf_counter()
-    add_gradients(base, prefix, batch, 1, settings.max_tokens)
-    seconds = time.perf_counter() - started
-    model.zero_grad()
-    if rounding:
-        seconds += rounding.seconds / settings.round_every
+    base = start.model.get_base_model()
+    start.model.train()
+
+    def try_step(batch: Sequence[Example]) -> float:
+        started = time.perf_counter()
+        add_gradients(base, prefix, batch, 1, settings.max_tokens, teacher=start.teacher)
+        return time.perf_counter() - started
+
+    try_step(batch[:1])  # warm up
+    seconds = try_step(batch)
+    start.model.zero_grad()
+    if start.rounding:
+        seconds += start.rounding.seconds / settings.round_every
     steps = count_steps(len(examples), settings)
     return Check("time", f"about {_duration(steps * seconds)}: {steps:,} steps of {seconds:.2g} s")
 

@@ -37,7 +37,8 @@ def run_training(
     update: Update,
 ) -> float | None:
     """Train an adapter for `base` on `train_file` and write it to `out`; a fresh one, or that of
-    the folder `start` further. With a `recovery` the weights are meanwhile rounded as in its file.
+    the folder `start` further. With a `recovery` the weights are meanwhile rounded as in its file,
+    and what the model answered before is the target, not the labels.
 
     `out` receives the adapter (float16 safetensors, peft's format), the task, and the settings.
     Before that, `say` hears what the run holds and needs; a `dry_run` ends there, with no trace.
@@ -75,6 +76,7 @@ def run_training(
         identity=identity,
         resume=resume,
         rounding=opened.rounding,
+        teacher=opened.teacher,
         report=report,
     )
     is_main = rank_and_world()[0] == 0

@@ -1,5 +1,6 @@
 """What a run starts from: the base, an adapter on it, and the rounding to recover from."""
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ class Start:
     base_fingerprint: str
     adapter: Path | None
     rounding: Rounding | None
+    teacher: Any
+    """The model as it is before rounding, if that is to be recovered from."""
 
     @property
     def identity(self) -> dict[str, str | None]:
@@ -96,14 +99,15 @@ def open_start(
     base_fingerprint = fingerprint(model)
     if adapter:
         check_adapter_is_for(adapter, base, base_fingerprint)
-    rounding = None
+    rounding = teacher = None
     if recovery:
         imatrix = read_imatrix(recovery.imatrix) if recovery.imatrix else None
         rounding = Rounding(model, GGUFFile(recovery.file), imatrix)
         for weight in model.parameters():  # not the buffers: rotary frequencies stay float32
             weight.data = weight.data.to(dtype, copy=True)
         model.to(device)
+        teacher = add_adapter(deepcopy(model), settings, adapter).get_base_model().eval()
     model = add_adapter(model, settings, adapter)
     if shard:
         shard_base(model, device)
-    return Start(base, model, tokenizer, base_fingerprint, adapter, rounding)
+    return Start(base, model, tokenizer, base_fingerprint, adapter, rounding, teacher)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError, NerEdgeError, UsageError
+from ner_edge.runtime.amx import avoid_amx
 from ner_edge.runtime.head import OutputHead, StateReader
 from ner_edge.runtime.nodes import NodeReader, nodes_can_be_read
 
@@ -38,6 +39,7 @@ def start_backend() -> None:
     if os.environ.get("NER_EDGE_LLAMA_LOG") is None:
         llama_cpp.llama_log_set(_discard_log, ctypes.c_void_p(0))
     llama_cpp.llama_backend_init()
+    avoid_amx()
 
 
 @contextmanager

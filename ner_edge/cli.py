@@ -94,7 +94,7 @@ class FormatName(StrEnum):
 
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="A GGUF by path, or conll2003-135m[:quant]."),
+    typer.Option("--model", "-m", help="A GGUF, conll2003-135m[:quant] or conll2003-0.5b[:quant]."),
 ]
 
 
@@ -147,7 +147,9 @@ def tag(
 
 @app.command()
 def info(
-    model: Annotated[str, typer.Argument(help="A GGUF by path, or conll2003-135m[:quant].")],
+    model: Annotated[
+        str, typer.Argument(help="A GGUF, conll2003-135m[:quant] or conll2003-0.5b[:quant].")
+    ],
 ) -> None:
     """Show what a model file holds: task, quantization, tensor types, and what it was made of."""
     from ner_edge.facts import describe

@@ -33,7 +33,11 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="Gold: CoNLL columns, or JSON lines.")],
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="A GGUF by path, or conll2003-135m[:quant]; repeat."),
+        typer.Option(
+            "--model",
+            "-m",
+            help="A GGUF, conll2003-135m[:quant] or conll2003-0.5b[:quant]; repeat.",
+        ),
     ] = None,
     baseline: BaselineOption = None,
     protocol: Annotated[
@@ -141,11 +145,11 @@ def _comparison(
     from ner_edge.eval.agreement import agreement_with
     from ner_edge.eval.compare import run_eval
     from ner_edge.eval.cost import measured_cost
-    from ner_edge.models import DEFAULT_MODEL, DEFAULT_QUANT, resolve_model
+    from ner_edge.models import BUILT_IN, DEFAULT_MODEL, resolve_model
     from ner_edge.progress import progress_bar
     from ner_edge.runtime.tagger import Tagger
 
-    chosen = names or ([] if first else [f"{DEFAULT_MODEL}:{DEFAULT_QUANT}"])
+    chosen = names or ([] if first else [f"{DEFAULT_MODEL}:{BUILT_IN[DEFAULT_MODEL].quant}"])
     models = [(_display_name(name), resolve_model(name)) for name in chosen]
     kept = cache_dir() / "predictions" if cache else None
     cost = partial(measured_cost, decoder=decoder.value, **settings, cache_dir=kept)

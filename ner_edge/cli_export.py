@@ -16,7 +16,7 @@ def export(
     ] = None,
     base: Annotated[
         str | None,
-        typer.Option(help="Its base: a GGUF, a folder, smollm2 or a hub id (as the adapter says)."),
+        typer.Option(help="Its base, as for train; what the adapter says unless told."),
     ] = None,
     quant: Annotated[
         list[str] | None, typer.Option("--quant", "-q", help="Level, like q4_k_m; repeat.")
@@ -142,7 +142,9 @@ def _adapter_folder(name: str) -> Path:
 
 
 def verify(
-    model: Annotated[str, typer.Argument(help="A GGUF by path, or conll2003-135m[:quant].")],
+    model: Annotated[
+        str, typer.Argument(help="A GGUF, conll2003-135m[:quant] or conll2003-0.5b[:quant].")
+    ],
     against: Annotated[
         str | None,
         typer.Option(help="Its base (as for export): compare with that model in torch, float32."),

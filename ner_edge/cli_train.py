@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def train(
     data: Annotated[Path, typer.Argument(help="Labelled: CoNLL columns, or JSON lines.")],
     base: Annotated[
-        str, typer.Option(help="A hub id, a local folder, a GGUF, or smollm2.")
+        str, typer.Option(help="A hub id, a local folder, a GGUF, smollm2, or qwen-coder-0.5b.")
     ] = "smollm2",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the adapter.")] = Path(
         "adapter"

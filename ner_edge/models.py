@@ -1,61 +1,80 @@
-"""Where models come from: a path, a name, a hub id, or the default built on first use."""
+"""Where models come from: a path, a name, a hub id, or one of ours built on first use."""
 
 import hashlib
 import json
 import os
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from ner_edge.cache import cache_dir
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.hashing import sha256_of
-from ner_edge.registry import SMOLLM2, check_hash, fetch
+from ner_edge.registry import QWEN_CODER, SMOLLM2, HubModel, PackagedModel, check_hash, fetch
 from ner_edge.task import TASK_FILE
 
+BASES: dict[str, PackagedModel | HubModel] = {"smollm2": SMOLLM2, "qwen-coder-0.5b": QWEN_CODER}
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """A model that is made on first use, of a named base and an adapter that the package holds."""
+
+    base: str
+    folder: str
+    """Of the adapter, in the package."""
+    quant: str
+    """The level or recipe that is made unless another is asked for."""
+
+
 DEFAULT_MODEL = "conll2003-135m"
-DEFAULT_QUANT = "100mb"
-DEFAULT_BASE = "smollm2"
+BUILT_IN = {
+    DEFAULT_MODEL: BuiltIn("smollm2", "default", "100mb"),
+    "conll2003-0.5b": BuiltIn("qwen-coder-0.5b", "conll2003-0.5b", "q4_k_m"),
+}
 
 
 def resolve_model(name: str | None) -> Path:
-    """The GGUF file that `-m` names: a path, or `conll2003-135m[:quant]`, the default model.
+    """The GGUF file that `-m` names: a path, or `conll2003-135m[:quant]` and the like.
 
-    None is the default model at its default level. Raises `ModelError` if there is none.
+    None is the default model. Raises `ModelError` if there is none.
     """
     if name is None:
-        return default_model(DEFAULT_QUANT)
+        return built_in_model(DEFAULT_MODEL)
     model, _, quant = name.partition(":")
-    if model == DEFAULT_MODEL:
-        return default_model(quant or DEFAULT_QUANT)
+    if model in BUILT_IN:
+        return built_in_model(model, quant)
     path = Path(name)
     if not os.path.isfile(name):
         kind = "is a folder" if os.path.isdir(name) else "no such file"
         raise ModelError(
             f"{name}: {kind}; give the path of a .gguf file made by `ner-edge export`, "
-            f"or {DEFAULT_MODEL}[:quant]"
+            f"or {' or '.join(f'{model}[:quant]' for model in BUILT_IN)}"
         )
     return path
 
 
-def default_model(quant: str) -> Path:
-    """The default model at a quantization level, or by one of its recipes (`100mb`), made in the
+def built_in_model(model: str, quant: str = "") -> Path:
+    """One of `BUILT_IN` at a quantization level, or by one of its recipes (`100mb`), made in the
     cache on first use."""
     from ner_edge.export.quants import parse_quants
 
     folder = cache_dir() / "models"
-    with as_file(files("ner_edge").joinpath("default")) as adapter:
+    built_in = BUILT_IN[model]
+    quant = quant or built_in.quant
+    with as_file(files("ner_edge").joinpath(built_in.folder)) as adapter:
         weights = adapter / "adapter_model.safetensors"
         if not weights.is_file():
-            raise ModelError("this installation holds no default model; give one with -m")
-        name = f"{DEFAULT_MODEL}-{_digest(adapter)[:8]}"
+            raise ModelError(f"this installation does not hold {model}; give a file with -m")
+        name = f"{model}-{_digest(adapter)[:8]}"
         recipe_file = adapter / f"{quant.lower()}.toml"
         levels = [] if recipe_file.is_file() else [level.name for level in parse_quants([quant])]
         path = folder / f"{name}-{levels[0] if levels else recipe_file.stem}.gguf"
         if not path.is_file():
-            base = default_base()
-            print(f"Making {DEFAULT_MODEL} ({quant}, once) ...", file=sys.stderr, flush=True)
+            base = named_base(built_in.base)
+            print(f"Making {model} ({quant}, once) ...", file=sys.stderr, flush=True)
             from ner_edge.export.pipeline import export_model
             from ner_edge.export.recipe import read_recipe
             from ner_edge.imatrix import read_imatrix
@@ -75,30 +94,33 @@ def default_model(quant: str) -> Path:
 
 
 def _digest(adapter: Path) -> str:
-    """Of all that a file of the default model is made of."""
+    """Of all that a file of a built-in model is made of."""
     digests = [sha256_of(file) for file in sorted(adapter.iterdir()) if file.name != "scores.json"]
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def default_base() -> Path:
-    """The GGUF that the default model is built on: `NER_EDGE_BASE` if set, else from the cache,
-    else from the package registry."""
+def named_base(name: str) -> Path:
+    """The GGUF of one of `BASES`: `NER_EDGE_BASE` (the file, or a folder with it) if set, else from
+    the cache, else from where it is published."""
+    model = BASES[name]
     if override := os.environ.get("NER_EDGE_BASE"):
         path = Path(override)
-        check_hash(path, SMOLLM2)
+        path = path / model.file_name if path.is_dir() else path
+        check_hash(path, model)
         return path
     folder = cache_dir() / "bases"
     folder.mkdir(parents=True, exist_ok=True)
-    return fetch(SMOLLM2, folder)
+    return fetch(model, folder)
 
 
 def resolve_base(name: str) -> Path:
-    """A base model for training and export: a GGUF or folder by path, `smollm2`, or a hub id.
+    """A base model for training and export: a GGUF or folder by path, one of `BASES`, or a hub id.
 
     Raises `ModelError` if it cannot be downloaded or is an adapter, `UsageError` if `name` is
     nothing of these.
     """
-    path = default_base() if name == DEFAULT_BASE and not os.path.exists(name) else fetch_path(name)
+    named = name in BASES and not os.path.exists(name)
+    path = named_base(name) if named else fetch_path(name)
     if is_adapter(path):
         raise ModelError(f"{name}: holds an adapter, not a base model; give the base it is for")
     return path

@@ -15,9 +15,9 @@ settings.load_profile("shared machines")
 @pytest.fixture(scope="session")
 def base_gguf() -> Path:
     """The real small model's base; downloaded once."""
-    from ner_edge.models import default_base
+    from ner_edge.models import named_base
 
-    return default_base()
+    return named_base("smollm2")
 
 
 @dataclass(frozen=True)

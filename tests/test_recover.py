@@ -91,7 +91,9 @@ class Made:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return Made(tmp_path_factory.mktemp("recover"), levels=["q3_k_m", "q2_k", "q4_0", "f16"])
+    return Made(
+        tmp_path_factory.mktemp("recover"), levels=["q3_k_m", "q2_k", "q4_0", "q8_0", "f16"]
+    )
 
 
 def assert_like_the_file(start, file):
@@ -336,7 +338,8 @@ def test_mistakes_are_one_line(made, careful, tmp_path):
         ("none.gguf", [], "none.gguf: no such file", 1),
         (wide, [], r"was not made from this base; 6 of .* fit: blk.0.ffn_gate.weight \(\(512, ", 1),
         (other.files["q3_k_m"], [], r"1 of .* output.weight \(only in the file\)", 1),
-        (made.files["f16"], [], "is not rounded, so there is nothing to make up for", 1),
+        (made.files["f16"], [], "is hardly rounded, so nothing is to be made up for", 1),
+        (made.files["q8_0"], [], "is hardly rounded, so nothing is to be made up for", 1),
         (calibrated, [], "was calibrated on some.conll, .* give that with --imatrix", 1),
         (calibrated, ["--imatrix", foreign], "for another model: .* 256 columns, there 3", 1),
         (q3, ["--imatrix", imatrix], "is rounded otherwise than here", 1),

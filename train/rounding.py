@@ -26,7 +26,13 @@ from ner_edge.rounding import needs_importance, round_trip
 from ner_edge.train.checkpoint import adapter_weights
 
 _LISTED = 8
-_EXACT = (GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizationType.BF16)
+# q8_0 loses next to nothing, and where it is all that a file holds, export rounds to it by itself.
+_EXACT = (
+    GGMLQuantizationType.F32,
+    GGMLQuantizationType.F16,
+    GGMLQuantizationType.BF16,
+    GGMLQuantizationType.Q8_0,
+)
 Weights = NDArray[np.float32]
 
 
@@ -164,7 +170,7 @@ def _check_types(
 ) -> None:
     """Can the matrices be rounded to `types`, by the importance matrix of the file?"""
     if not set(types.values()) - set(_EXACT):
-        raise ModelError(f"{file.path}: is not rounded, so there is nothing to make up for")
+        raise ModelError(f"{file.path}: is hardly rounded, so nothing is to be made up for")
     known = imatrix or Imatrix()
     means = {module: known.means(f"{gguf_name(module)}.weight") for module in types}
     needy = {types[m].name for m, found in means.items() if found is None}

@@ -34,8 +34,8 @@ def check_adapter_is_for(folder: Path, base: str, base_fingerprint: str) -> None
 
     Adapters made elsewhere hold no fingerprint; then the last part of the base's name decides.
     """
-    then = _read_json(folder / CONFIG_NAME).get("base_model_name_or_path")
-    known = _read_json(folder / SETTINGS_FILE).get(FINGERPRINT_KEY)
+    then = read_json(folder / CONFIG_NAME).get("base_model_name_or_path")
+    known = read_json(folder / SETTINGS_FILE).get(FINGERPRINT_KEY)
     if known is not None and known != base_fingerprint:
         raise ModelError(f"{folder}: was trained for another base ('{then}'), not for '{base}'")
     if known is None and then and Path(then).name != Path(base).name:
@@ -56,7 +56,8 @@ def weights_sha256(folder: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file; an empty one if there is none."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # whoever needs the file says what is wrong with it

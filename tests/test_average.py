@@ -1,0 +1,106 @@
+"""The mean of adapters is the mean of what they add to the weights."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_models
+from command_line import run_ok
+from safetensors.numpy import load_file
+
+from ner_edge.errors import ModelError, UsageError
+from ner_edge.task import Task, load_saved_task
+from ner_edge.train.average import average_adapters
+
+TASK = Task("tiny", {"PER": "person"}, "Find persons.")
+
+
+def products(folder: Path) -> dict[str, np.ndarray]:
+    """scaling·B·A by the name of its A."""
+    config = json.loads((folder / "adapter_config.json").read_text())
+    weights = load_file(folder / "adapter_model.safetensors")
+    scaling = config["lora_alpha"] / config["r"]
+    return {
+        name: scaling
+        * weights[name.replace("lora_A", "lora_B")].astype(np.float64)
+        @ weights[name].astype(np.float64)
+        for name in weights
+        if "lora_A" in name
+    }
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny_models.save_model(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def adapters(base, tmp_path_factory):
+    """Of other ranks, scales and weights."""
+    root = tmp_path_factory.mktemp("adapters")
+    made = []
+    for rank, alpha in ((4, 12), (6, 6)):
+        folder = tiny_models.save_adapter(root / str(rank), base, r=rank, lora_alpha=alpha)
+        TASK.save(folder)
+        (folder / "training_settings.json").write_text(json.dumps({"base_fingerprint": "00000001"}))
+        made.append(folder)
+    return made
+
+
+def test_with_all_ranks_it_is_exact(adapters, tmp_path):
+    assert average_adapters(adapters, tmp_path / "mean", rank=10) == pytest.approx(1)
+    one, two = map(products, adapters)
+    mean = products(tmp_path / "mean")
+    assert mean.keys() == one.keys() == two.keys()
+    assert len(mean) == 14
+    for name, value in mean.items():
+        np.testing.assert_allclose(value, (one[name] + two[name]) / 2, atol=2e-3)  # float16
+    assert load_saved_task(tmp_path / "mean") == TASK
+    record = json.loads((tmp_path / "mean" / "training_settings.json").read_text())
+    assert record["base_fingerprint"] == "00000001"
+    assert len(record["mean_of"]) == 2
+
+
+def test_with_fewer_it_is_the_nearest_there_is(adapters, tmp_path):
+    kept = average_adapters(adapters, tmp_path / "mean")
+    assert 0.3 < kept < 0.95
+    one, two = map(products, adapters)
+    for name, value in products(tmp_path / "mean").items():
+        exact = (one[name] + two[name]) / 2
+        assert np.linalg.matrix_rank(value, tol=1e-3) == 4, "the first one's rank"
+        lost = np.linalg.svd(exact, compute_uv=False)[4:]  # Eckart and Young: no less is possible
+        assert np.linalg.norm(exact - value) == pytest.approx(np.linalg.norm(lost), rel=0.01)
+
+
+def test_it_can_be_exported(base, adapters, tmp_path):
+    average_adapters(adapters, tmp_path / "mean")
+    run_ok("export", tmp_path / "mean", "--base", base, "--quant", "f16", "--out", tmp_path)
+    assert (tmp_path / "mean-f16.gguf").is_file()
+
+
+def test_what_does_not_belong_together_is_refused(base, adapters, tmp_path):
+    others = {}
+    for name in ("layers", "task", "base", "variant", "none"):
+        others[name] = tmp_path / name
+        shutil.copytree(adapters[1], others[name])
+    shutil.rmtree(others["layers"])
+    tiny_models.save_adapter(others["layers"], base, target_modules=["q_proj"])
+    Task("other", {"LOC": "place"}, "Find places.").save(others["task"])
+    (others["base"] / "training_settings.json").write_text('{"base_fingerprint": "00000002"}')
+    config = others["variant"] / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"use_rslora": True}))
+    (others["none"] / "adapter_model.safetensors").write_bytes(b"")
+    for name, message in (
+        ("layers", "has other layers than"),
+        ("task", "was trained for another task"),
+        ("base", "was trained on another base"),
+        ("variant", "more than plain LoRA"),
+        ("none", "no adapter that can be averaged"),
+    ):
+        with pytest.raises(ModelError, match=f"{name}: .*{message}"):
+            average_adapters([adapters[0], others[name]], tmp_path / "mean")
+    assert not (tmp_path / "mean").exists()
+    with pytest.raises(UsageError, match="exists"):
+        average_adapters(adapters, adapters[0])

@@ -1,0 +1,127 @@
+"""The mean of several LoRA adapters of one base, often better than each of them ("model soups",
+Wortsman et al. 2022), and as quick as one.
+
+What is averaged is what an adapter adds to the weights, scaling·B·A, not its factors: those of
+adapters that were trained apart have nothing in common.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from peft import LoraConfig
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from ner_edge.errors import ModelError, UsageError
+from ner_edge.task import load_saved_task
+from ner_edge.train.fingerprint import FINGERPRINT_KEY, read_json
+from ner_edge.train.settings import SETTINGS_FILE
+
+Matrix = NDArray[np.float32]
+
+
+class _Adapter(NamedTuple):
+    folder: Path
+    config: LoraConfig
+    weights: dict[str, Matrix]
+    settings: dict[str, Any]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """[out, in] of each matrix that it adds to, by the name of its A."""
+        b = {name: self.weights[_name_of_b(name)].shape[0] for name in _names_of_a(self.weights)}
+        return {name: (rows, self.weights[name].shape[1]) for name, rows in b.items()}
+
+
+def average_adapters(folders: Sequence[Path], out: Path, rank: int | None = None) -> float:
+    """Write the mean of the adapters in `folders` to the new folder `out`, with the first one's
+    task. The mean of adapters has the sum of their ranks; it is cut to `rank`, by default that of
+    the first.
+
+    Returns the share of the mean's squared norm that this keeps. Raises `ModelError` if the
+    adapters do not belong together, `UsageError` if `out` exists.
+    """
+    adapters = [_read(folder) for folder in folders]
+    first = adapters[0]
+    for other in adapters[1:]:
+        if other.shapes != first.shapes:
+            raise ModelError(f"{other.folder}: has other layers than {first.folder}")
+        if load_saved_task(other.folder) != load_saved_task(first.folder):
+            raise ModelError(f"{other.folder}: was trained for another task than {first.folder}")
+        bases = {adapter.settings.get(FINGERPRINT_KEY) for adapter in (first, other)} - {None}
+        if len(bases) > 1:
+            raise ModelError(f"{other.folder}: was trained on another base than {first.folder}")
+    try:
+        out.mkdir(parents=True)
+    except FileExistsError:
+        raise UsageError(f"{out}: exists") from None
+    rank = rank or first.config.r
+    weights: dict[str, NDArray[np.float16]] = {}
+    kept = total = 0.0
+    for name in _names_of_a(first.weights):
+        a, b, strengths = _mean_product(adapters, name, rank)
+        weights |= {name: a.astype(np.float16), _name_of_b(name): b.astype(np.float16)}
+        kept += (strengths[:rank] ** 2).sum()
+        total += (strengths**2).sum()
+    save_file(weights, out / SAFETENSORS_WEIGHTS_NAME, {"format": "pt"})
+    first.config.r = first.config.lora_alpha = rank
+    first.config.save_pretrained(str(out))
+    if task := load_saved_task(first.folder):
+        task.save(out)
+    record = {
+        "base": first.config.base_model_name_or_path,
+        FINGERPRINT_KEY: first.settings.get(FINGERPRINT_KEY),
+        "mean_of": [adapter.settings for adapter in adapters],
+    }
+    (out / SETTINGS_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return kept / total if total else 1.0
+
+
+def _mean_product(
+    adapters: Sequence[_Adapter], name: str, rank: int
+) -> tuple[Matrix, Matrix, Matrix]:
+    """A [rank, in], B [out, rank] of the best approximation of the mean of scaling·B·A, and all
+    singular values of that mean. The product itself, [out, in], is never formed."""
+    scales = [adapter.config.lora_alpha / adapter.config.r for adapter in adapters]
+    parts = [adapter.weights for adapter in adapters]
+    a = np.concatenate([part[name] for part in parts])
+    b = np.concatenate(
+        [part[_name_of_b(name)] * s for part, s in zip(parts, scales, strict=True)], axis=1
+    ) / len(parts)
+    basis_b, triangle_b = np.linalg.qr(b)
+    basis_a, triangle_a = np.linalg.qr(a.T)
+    left, strengths, right = np.linalg.svd(triangle_b @ triangle_a.T)
+    root = np.sqrt(strengths[:rank])
+    low_b = basis_b @ (left[:, : len(root)] * root)
+    low_a = (right[: len(root)].T * root).T @ basis_a.T
+    missing = rank - len(root)  # a narrow matrix has fewer
+    low_b = np.pad(low_b, [(0, 0), (0, missing)])
+    return np.pad(low_a, [(0, missing), (0, 0)]), low_b, strengths
+
+
+def _read(folder: Path) -> _Adapter:
+    try:
+        config = LoraConfig.from_pretrained(str(folder))
+        loaded = load_file(folder / SAFETENSORS_WEIGHTS_NAME)
+        weights = {name: weight.astype(np.float32) for name, weight in loaded.items()}
+        names = _names_of_a(weights)
+        plain = weights.keys() == {*names, *map(_name_of_b, names)}
+        if not plain or config.use_rslora or config.rank_pattern or config.alpha_pattern:
+            raise ValueError("more than plain LoRA")
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(f"{folder}: no adapter that can be averaged ({reason})") from error
+    return _Adapter(folder, config, weights, read_json(folder / SETTINGS_FILE))
+
+
+def _names_of_a(weights: dict[str, Matrix]) -> list[str]:
+    return [name for name in weights if ".lora_A." in name]
+
+
+def _name_of_b(name: str) -> str:
+    return name.replace(".lora_A.", ".lora_B.")

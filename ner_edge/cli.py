@@ -94,7 +94,7 @@ class FormatName(StrEnum):
 
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="A GGUF, conll2003-135m[:quant] or conll2003-0.5b[:quant]."),
+    typer.Option("--model", "-m", help="A GGUF, or conll2003-135m[:quant]."),
 ]
 
 
@@ -147,9 +147,7 @@ def tag(
 
 @app.command()
 def info(
-    model: Annotated[
-        str, typer.Argument(help="A GGUF, conll2003-135m[:quant] or conll2003-0.5b[:quant].")
-    ],
+    model: Annotated[str, typer.Argument(help="A GGUF, or conll2003-135m[:quant].")],
 ) -> None:
     """Show what a model file holds: task, quantization, tensor types, and what it was made of."""
     from ner_edge.facts import describe

@@ -36,7 +36,7 @@ def evaluate(
         typer.Option(
             "--model",
             "-m",
-            help="A GGUF, conll2003-135m[:quant] or conll2003-0.5b[:quant]; repeat.",
+            help="A GGUF, or conll2003-135m[:quant]; repeat.",
         ),
     ] = None,
     baseline: BaselineOption = None,

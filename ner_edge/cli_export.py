@@ -142,9 +142,7 @@ def _adapter_folder(name: str) -> Path:
 
 
 def verify(
-    model: Annotated[
-        str, typer.Argument(help="A GGUF, conll2003-135m[:quant] or conll2003-0.5b[:quant].")
-    ],
+    model: Annotated[str, typer.Argument(help="A GGUF, or conll2003-135m[:quant].")],
     against: Annotated[
         str | None,
         typer.Option(help="Its base (as for export): compare with that model in torch, float32."),

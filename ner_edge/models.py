@@ -30,10 +30,7 @@ class BuiltIn:
 
 
 DEFAULT_MODEL = "conll2003-135m"
-BUILT_IN = {
-    DEFAULT_MODEL: BuiltIn("smollm2", "default", "100mb"),
-    "conll2003-0.5b": BuiltIn("qwen-coder-0.5b", "conll2003-0.5b", "q4_k_m"),
-}
+BUILT_IN = {DEFAULT_MODEL: BuiltIn("smollm2", "default", "100mb")}
 
 
 def resolve_model(name: str | None) -> Path:

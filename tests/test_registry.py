@@ -153,14 +153,13 @@ def test_cache_that_cannot_be_made(tmp_path, monkeypatch):
     assert_error(run("export", "--base", "smollm2"), "file/cache: Not a directory")
 
 
-def test_built_in_models_are_named_in_any_way(cache, monkeypatch):
+def test_the_built_in_model_is_named_in_any_way(cache, monkeypatch):
     asked = []
     monkeypatch.setattr(models, "built_in_model", lambda *name: asked.append(name))
     default = "conll2003-135m"
-    for name in (None, default, f"{default}:", f"{default}:q4_k_m", "conll2003-0.5b:q8_0"):
+    for name in (None, default, f"{default}:", f"{default}:q4_k_m"):
         resolve_model(name)
-    expected = [(default,), (default, ""), (default, ""), (default, "q4_k_m")]
-    assert asked == [*expected, ("conll2003-0.5b", "q8_0")]
+    assert asked == [(default,), (default, ""), (default, ""), (default, "q4_k_m")]
 
 
 @pytest.mark.parametrize("name", models.BUILT_IN)

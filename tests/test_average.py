@@ -102,5 +102,8 @@ def test_what_does_not_belong_together_is_refused(base, adapters, tmp_path):
         with pytest.raises(ModelError, match=f"{name}: .*{message}"):
             average_adapters([adapters[0], others[name]], tmp_path / "mean")
     assert not (tmp_path / "mean").exists()
+    with pytest.raises(UsageError, match="positive, not 0"):
+        average_adapters(adapters, tmp_path / "mean", rank=0)
+    assert not (tmp_path / "mean").exists()
     with pytest.raises(UsageError, match="exists"):
         average_adapters(adapters, adapters[0])

@@ -17,6 +17,7 @@ from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from ner_edge.atomic import atomic_path, make_folder
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.task import load_saved_task
 from ner_edge.train.fingerprint import FINGERPRINT_KEY, read_json
@@ -44,7 +45,7 @@ def average_adapters(folders: Sequence[Path], out: Path, rank: int | None = None
     the first.
 
     Returns the share of the mean's squared norm that this keeps. Raises `ModelError` if the
-    adapters do not belong together, `UsageError` if `out` exists.
+    adapters do not belong together, `UsageError` if `out` exists or `rank` is not positive.
     """
     adapters = [_read(folder) for folder in folders]
     first = adapters[0]
@@ -56,11 +57,12 @@ def average_adapters(folders: Sequence[Path], out: Path, rank: int | None = None
         bases = {adapter.settings.get(FINGERPRINT_KEY) for adapter in (first, other)} - {None}
         if len(bases) > 1:
             raise ModelError(f"{other.folder}: was trained on another base than {first.folder}")
-    try:
-        out.mkdir(parents=True)
-    except FileExistsError:
-        raise UsageError(f"{out}: exists") from None
-    rank = rank or first.config.r
+    rank = first.config.r if rank is None else rank
+    if rank < 1:
+        raise UsageError(f"the rank must be positive, not {rank}")
+    if out.exists():
+        raise UsageError(f"{out}: exists")
+    make_folder(out)
     weights: dict[str, NDArray[np.float16]] = {}
     kept = total = 0.0
     for name in _names_of_a(first.weights):
@@ -68,7 +70,6 @@ def average_adapters(folders: Sequence[Path], out: Path, rank: int | None = None
         weights |= {name: a.astype(np.float16), _name_of_b(name): b.astype(np.float16)}
         kept += (strengths[:rank] ** 2).sum()
         total += (strengths**2).sum()
-    save_file(weights, out / SAFETENSORS_WEIGHTS_NAME, {"format": "pt"})
     first.config.r = first.config.lora_alpha = rank
     first.config.save_pretrained(str(out))
     if task := load_saved_task(first.folder):
@@ -79,6 +80,8 @@ def average_adapters(folders: Sequence[Path], out: Path, rank: int | None = None
         "mean_of": [adapter.settings for adapter in adapters],
     }
     (out / SETTINGS_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    with atomic_path(out / SAFETENSORS_WEIGHTS_NAME) as path:  # last: without it, no adapter
+        save_file(weights, path, {"format": "pt"})
     return kept / total if total else 1.0
 
 

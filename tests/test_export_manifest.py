@@ -146,8 +146,8 @@ def test_the_card_says_what_the_files_are(tiny, adapter, tmp_path):
     assert "| `PER` | person |" in card
     assert tiny.task.prefix + "{input}" + tiny.task.suffix in card
     assert f"| base | tiny | `{sha256_of(tiny.folder / 'model.safetensors')}` |" in card
-    micro = scores["strict_micro"]
-    figures = f"**{micro['f1']}** (precision {micro['precision']}, recall {micro['recall']})"
+    f1, precision, recall = (scores["strict_micro"][key] for key in ("f1", "precision", "recall"))
+    figures = f"**{f1:.2f}** (precision {precision:.2f}, recall {recall:.2f})"
     assert f"strict micro F1 {figures}" in card
     assert "Scores" not in without
     assert without in card.replace(card[card.index("## Scores") : card.index("## Prov")], "")

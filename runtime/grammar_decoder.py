@@ -15,6 +15,7 @@ from ner_edge.errors import NerEdgeError
 from ner_edge.runtime.grammar import gbnf
 from ner_edge.runtime.llama import PREFIX, LlamaModel, Run
 from ner_edge.spans import ScoredSpan
+from ner_edge.task import prompt_tokens
 
 _SENTENCE = PREFIX + 1
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
@@ -33,12 +34,12 @@ class GrammarDecoder:
         model: LlamaModel,
         labels: Sequence[str],
         prefix: int,
-        suffix: Sequence[int],
+        suffixes: Sequence[Sequence[int]],
     ) -> None:
         self._model = model
         self._labels = labels
         self._prefix = prefix
-        self._suffix = list(suffix)
+        self._suffixes = suffixes
         self._candidates = np.zeros(model.vocabulary_size, _CANDIDATE)
         model.drop_head()  # the sampler looks at every token
 
@@ -58,7 +59,7 @@ class GrammarDecoder:
 
     def _write(self, words: Sequence[str], sampler: object) -> tuple[list[bytes], list[float]]:
         self._model.share(PREFIX, _SENTENCE)
-        tokens = self._model.tokenize(" ".join(words)) + self._suffix
+        tokens = prompt_tokens(self._model.tokenize(" ".join(words)), self._suffixes)
         position = self._prefix
         pieces: list[bytes] = []
         log_ps: list[float] = []

@@ -1,11 +1,18 @@
 """`ner-edge info` and `ner-edge grammar`: what a file holds, and the question for stock tools."""
 
 import json
+from dataclasses import replace
 
 import llama_cpp
+import pytest
 from command_line import assert_error, run, run_ok
+from transformers import AutoTokenizer
 
+from ner_edge.export.pipeline import export_model
+from ner_edge.prompts import PromptEncoder
 from ner_edge.runtime.grammar import gbnf
+from ner_edge.segment import segment
+from ner_edge.task import TEMPLATES
 
 
 def test_info(tiny, tmp_path):
@@ -17,7 +24,7 @@ def test_info(tiny, tmp_path):
     assert rows["tensors"] == "15 F16, 5 F32"
     assert rows["size"] == f"{tiny.gguf.stat().st_size / 1e6:.1f} MB"
     assert rows["labels"] == "PER (person), LOC (location)"
-    assert json.loads(rows["prompt"]) == f"{tiny.task.prefix}…{tiny.task.suffix}"
+    assert json.loads(rows["prompt"]) == tiny.task.prompt("…")
     assert rows["ner-edge"]
 
 
@@ -49,3 +56,14 @@ def test_a_request_asks_what_the_grammar_decoder_asks(tiny):
     written = answer["choices"][0]["text"].rstrip("\n")
     (ours,) = run_ok("tag", "-m", tiny.gguf, "--decoder", "grammar", stdin=text).splitlines()
     assert written.replace(" ", "") == ours.replace(" ", "")
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_file_asks_what_its_training_asked(tiny, tmp_path, template):
+    task = replace(tiny.task, template=template)
+    (gguf,) = export_model(tiny.folder, None, tmp_path, ["f16"], task=task)
+    encoder = PromptEncoder(AutoTokenizer.from_pretrained(tiny.folder), task)
+    text = "Ada <|im_end|>"
+    (words,) = segment(text)
+    request = json.loads(run_ok("grammar", text, "--request", "-m", gguf))
+    assert request["prompt"] == encoder.prefix + encoder.prompt([word.text for word in words])

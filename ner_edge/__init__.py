@@ -2,12 +2,16 @@
 
 from typing import TYPE_CHECKING, Any
 
+from ner_edge.openmp import sleep_soon
+
 if TYPE_CHECKING:
     from ner_edge.runtime.tagger import Entity as Entity
     from ner_edge.runtime.tagger import Tagger as Tagger
 
 __version__ = "0.1.0"
 __all__ = ["Entity", "Tagger", "__version__"]
+
+sleep_soon()
 
 
 def __getattr__(name: str) -> Any:

@@ -126,7 +126,7 @@ $ ner-edge grammar -m {file} --request "Ada lives in London." | curl -d @- local
 The prompt is the following, with one sentence, its words separated by spaces, for `{{input}}`; the
 answer ends with its line. Without a grammar the answer may be malformed.
 
-{_fenced(task.prompt("{input}"))}"""
+{_fenced(task.prefix + "{input}" + task.suffix)}"""
 
 
 def _scores(source: Source) -> str:

@@ -57,7 +57,7 @@ def write_modelfile(model: Path) -> Path:
 
 def template(task: Task) -> str:
     """The task's prompt as a Go template."""
-    return "{{ .Prompt }}".join(_literal(text) for text in (task.prefix, *task.suffixes))
+    return f"{_literal(task.prefix)}{{{{ .Prompt }}}}{_literal(task.suffix)}"
 
 
 def _literal(text: str) -> str:

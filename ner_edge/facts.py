@@ -59,7 +59,10 @@ class ModelFacts:
             rows += [
                 ("task", self.task.name),
                 ("labels", ", ".join(labels)),
-                ("prompt", json.dumps(self.task.prompt("…"), ensure_ascii=False)),
+                (
+                    "prompt",
+                    json.dumps(f"{self.task.prefix}…{self.task.suffix}", ensure_ascii=False),
+                ),
             ]
         if self.temperature != 1.0:
             rows.append(("temperature", f"{self.temperature:g}"))

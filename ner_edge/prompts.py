@@ -6,7 +6,7 @@ from typing import Any
 
 from ner_edge.brackets import write_brackets
 from ner_edge.corpus import Sentence
-from ner_edge.task import Task, prompt_tokens
+from ner_edge.task import Task
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class PromptEncoder:
         adds_bos = tokenizer("a").input_ids[:1] == [bos]
         self.prefix: list[int] = [bos] if adds_bos else []
         self.prefix += self._encode(task.prefix, special=True)
-        self._suffixes = [self._encode(suffix, special=True) for suffix in task.suffixes]
+        self._suffix = self._encode(task.suffix, special=True)
 
     def prompt(self, words: Sequence[str]) -> list[int]:
         """What follows the prefix up to the answer."""
-        return prompt_tokens(self._encode(" ".join(words)), self._suffixes)
+        return self._encode(" ".join(words)) + self._suffix
 
     def example(self, sentence: Sentence) -> Example:
         """The prompt and the bracketed answer with its closing newline."""

@@ -2,7 +2,6 @@
 
 import json
 import tomllib
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -16,8 +15,6 @@ GGUF_KEY = "ner_edge.task"
 # {instruction} and {input} are filled in; what the model answers follows the last character.
 TEMPLATES = {
     "plain": "{instruction}\n{input}\n",
-    # A token sees only what is before it; that of the second copy, the whole sentence.
-    "plain-twice": "{instruction}\n{input}\n{input}\n",
     "alpaca": "### Instruction:\n{instruction}\n{input}\n\n### Response:\n",
     # What LLaMA-Factory's templates of these names make of an instruction and an input.
     "llamafactory-alpaca": (
@@ -40,8 +37,8 @@ TEMPLATES = {
 class Task:
     """A label set with definitions, the instruction that explains it, and the prompt template.
 
-    The prompt of a sentence is `prefix`, then the sentence and its suffix for each of `suffixes`.
-    Only these may hold special tokens; the sentence is a user's text and is never parsed for them.
+    The prompt of a sentence is `prefix + sentence + suffix`. Only `prefix` and `suffix` may hold
+    special tokens; the sentence is a user's text and is never parsed for them.
     """
 
     name: str
@@ -70,14 +67,9 @@ class Task:
         return before.replace("{instruction}", self.instruction)
 
     @property
-    def suffixes(self) -> list[str]:
-        """What follows the sentence in the prompt, each time that it is put there; the last is
-        followed by the answer."""
-        return TEMPLATES[self.template].split("{input}")[1:]
-
-    def prompt(self, sentence: str) -> str:
-        """The whole prompt, to be shown; see `prompt_tokens` for what a model reads."""
-        return self.prefix + "".join(sentence + suffix for suffix in self.suffixes)
+    def suffix(self) -> str:
+        """The part of the prompt between the sentence and the answer."""
+        return TEMPLATES[self.template].partition("{input}")[2]
 
     def to_json(self) -> str:
         """One line of JSON, as embedded in a GGUF under `ner_edge.task`."""
@@ -120,11 +112,6 @@ class Task:
         """Write the task beside an adapter."""
         text = json.dumps(asdict(self), ensure_ascii=False, indent=2)
         (folder / TASK_FILE).write_text(text + "\n", encoding="utf-8")
-
-
-def prompt_tokens(sentence: Sequence[int], suffixes: Iterable[Sequence[int]]) -> list[int]:
-    """The prompt of a sentence without its prefix, from the tokens of its parts."""
-    return [token for suffix in suffixes for token in (*sentence, *suffix)]
 
 
 def load_task(name: str) -> Task:

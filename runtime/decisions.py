@@ -16,7 +16,7 @@ from ner_edge.runtime.llama import PREFIX, LlamaModel, Run
 from ner_edge.runtime.prefix import evaluate_prefix
 from ner_edge.runtime.trie import ChunkTokenizer, Node, build_trie
 from ner_edge.spans import Span
-from ner_edge.task import Task, prompt_tokens
+from ner_edge.task import Task
 
 Answer = tuple[Sequence[str], Sequence[Span]]
 """A sentence's words, and the entities that the answer marks."""
@@ -45,7 +45,7 @@ class Decision(NamedTuple):
 
 
 def answer_path(
-    answer: Answer, labels: Sequence[str], suffixes: Sequence[Sequence[int]], chunks: ChunkTokenizer
+    answer: Answer, labels: Sequence[str], suffix: Sequence[int], chunks: ChunkTokenizer
 ) -> AnswerPath:
     """The tokens of an answer behind its sentence; its last token, which decides nothing, is left
     out. An entity that the format cannot write (it holds a literal pipe) is not marked."""
@@ -53,7 +53,7 @@ def answer_path(
     if unknown := {span.label for span in spans} - set(labels):
         raise DataError(f"label {min(unknown)} is none of the task's ({', '.join(labels)})")
     automaton = CopyAutomaton(words, labels)
-    prompt = prompt_tokens(chunks.of_words(words), suffixes)
+    prompt = chunks.of_words(words) + list(suffix)
     written = [token for move in _moves(automaton, answer) for token in chunks.of_move(move)]
     branches = []
     node: Node = build_trie(automaton, START, chunks)
@@ -93,13 +93,13 @@ def read_decisions(
     """The decisions of each answer, in order; `model` must be fresh. An answer that the context
     cannot hold raises `ModelError`."""
     start = model.tokenize(task.prefix, special=True, start=True)
-    suffixes = [model.tokenize(suffix, special=True) for suffix in task.suffixes]
+    suffix = model.tokenize(task.suffix, special=True)
     evaluate_prefix(model, start)
     prefix = len(start)
     chunks = ChunkTokenizer(model.tokenize)
     group: list[AnswerPath] = []
     for answer in answers:
-        path = answer_path(answer, list(task.labels), suffixes, chunks)
+        path = answer_path(answer, list(task.labels), suffix, chunks)
         if prefix + len(path.tokens) > model.context_size:
             raise ModelError("a sentence with its answer is longer than the model's context")
         tokens = len(path.tokens) + sum(len(other.tokens) for other in group)

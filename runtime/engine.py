@@ -9,7 +9,6 @@ from ner_edge.runtime.policy import BoldPolicy, DraftPolicy
 from ner_edge.runtime.sentence import SentenceDecoder
 from ner_edge.runtime.trie import ChunkTokenizer
 from ner_edge.spans import ScoredSpan
-from ner_edge.task import prompt_tokens
 
 DECODER_VERSION = 1
 """To be raised with every change, here or in the files this decoder and the grammar's are made of,
@@ -47,7 +46,7 @@ class CopyEngine:
         model: LlamaModel,
         labels: Sequence[str],
         prefix: int,
-        suffixes: Sequence[Sequence[int]],
+        suffix: Sequence[int],
         *,
         in_flight: int,
         share: int = SHARED_BATCH,
@@ -58,7 +57,7 @@ class CopyEngine:
         self._labels = labels
         self._prefix = prefix
         self._room = model.context_size - prefix
-        self._suffixes = suffixes
+        self._suffix = list(suffix)
         self._in_flight = in_flight
         self._share = share
         self._policy = policy or DraftPolicy()
@@ -68,9 +67,8 @@ class CopyEngine:
 
     def tokens_needed(self, words: Sequence[str]) -> int:
         """An upper bound of what the sentence takes in the context, the prefix not counted."""
-        sentence = self.chunks.of_words(words)
-        prompt = prompt_tokens(sentence, self._suffixes)
-        return len(prompt) + len(sentence) + len(words) * self._bracket_tokens
+        copied = 2 * len(self.chunks.of_words(words))
+        return copied + len(self._suffix) + len(words) * self._bracket_tokens
 
     @property
     def longest(self) -> int:
@@ -112,7 +110,7 @@ class CopyEngine:
         self, number: int, words: Sequence[str], sequence: int, need: int, policy: DraftPolicy
     ) -> _Slot:
         self._model.share(PREFIX, sequence)
-        prompt = prompt_tokens(self.chunks.of_words(words), self._suffixes)
+        prompt = self.chunks.of_words(words) + self._suffix
         decoder = SentenceDecoder(words, self._labels, prompt, self.chunks, policy)
         return _Slot(number, sequence, decoder, self._prefix, need)
 

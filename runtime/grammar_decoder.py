@@ -15,7 +15,6 @@ from ner_edge.errors import NerEdgeError
 from ner_edge.runtime.grammar import gbnf
 from ner_edge.runtime.llama import PREFIX, LlamaModel, Run
 from ner_edge.spans import ScoredSpan
-from ner_edge.task import prompt_tokens
 
 _SENTENCE = PREFIX + 1
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
@@ -34,12 +33,12 @@ class GrammarDecoder:
         model: LlamaModel,
         labels: Sequence[str],
         prefix: int,
-        suffixes: Sequence[Sequence[int]],
+        suffix: Sequence[int],
     ) -> None:
         self._model = model
         self._labels = labels
         self._prefix = prefix
-        self._suffixes = suffixes
+        self._suffix = list(suffix)
         self._candidates = np.zeros(model.vocabulary_size, _CANDIDATE)
         model.drop_head()  # the sampler looks at every token
 
@@ -59,7 +58,7 @@ class GrammarDecoder:
 
     def _write(self, words: Sequence[str], sampler: object) -> tuple[list[bytes], list[float]]:
         self._model.share(PREFIX, _SENTENCE)
-        tokens = prompt_tokens(self._model.tokenize(" ".join(words)), self._suffixes)
+        tokens = self._model.tokenize(" ".join(words)) + self._suffix
         position = self._prefix
         pieces: list[bytes] = []
         log_ps: list[float] = []

@@ -23,7 +23,7 @@ from ner_edge.runtime.prefix import read_prefix
 from ner_edge.runtime.trie import chunks_tokenize_alone
 from ner_edge.segment import MAX_WORD, Word, segment
 from ner_edge.spans import ScoredSpan
-from ner_edge.task import Task, prompt_tokens
+from ner_edge.task import Task
 from ner_edge.temperature import scaled
 
 Decoder = Literal["copy", "grammar"]
@@ -74,11 +74,10 @@ class Tagger:
         self._model = model
         self._in_use = Lock()
         self._prefix = prefix = model.tokenize(task.prefix, special=True, start=True)
-        suffixes = [model.tokenize(suffix, special=True) for suffix in task.suffixes]
-        self._suffixes = suffixes
+        self._suffix = suffix = model.tokenize(task.suffix, special=True)
         labels = list(task.labels)
         read_prefix(model, prefix, cache_dir() / "instructions", files)
-        self._engine = CopyEngine(model, labels, len(prefix), suffixes, in_flight=IN_FLIGHT)
+        self._engine = CopyEngine(model, labels, len(prefix), suffix, in_flight=IN_FLIGHT)
         self._grammar = None
         if decoder == "copy" and not chunks_tokenize_alone(model.tokenize):
             warnings.warn(
@@ -89,7 +88,7 @@ class Tagger:
             decoder = "grammar"
         self.decoder = decoder
         if decoder == "grammar":
-            self._grammar = GrammarDecoder(model, labels, len(prefix), suffixes)
+            self._grammar = GrammarDecoder(model, labels, len(prefix), suffix)
 
     @classmethod
     def load(
@@ -210,8 +209,7 @@ class Tagger:
         """The same question for a stock `llama-server` with this model: the body of a request to
         its `/completion`."""
         _check(words)
-        sentence = self._model.tokenize(" ".join(words))
-        prompt = self._prefix + prompt_tokens(sentence, self._suffixes)
+        prompt = self._prefix + self._model.tokenize(" ".join(words)) + self._suffix
         longest = self._engine.tokens_needed(words)
         return completion_request(prompt, words, list(self.task.labels), longest)
 

@@ -24,7 +24,7 @@ def test_info(tiny, tmp_path):
     assert rows["tensors"] == "15 F16, 5 F32"
     assert rows["size"] == f"{tiny.gguf.stat().st_size / 1e6:.1f} MB"
     assert rows["labels"] == "PER (person), LOC (location)"
-    assert json.loads(rows["prompt"]) == tiny.task.prompt("…")
+    assert json.loads(rows["prompt"]) == f"{tiny.task.prefix}…{tiny.task.suffix}"
     assert rows["ner-edge"]
 
 

@@ -16,16 +16,14 @@ from ner_edge.runtime.trie import ChunkTokenizer, build_trie, chunks_tokenize_al
 from ner_edge.spans import ScoredSpan
 
 LABELS = ["ORG", "LOC", "ORL"]
-PREFIX, ONCE, TWICE = [1, 2, 3], [[4, 5]], [[4], [5, 6]]
+PREFIX, SUFFIX = [1, 2, 3], [4, 5]
 WORDS = ["Ada", "of", "the", "[", "[[", "]", "|", "London", "7", ".", "[a", "שלום", "😀"]
 
 
-def naive(words: list[str], suffixes: list[list[int]] = ONCE) -> list[ScoredSpan]:
+def naive(words: list[str]) -> list[ScoredSpan]:
     """One decision at a time, no drafts, no memory; scores straight from their definition."""
     chunks, automaton = ChunkTokenizer(tokenize), CopyAutomaton(words, LABELS)
-    held = tuple(PREFIX)
-    for suffix in suffixes:
-        held += (*chunks.of_words(words), *suffix)
+    held = (*PREFIX, *chunks.of_words(words), *SUFFIX)
     state, spans, score = START, [], 1.0
     while state != automaton.end:
         node, p_move = build_trie(automaton, state, chunks), 1.0
@@ -70,33 +68,28 @@ def assert_same(found: list[list[ScoredSpan]], expected: list[list[ScoredSpan]])
     st.sampled_from([DraftPolicy, BoldPolicy, Reckless, Timid, None]),
     st.integers(1, 5),
     st.sampled_from([49, 120, 512]),
-    st.sampled_from([ONCE, TWICE]),
 )
 def test_result_is_that_of_naive_decoding(
-    sentences: list[list[str]],
-    policy: type[DraftPolicy] | None,
-    in_flight: int,
-    batch: int,
-    suffixes: list[list[int]],
+    sentences: list[list[str]], policy: type[DraftPolicy] | None, in_flight: int, batch: int
 ) -> None:
     model = StubModel(batch, PREFIX)
     engine = CopyEngine(
-        model, LABELS, len(PREFIX), suffixes, in_flight=in_flight, policy=policy and policy()
+        model, LABELS, len(PREFIX), SUFFIX, in_flight=in_flight, policy=policy and policy()
     )
     found = list(engine.decode(sentences))
-    assert_same(found, [naive(words, suffixes) for words in sentences])
+    assert_same(found, [naive(words) for words in sentences])
     assert all(not held for sequence, held in model.memory.items() if sequence)
 
 
 def test_a_prompt_longer_than_a_batch_goes_in_pieces() -> None:
     words = ["London", "the"] * 40
-    engine = CopyEngine(StubModel(49, PREFIX), LABELS, len(PREFIX), ONCE, in_flight=2)
+    engine = CopyEngine(StubModel(49, PREFIX), LABELS, len(PREFIX), SUFFIX, in_flight=2)
     assert_same(list(engine.decode([words, ["Ada"]])), [naive(words), naive(["Ada"])])
 
 
 def test_an_abandoned_decode_leaves_no_sentence_behind() -> None:
     model = StubModel(512, PREFIX)
-    engine = CopyEngine(model, LABELS, len(PREFIX), ONCE, in_flight=3)
+    engine = CopyEngine(model, LABELS, len(PREFIX), SUFFIX, in_flight=3)
     results = engine.decode([["Ada", "London"]] * 10)
     next(results)
     results.close()
@@ -107,7 +100,7 @@ def test_an_abandoned_decode_leaves_no_sentence_behind() -> None:
 def test_numbers_that_are_not_finite_are_an_error() -> None:
     model = StubModel(512, PREFIX)
     model.logits = lambda row, tokens: [math.nan] * len(tokens)  # type: ignore[method-assign]
-    engine = CopyEngine(model, LABELS, len(PREFIX), ONCE, in_flight=1)
+    engine = CopyEngine(model, LABELS, len(PREFIX), SUFFIX, in_flight=1)
     with pytest.raises(ModelError, match="not finite"):
         list(engine.decode([["Ada"]]))
 

@@ -66,7 +66,9 @@ def test_answers_are_the_model_s_own_in_the_sentences_order(tiny, adapter, monke
     model = PeftModel.from_pretrained(model, str(adapter)).eval()
     assert len({output for _, output in found}) > 1
     for words, (spans, output) in zip(SENTENCES, found, strict=True):
-        prompt = tokenizer(tiny.task.prompt(" ".join(words)), return_tensors="pt")
+        prompt = tokenizer(
+            tiny.task.prefix + " ".join(words) + tiny.task.suffix, return_tensors="pt"
+        )
         answer = model.generate(**prompt, max_new_tokens=12, do_sample=False)
         text = tokenizer.decode(answer[0, prompt.input_ids.shape[1] :], skip_special_tokens=True)
         assert output == text.partition("\n")[0]

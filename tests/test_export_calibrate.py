@@ -50,7 +50,7 @@ def test_importance_is_the_square_of_what_torch_sees(tiny, data, tmp_path):
 
     llama = LlamaModel(f32, context=256, sequences=1, threads=1)
     ids = llama.tokenize(tiny.task.prefix, special=True, start=True)
-    ids += llama.tokenize(sentence.text) + llama.tokenize(tiny.task.suffixes[0], special=True)
+    ids += llama.tokenize(sentence.text) + llama.tokenize(tiny.task.suffix, special=True)
     ids += llama.tokenize("[London | LOC] calls [Zoe | PER] .\n")[:-1]
     llama.close()
     model = load_model(tiny.folder)

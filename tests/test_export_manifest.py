@@ -144,7 +144,7 @@ def test_the_card_says_what_the_files_are(tiny, adapter, tmp_path):
         assert f"| [{path.name}](./{path.name}) | {quant} | {size}" in card
         assert f"| file | {path.name} | `{sha256_of(path)}` |" in card
     assert "| `PER` | person |" in card
-    assert tiny.task.prompt("{input}") in card
+    assert tiny.task.prefix + "{input}" + tiny.task.suffix in card
     assert f"| base | tiny | `{sha256_of(tiny.folder / 'model.safetensors')}` |" in card
     f1, precision, recall = (scores["strict_micro"][key] for key in ("f1", "precision", "recall"))
     figures = f"**{f1:.2f}** (precision {precision:.2f}, recall {recall:.2f})"
@@ -235,7 +235,7 @@ def test_ollama_reads_the_prompt_of_the_task(instruction, name):
     text = f'FROM ./m.gguf\nTEMPLATE """{template(task)}"""\nPARAMETER stop "\n"\n'
     (source, value), (_, found), (_, stop) = ollama_commands(text)
     assert (source, value, stop) == ("FROM", "./m.gguf", "\n")
-    assert go_template(found, "Zoe .") == task.prompt("Zoe .")
+    assert go_template(found, "Zoe .") == task.prefix + "Zoe ." + task.suffix
 
 
 def test_a_modelfile_beside_each_file(tiny, adapter, tmp_path):
@@ -245,7 +245,7 @@ def test_a_modelfile_beside_each_file(tiny, adapter, tmp_path):
         text = (tmp_path / f"ner-{quant}.Modelfile").read_text()
         commands = dict(ollama_commands(text))
         assert commands["FROM"] == f"./ner-{quant}.gguf"
-        prompt = tiny.task.prompt("Zoe")
+        prompt = tiny.task.prefix + "Zoe" + tiny.task.suffix
         assert go_template(commands["TEMPLATE"], "Zoe") == prompt
         assert commands["PARAMETER temperature"] == "0"
         assert commands["PARAMETER repeat_penalty"] == "1"

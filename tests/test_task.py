@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ner_edge.errors import ModelError, UsageError
-from ner_edge.task import TASK_FILE, TEMPLATES, Task, load_saved_task, load_task, prompt_tokens
+from ner_edge.task import TASK_FILE, TEMPLATES, Task, load_saved_task, load_task
 
 VESSELS = """\
 name = "vessels"
@@ -65,7 +65,7 @@ def test_reads_a_users_task(path: Path) -> None:
         (
             "chatml-system",
             "vicuna",
-            "no template 'vicuna'; choose one of plain, plain-twice, alpaca, ",
+            "no template 'vicuna'; choose one of plain, alpaca, ",
         ),
         ('"vessels"', "vessels", "Invalid value (at line 1, column 8)"),
     ],
@@ -134,22 +134,16 @@ def test_a_damaged_saved_task_is_refused_by_its_path(tmp_path: Path, text: str) 
 
 @pytest.mark.parametrize("template", TEMPLATES)
 @pytest.mark.parametrize("instruction", ["Mark each ship.", "Fill {input} and {instruction}."])
-def test_the_prompt_is_the_filled_template(template: str, instruction: str) -> None:
+def test_prefix_sentence_suffix_is_the_filled_template(template: str, instruction: str) -> None:
     task = Task("vessels", {"SHIP": ""}, instruction, template)
     filled = TEMPLATES[template].format(instruction=instruction, input="The Ada {sailed}")
-    assert task.prompt("The Ada {sailed}") == filled
-
-
-def test_a_sentence_put_twice() -> None:
-    task = load_task("conll2003-short:plain-twice")
-    assert (task.prefix, task.suffixes) == ("Mark the named entities:\n", ["\n", "\n"])
-    assert prompt_tokens([7, 8], [[1], [2, 3]]) == [7, 8, 1, 7, 8, 2, 3]
+    assert task.prefix + "The Ada {sailed}" + task.suffix == filled
 
 
 def test_the_alpaca_prompt() -> None:
     task = Task("vessels", {"SHIP": ""}, "Mark each ship.")
     assert task.prefix == "### Instruction:\nMark each ship.\n"
-    assert task.suffixes == ["\n\n### Response:\n"]
+    assert task.suffix == "\n\n### Response:\n"
 
 
 def test_a_built_in_task_with_the_prompt_of_another_trainer() -> None:
@@ -160,20 +154,18 @@ def test_a_built_in_task_with_the_prompt_of_another_trainer() -> None:
         "Below is an instruction that describes a task. Write a response that appropriately "
         "completes the request.\n\n" + published.prefix
     )
-    assert alpaca.suffixes == published.suffixes
+    assert alpaca.suffix == published.suffix
     qwen = load_task("conll2003:llamafactory-qwen")
     assert qwen.prefix == (
         "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant."
         f"<|im_end|>\n<|im_start|>user\n{published.instruction}\n"
     )
-    assert qwen.suffixes == ["<|im_end|>\n<|im_start|>assistant\n"]
-    with pytest.raises(
-        UsageError, match="no template 'vicuna'; choose one of plain, plain-twice, alpaca, "
-    ):
+    assert qwen.suffix == "<|im_end|>\n<|im_start|>assistant\n"
+    with pytest.raises(UsageError, match="no template 'vicuna'; choose one of plain, alpaca, "):
         load_task("conll2003:vicuna")
 
 
 def test_the_short_task_asks_for_the_same_labels_in_few_words() -> None:
     short, published = load_task("conll2003-short"), load_task("conll2003")
     assert short.labels == published.labels
-    assert (short.prefix, short.suffixes) == ("Mark the named entities:\n", ["\n"])
+    assert (short.prefix, short.suffix) == ("Mark the named entities:\n", "\n")

@@ -83,7 +83,7 @@ def check_template(sentences: Sequence[Sentence], task: Task) -> Check:
     """The prompt and the answer of the first sentence with an entity."""
     shown = next(sentence for sentence in sentences if sentence.spans)
     answer = write_brackets(shown.words, shown.spans)
-    text = f"{task.prompt(shown.text)}{answer}"
+    text = f"{task.prefix}{shown.text}{task.suffix}{answer}"
     details = [f"│ {line}" for line in text.split("\n")]
     return Check("template", f"{task.template}, task {task.name}", details=details)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Entity", "Tagger", "__version__"]
 
-sleep_soon()
+sleep_soon()  # here, before any of our modules can load llama.cpp or torch
 
 
 def __getattr__(name: str) -> Any:

@@ -2,14 +2,13 @@
 
 A step of a small model is hundreds of short parallel loops, and a thread that is done with its part
 of one spins until the others are. Where another program has the processor of one of those, it spins
-in vain, some ten milliseconds at a time; a thread that sleeps soon gives its processor away. LOG.md
-has what both cost.
+in vain; a thread that sleeps soon gives its processor away. LOG.md has what both cost.
 """
 
 import os
 
 SPINS = 3000
-"""Some tens of microseconds; the default of gcc's OpenMP is a hundred times as long."""
+"""The default of gcc's OpenMP is a hundred times as many."""
 
 
 def sleep_soon() -> None:

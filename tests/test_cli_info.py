@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 from ner_edge.export.pipeline import export_model
 from ner_edge.prompts import PromptEncoder
 from ner_edge.runtime.grammar import gbnf
-from ner_edge.segment import segment
+from ner_edge.runtime.tagger import Tagger
 from ner_edge.task import TEMPLATES
 
 
@@ -63,7 +63,7 @@ def test_a_file_asks_what_its_training_asked(tiny, tmp_path, template):
     task = replace(tiny.task, template=template)
     (gguf,) = export_model(tiny.folder, None, tmp_path, ["f16"], task=task)
     encoder = PromptEncoder(AutoTokenizer.from_pretrained(tiny.folder), task)
-    text = "Ada <|im_end|>"
-    (words,) = segment(text)
-    request = json.loads(run_ok("grammar", text, "--request", "-m", gguf))
-    assert request["prompt"] == encoder.prefix + encoder.prompt([word.text for word in words])
+    words = ["Ada", "<|im_end|>"]
+    with Tagger.load(gguf) as tagger:
+        request = tagger.completion_request(words)
+    assert request["prompt"] == encoder.prefix + encoder.prompt(words)

@@ -1,0 +1,100 @@
+"""Files from elsewhere, opened only if they are of a kind that can be read to its end."""
+
+import codecs
+import os
+import select
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from ner_edge.errors import DataError, NerEdgeError
+
+_PIPE_WAIT = 10.0  # seconds until a named pipe's first byte; nobody may ever write to it
+_SIGNATURES = {  # the longer ones first: UTF-32's begins with UTF-16's
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF8: "utf-8-sig",
+}
+
+
+def open_input(
+    path: Path, *, pipes: bool = False, error: type[NerEdgeError] = DataError
+) -> BinaryIO:
+    """Open a regular file for reading, or with `pipes` also a pipe or a terminal.
+
+    Raises `error` for anything else (a folder, a socket, a device that never ends), for what is
+    missing or may not be read, and for a named pipe to which nobody writes.
+    """
+    try:
+        # Without O_NONBLOCK, opening a named pipe waits for a writer.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+    except FileNotFoundError:
+        raise error(f"{path}: no such file") from None
+    except (OSError, ValueError) as problem:  # ValueError: a NUL in the name
+        raise _unreadable(path, problem, error) from None
+    try:
+        kind = _kind(handle)
+        if kind != "file" and not (pipes and kind in ("pipe", "terminal")):
+            raise error(f"{path}: is a {kind}, not a file")
+        if kind == "pipe":
+            _await_writer(handle, path, error)
+        if kind != "file":
+            os.set_blocking(handle, True)
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_input(path: Path, limit: int, *, error: type[NerEdgeError] = DataError) -> bytes:
+    """All bytes of a regular file. Raises `error` as `open_input` does, and above `limit` bytes."""
+    with open_input(path, error=error) as file:
+        try:
+            data = file.read(limit + 1)
+        except OSError as problem:
+            raise _unreadable(path, problem, error) from None
+    if len(data) > limit:
+        raise error(f"{path}: is larger than {limit / 1e6:g} MB, so it cannot be what is expected")
+    return data
+
+
+def encoding_of(head: bytes) -> str:
+    """The encoding that the first (at least four) bytes of a text name by their signature, else
+    `utf-8`. Python's codec of that name takes the signature off."""
+    for signature, encoding in _SIGNATURES.items():
+        if head.startswith(signature):
+            return encoding
+    return "utf-8"
+
+
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows
+
+
+def _kind(handle: int) -> str:
+    facts = os.fstat(handle)
+    if stat.S_ISREG(facts.st_mode):
+        return "file"
+    if stat.S_ISDIR(facts.st_mode):
+        return "folder"
+    if stat.S_ISFIFO(facts.st_mode):
+        return "pipe"
+    if os.isatty(handle) or os.path.samestat(facts, os.stat(os.devnull)):
+        return "terminal"
+    return "socket" if stat.S_ISSOCK(facts.st_mode) else "device"
+
+
+def _await_writer(handle: int, path: Path, error: type[NerEdgeError]) -> None:
+    named = os.path.exists(os.path.realpath(path))  # `<(command)` has a writer, and no name
+    if not named or not hasattr(select, "poll"):
+        return
+    poll = select.poll()
+    poll.register(handle, select.POLLIN | select.POLLHUP)
+    if not poll.poll(_PIPE_WAIT * 1000):
+        raise error(f"{path}: is a pipe to which nothing was written for {_PIPE_WAIT:g} seconds")
+
+
+def _unreadable(path: Path, problem: Exception, error: type[NerEdgeError]) -> NerEdgeError:
+    reason = problem.strerror if isinstance(problem, OSError) else str(problem)
+    return error(f"{path}: cannot be read ({reason})")

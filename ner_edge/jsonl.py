@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ner_edge.corpus import Labelled, Located, Problem, Sentence, shortened
-from ner_edge.segment import segment
+from ner_edge.segment import segment, trimmed
 from ner_edge.spans import Span
 
 # In this order: ours, GLiNER's and doccano's with relations; Prodigy's; spaCy's; doccano's.
@@ -146,9 +146,7 @@ def _sentences(document: Document) -> tuple[list[Located], list[Problem]]:
     kept, dropped = without_overlaps(document.marks, lambda mark: mark.start - mark.end)
     left_out = [Problem(line, f"{_short(text, mark)} overlaps another entity") for mark in dropped]
     for mark in kept:
-        piece = text[mark.start : mark.end]
-        start = mark.start + len(piece) - len(piece.lstrip())
-        end = start + len(piece.strip())
+        start, end = trimmed(text, mark.start, mark.end)
         first, last = starts.get(start), ends.get(end)
         if first is not None and last is not None and first[0] == last[0]:
             spans[first[0]].append(Span(first[1], last[1] + 1, mark.label))

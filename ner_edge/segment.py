@@ -41,6 +41,13 @@ def segment(text: str, *, max_words: int = MAX_WORDS) -> Iterator[list[Word]]:
             yield words
 
 
+def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """`start` and `end` moved inwards past white space."""
+    piece = text[start:end]
+    start += len(piece) - len(piece.lstrip())
+    return start, start + len(piece.strip())
+
+
 # In a text's *shape* (same length) a mark stands for every character that only modifies the one
 # before it, and a space for every character that cannot be part of a word.
 _MARK = "\u0301"

@@ -19,7 +19,8 @@ MEGABYTE = 1_000_000
 _TOML_LIMIT = MEGABYTE
 # tomllib takes quadratic time for a key of many parts: 14 s for 20 000.
 _LONG_KEY = re.compile(
-    r"""(?<![\w-]) (?: (?: [\w-]++ | "[^"\n]*+" | '[^'\n]*+' ) [ \t]*+ \. [ \t]*+ ){32}""", re.VERBOSE
+    r"""(?<![\w-]) (?: (?: [\w-]++ | "[^"\n]*+" | '[^'\n]*+' ) [ \t]*+ \. [ \t]*+ ){32}""",
+    re.VERBOSE,
 )
 
 Value = TypeVar("Value")

@@ -16,6 +16,9 @@ try:
 except ImportError:  # Windows: nothing is locked, so nothing is known to be abandoned
     fcntl = None  # type: ignore[assignment]
 
+# What file systems without locks say to a request for one.
+_NO_LOCKS = {errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP}
+
 
 @contextmanager
 def atomic_path(
@@ -41,13 +44,32 @@ def atomic_path(
                 path.unlink(missing_ok=True)
             os.replace(temporary, target)
     except OSError as error:
-        # numpy reports a short write without an error number
-        full = error.errno == errno.ENOSPC or (error.errno is None and disk_is_full(target.parent))
-        reason = "the disk is full" if full else str(error)
-        raise NerEdgeError(f"{target}: cannot be written: {reason}") from error
+        raise _unwritable(target, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def exclusive(path: Path, busy: str, *, wait: bool = False) -> Iterator[None]:
+    """Keep other processes out of what is done with `path`, by a lock on a hidden file beside it.
+
+    If another is at it, raises `NerEdgeError` saying `busy`, or with `wait` waits until it ends.
+    The lock ends with its process, however that ends. File systems without locks keep nobody out.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        handle = _acquire(lock, wait)
+    except BlockingIOError:
+        raise NerEdgeError(busy) from None
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            lock.unlink()
+        os.close(handle)
 
 
 @contextmanager
@@ -90,6 +112,28 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def _acquire(lock: Path, wait: bool) -> int:
+    while True:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)  # NFS locks only what may be written
+        try:
+            if fcntl is None:
+                return handle
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                return handle
+            # The holder before may have removed the file that we opened; others lock its successor.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(handle), lock.stat()):
+                    return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
 def _is_unlocked(path: Path) -> bool:
     if fcntl is None:
         return False
@@ -102,6 +146,13 @@ def _is_unlocked(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _unwritable(target: Path, error: OSError) -> NerEdgeError:
+    # numpy reports a short write without an error number
+    full = error.errno == errno.ENOSPC or (error.errno is None and disk_is_full(target.parent))
+    reason = "the disk is full" if full else str(error)
+    return NerEdgeError(f"{target}: cannot be written: {reason}")
 
 
 def make_folder(folder: Path) -> None:

@@ -5,21 +5,20 @@ Format: https://huggingface.co/docs/peft/main/en/developer_guides/checkpoint. A 
 2023).
 """
 
-import json
 import re
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ner_edge.adapter_config import CONFIG_FILE, WEIGHTS_FILE, AdapterConfig, read_adapter_config
 from ner_edge.errors import ModelError
 from ner_edge.export.base import Base, Tensor
-from ner_edge.export.safetensors_file import SafetensorsFile
 from ner_edge.gguf_names import gguf_name, permuted_rows
 from ner_edge.hashing import sha256_of
+from ner_edge.safetensors_file import SafetensorsFile
 
 _PREFIX = "base_model.model."
 _LISTED = 8
@@ -95,12 +94,12 @@ def open_adapter(folder: Path, base: Base) -> Adapter:
     the tensors), or changes nothing.
     """
     config = _read_config(folder)
-    weights = folder / "adapter_model.safetensors"
-    if not weights.is_file():
+    weights = folder / WEIGHTS_FILE
+    if not weights.exists():
         hint = ""
         if (folder / "adapter_model.bin").is_file():
             hint = "; a .bin file can run code when read, save the adapter as safetensors"
-        raise ModelError(f"{folder}: holds no adapter_model.safetensors{hint}")
+        raise ModelError(f"{folder}: holds no {WEIGHTS_FILE}{hint}")
     file = SafetensorsFile(weights)
     pairs, problems = {}, []
     modules: dict[str, set[str]] = {}
@@ -115,7 +114,7 @@ def open_adapter(folder: Path, base: Base) -> Adapter:
             problems.append(f"{module} (only half of its pair)")
             continue
         pair = _pair(module, config, base, file)
-        problem = _misfit(module, pair, base)
+        problem = _misfit(module, config.rank(module), pair, base)
         if problem:
             problems.append(problem)
         else:
@@ -129,42 +128,26 @@ def open_adapter(folder: Path, base: Base) -> Adapter:
         )
     if not any(pair.b().any() and pair.a().any() for pair in pairs.values()):
         raise ModelError(f"{folder}: the adapter changes nothing (all its updates are zero)")
-    return Adapter(folder, float(config["lora_alpha"]), pairs, sha256_of(weights))
+    return Adapter(folder, config.lora_alpha, pairs, sha256_of(weights))
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "adapter_config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        float(config["lora_alpha"])
-    except FileNotFoundError:
-        raise ModelError(f"{folder}: not an adapter (holds no adapter_config.json)") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: not a LoRA configuration ({error})") from None
-    if config.get("peft_type") != "LORA":
-        raise ModelError(
-            f"{path}: peft type '{config.get('peft_type')}' cannot be merged, only LORA"
-        )
-    wrong = [key for key in _UNSUPPORTED if config.get(key)]
-    if config.get("bias", "none") != "none":
+def _read_config(folder: Path) -> AdapterConfig:
+    config = read_adapter_config(folder)
+    wrong = [key for key in _UNSUPPORTED if getattr(config, key)]
+    if config.bias != "none":
         wrong.append("bias")
-    if config.get("init_lora_weights") not in _PLAIN_INITS:
-        wrong.append(f"init_lora_weights={config['init_lora_weights']}")
+    if config.init_lora_weights not in _PLAIN_INITS:
+        wrong.append(f"init_lora_weights={config.init_lora_weights}")
     if wrong:
-        raise ModelError(f"{path}: cannot merge an adapter with {', '.join(wrong)}")
-    return dict(config)
+        raise ModelError(f"{folder / CONFIG_FILE}: cannot merge an adapter with {', '.join(wrong)}")
+    return config
 
 
-def _pair(module: str, config: dict[str, Any], base: Base, file: SafetensorsFile) -> LoraPair:
+def _pair(module: str, config: AdapterConfig, base: Base, file: SafetensorsFile) -> LoraPair:
     tensor = f"{gguf_name(module)}.weight"
     a_name, b_name = (f"{_PREFIX}{module}.lora_{half}.weight" for half in "AB")
-    rank = file.entries[a_name].shape[0]
-    alpha = config["lora_alpha"]
-    for pattern, value in (config.get("alpha_pattern") or {}).items():
-        if re.fullmatch(rf"(.*\.)?({pattern})", module):
-            alpha = value
-            break
-    scale = alpha / (sqrt(rank) if config.get("use_rslora") else rank)
+    rank = config.rank(module)
+    scale = config.alpha(module) / (sqrt(rank) if config.use_rslora else rank)
     return LoraPair(tensor, scale, a_name, b_name, base.heads_to_permute(tensor), file)
 
 
@@ -183,7 +166,7 @@ def _base_tensor(name: str, base: Base) -> Tensor | None:
     return base.tensors.get(name)
 
 
-def _misfit(module: str, pair: LoraPair, base: Base) -> str | None:
+def _misfit(module: str, rank: int, pair: LoraPair, base: Base) -> str | None:
     """Why the pair cannot be added to the base, None if it can."""
     a, b = pair.file.entries[pair.a_name].shape, pair.file.entries[pair.b_name].shape
     tensor = _base_tensor(pair.tensor, base)
@@ -191,6 +174,8 @@ def _misfit(module: str, pair: LoraPair, base: Base) -> str | None:
         return f"{module} (the base has no such weight)"
     if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
         return f"{module} (A is {a}, B is {b}: no product)"
+    if a[0] != rank:
+        return f"{module} (has rank {a[0]}, the configuration says {rank})"
     if (b[0], a[1]) != tensor.shape:
         return f"{module} (changes {(b[0], a[1])}, the base's weight is {tensor.shape})"
     return None

@@ -10,9 +10,8 @@ import numpy as np
 from gguf import GGUFValue
 from numpy.typing import NDArray
 
-from ner_edge.architectures import ARCHITECTURES, check_architecture
-from ner_edge.errors import ModelError
 from ner_edge.gguf_file import GGUFFile
+from ner_edge.gguf_model import check_model
 from ner_edge.gguf_names import heads_to_permute
 
 
@@ -52,22 +51,15 @@ class Base:
 def open_gguf_base(path: Path) -> Base:
     """A GGUF as base: its dequantized weights are the full-precision model.
 
-    Raises `ModelError` if it is damaged or of another architecture.
+    Raises `ModelError` if it is damaged, contradicts itself, or is of another architecture.
     """
     file = GGUFFile(path)
-    architecture = check_architecture(file.get("general.architecture"), path, ARCHITECTURES)
-    if file.get("general.type") not in (None, "model"):
-        raise ModelError(f"{path}: holds no model but '{file.get('general.type')}'")
-    if (file.get("split.count") or 0) > 1:
-        raise ModelError(f"{path}: is one part of a split model; merge the parts first")
-    heads = file.get(f"{architecture}.attention.head_count")
-    if not isinstance(heads, int) or "token_embd.weight" not in file.tensors:
-        raise ModelError(f"{path}: holds no complete {architecture} model")
+    sizes = check_model(file)
     return Base(
         path,
-        architecture,
-        heads,
-        file.get(f"{architecture}.attention.head_count_kv") or heads,
+        sizes.architecture,
+        sizes.heads,
+        sizes.key_value_heads,
         file.metadata(),
         {
             name: Tensor(name, info.shape, _reader(file, name))

@@ -3,19 +3,25 @@
 The front matter is what Hugging Face's hub reads (https://huggingface.co/docs/hub/model-cards).
 """
 
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from ner_edge.atomic import write_text
-from ner_edge.export.manifest import Manifest, read_manifest
+from ner_edge.errors import DataError, ModelError
+from ner_edge.export.manifest import Manifest
 from ner_edge.export.source import Source
-from ner_edge.facts import ModelFacts, describe
+from ner_edge.facts import ModelFacts
+from ner_edge.inputs import read_input
 from ner_edge.task import Task
+from ner_edge.typed import MEGABYTE, read_json
 
 SCORES_FILE = "scores.json"
+
+Files = Sequence[tuple[ModelFacts, Manifest]]
 
 
 def card_path(folder: Path, name: str) -> Path:
@@ -23,9 +29,8 @@ def card_path(folder: Path, name: str) -> Path:
     return folder / f"{name}.md"
 
 
-def write_card(source: Source, name: str, paths: Sequence[Path]) -> Path:
-    """Write the card of model files that lie in one folder with their manifests."""
-    files = [(describe(path), read_manifest(path)) for path in paths]
+def write_card(source: Source, name: str, files: Files, target: Path) -> None:
+    """Write the card of model files in one folder, and of their manifests, to `target`."""
     parts = [
         _front_matter(source),
         f"# {name}",
@@ -36,9 +41,7 @@ def write_card(source: Source, name: str, paths: Sequence[Path]) -> Path:
         _scores(source),
         _provenance(source, files),
     ]
-    path = card_path(paths[0].parent, name)
-    write_text("\n\n".join(part for part in parts if part) + "\n", str(path))
-    return path
+    write_text("\n\n".join(part for part in parts if part) + "\n", str(target))
 
 
 def licence_of(source: Source) -> str | None:
@@ -49,9 +52,10 @@ def licence_of(source: Source) -> str | None:
         name = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
         return name if re.fullmatch(r"[\w.-]+", name) else None
     try:
-        card = (source.base.path / "README.md").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        page = read_input(source.base.path / "README.md", MEGABYTE)
+    except DataError:
         return None
+    card = page.decode("utf-8", "replace")
     front = re.match(r"---\n(.*?)\n---\n", card, re.DOTALL)
     found = front and re.search(r"^license:\s*([\w.-]+)\s*$", front[1], re.MULTILINE)
     return found[1] if found else None
@@ -85,7 +89,7 @@ def _labels(task: Task | None) -> str:
     return "\n".join(["## Labels", "", "| Label | Meaning |", "| --- | --- |", *rows])
 
 
-def _table(files: Sequence[tuple[ModelFacts, Manifest | None]]) -> str:
+def _table(files: Files) -> str:
     lines = ["## Files", "", "| File | Quantization | Size (MB) | Bits/weight |"]
     lines.append("| --- | --- | ---: | ---: |")
     notes = []
@@ -93,16 +97,17 @@ def _table(files: Sequence[tuple[ModelFacts, Manifest | None]]) -> str:
         size = f"{facts.size_bytes / 1e6:.1f}"
         name = f"[{_cell(facts.path.name)}](./{facts.path.name})"
         lines.append(f"| {name} | {facts.quant} | {size} | {facts.bits_per_weight:.2f} |")
-        recipe = manifest.made_of.get("recipe", {}) if manifest else {}
-        if "predicted_kl_millinats" in recipe:
+        recipe = manifest.made_of.get("recipe")
+        prediction = recipe.get("predicted_kl_millinats") if isinstance(recipe, Mapping) else None
+        if isinstance(prediction, float):
             notes.append(
                 f"The recipe {facts.quant} was predicted, when it was found, to move a decision by "
-                f"{recipe['predicted_kl_millinats']:.2f} millinats of divergence on average."
+                f"{prediction:.2f} millinats of divergence on average."
             )
     return "\n".join([*lines, "", *notes] if notes else lines)
 
 
-def _usage(task: Task | None, files: Sequence[tuple[ModelFacts, Manifest | None]]) -> str:
+def _usage(task: Task | None, files: Files) -> str:
     if task is None:
         return ""
     file = min((facts for facts, _ in files), key=lambda facts: facts.size_bytes).path.name
@@ -133,49 +138,52 @@ def _scores(source: Source) -> str:
     scores = _read_scores(source.adapter.path) if source.adapter else None
     if scores is None:
         return ""
-    strict = scores["strict_micro"]
+    strict = scores.strict_micro
     lines = [
         "## Scores",
         "",
-        f"As measured by who trained the adapter, on {_cell(scores['data'])}, with the file "
-        f"{_cell(scores['quant'])}: strict micro F1 **{strict['f1']:.2f}** (precision "
-        f"{strict['precision']:.2f}, recall {strict['recall']:.2f}).",
+        f"As measured by who trained the adapter, on {_cell(scores.data)}, with the file "
+        f"{_cell(scores.quant)}: strict micro F1 **{strict.f1:.2f}** (precision "
+        f"{strict.precision:.2f}, recall {strict.recall:.2f}).",
         "",
         "| Label | F1 |",
         "| --- | ---: |",
     ]
-    lines += [f"| `{label}` | {f1:.2f} |" for label, f1 in scores["f1_per_label"].items()]
+    lines += [f"| `{label}` | {f1:.2f} |" for label, f1 in scores.f1_per_label.items()]
     return "\n".join(lines)
 
 
-def _read_scores(adapter: Path) -> dict[str, Any] | None:
+class _Micro(msgspec.Struct):
+    precision: float
+    recall: float
+    f1: float
+
+
+class _ScoresFile(msgspec.Struct):
+    data: str
+    quant: str
+    strict_micro: _Micro
+    f1_per_label: dict[str, float]
+
+
+def _read_scores(adapter: Path) -> _ScoresFile | None:
     """What `scores.json` beside the adapter says; None if there is none, or another program's."""
-    try:
-        scores = json.loads((adapter / SCORES_FILE).read_text(encoding="utf-8"))
-        numbers = [scores["strict_micro"][key] for key in ("f1", "precision", "recall")]
-        numbers += scores["f1_per_label"].values()
-        texts = [scores["data"], scores["quant"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    fits = all(isinstance(n, int | float) for n in numbers) and all(
-        isinstance(text, str) for text in texts
-    )
-    return dict(scores) if fits else None
+    with suppress(ModelError):
+        return read_json(adapter / SCORES_FILE, _ScoresFile, "scores")
+    return None
 
 
-def _provenance(source: Source, files: Sequence[tuple[ModelFacts, Manifest | None]]) -> str:
+def _provenance(source: Source, files: Files) -> str:
     made_of = source.made_of()
     lines = ["## Provenance", ""]
     licence = licence_of(source)
     lines.append(f"Licence of the base: {licence or 'not stated in its metadata'}.")
     lines += ["", "| | Name | SHA-256 |", "| --- | --- | --- |"]
     for what in ("base", "adapter"):
-        if what in made_of:
-            entry = made_of[what]
-            lines.append(f"| {what} | {_cell(entry['name'])} | `{entry['sha256']}` |")
+        if isinstance(entry := made_of.get(what), Mapping):
+            lines.append(f"| {what} | {_cell(str(entry['name']))} | `{entry['sha256']}` |")
     for facts, manifest in files:
-        if manifest:
-            lines.append(f"| file | {_cell(facts.path.name)} | `{manifest.sha256}` |")
+        lines.append(f"| file | {_cell(facts.path.name)} | `{manifest.sha256}` |")
     lines += ["", f"Made by ner-edge {made_of['ner-edge']}; the JSON file beside each model holds"]
     lines.append("its checks, and `ner-edge verify` compares.")
     return "\n".join(lines)

@@ -7,12 +7,14 @@ And in tekken (Mistral) it knows only ASCII capitals, which matters within words
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from gguf import GGUFWriter, SpecialVocab, TokenType
+from msgspec import Meta
 
 from ner_edge.errors import ModelError
-from ner_edge.export.hf_config import read_json
+from ner_edge.typed import read_json
 
 _QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
@@ -33,47 +35,56 @@ _PRE_TOKENIZERS = {
     (_LLAMA3, "bytes"): "llama-bpe",
     (_TEKKEN, "bytes"): "tekken",
 }
+_LIMIT = 256_000_000  # bytes
 _WHOLE_WORDS_FIRST = ("llama-bpe", "tekken")  # taken from the vocabulary before merging
 
 
-def add_tokenizer(writer: GGUFWriter, folder: Path, vocabulary: int) -> None:
-    """Add the tokenizer in `folder` to `writer`'s metadata, padded to `vocabulary` tokens.
+def add_tokenizer(
+    writer: GGUFWriter, folder: Path, vocabulary: int, eos: int | list[int] | None
+) -> None:
+    """Add the tokenizer in `folder` to `writer`'s metadata, padded to `vocabulary` tokens. `eos` is
+    what the model's settings say of it.
 
     Raises `ModelError` if it is not a byte-level BPE whose pre-tokenizer llama.cpp has.
     """
     path = folder / "tokenizer.json"
-    tokenizer = read_json(path)
+    if not path.exists():
+        raise ModelError(f"{folder}: holds no {path.name}")
+    tokenizer = read_json(path, _Tokenizer, "a tokenizer", limit=_LIMIT)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(_pre_tokenizer(path, tokenizer))
     tokens, types = _vocabulary(path, tokenizer, vocabulary)
     writer.add_token_list(tokens)
     writer.add_token_types(types)
-    special = SpecialVocab(folder, load_merges=True, n_vocab=vocabulary)
+    special = _special_vocabulary(folder, vocabulary)
     if not special.merges:
         raise ModelError(f"{path}: has no merges")
     if "eos" not in special.special_token_ids:
-        special.special_token_ids["eos"] = _first_eos(folder)
+        special.special_token_ids["eos"] = _first_eos(folder, eos)
     special.add_special_token.setdefault("bos", False)
     special.add_to_gguf(writer, quiet=True)
 
 
 def _vocabulary(
-    path: Path, tokenizer: dict[str, Any], size: int
+    path: Path, tokenizer: "_Tokenizer", size: int
 ) -> tuple[list[str], list[TokenType]]:
     """Tokens by id with their types; ids without a token are padding, as are those past the end."""
     tokens = [f"[PAD{i}]" for i in range(size)]
     types = [TokenType.UNUSED] * size
-    added = {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or []}
-    ids: dict[str, int] = {**tokenizer["model"]["vocab"], **added}
+    added = {token.content: token.id for token in tokenizer.added_tokens or []}
+    assert isinstance(tokenizer.model.vocab, dict)
+    ids = tokenizer.model.vocab | added
     if max(ids.values(), default=0) >= size:
         raise ModelError(
             f"{path}: has token {max(ids.values())}, but the model only {size} embeddings"
         )
     for token, number in ids.items():
         tokens[number], types[number] = token, TokenType.NORMAL
-    for token in tokenizer.get("added_tokens") or []:
-        control = token["special"] or _looks_special(token["content"])
-        types[token["id"]] = TokenType.CONTROL if control else TokenType.USER_DEFINED
+    if len(set(ids.values())) < len(ids):
+        raise ModelError(f"{path}: gives one id to several tokens")
+    for added_token in tokenizer.added_tokens or []:
+        control = added_token.special or _looks_special(added_token.content)
+        types[added_token.id] = TokenType.CONTROL if control else TokenType.USER_DEFINED
     return tokens, types
 
 
@@ -82,15 +93,15 @@ def _looks_special(token: str) -> bool:
     return re.fullmatch(r"<\|.*\|>|<｜.*｜>|<unused.*>|<pad>|<mask>", token, re.DOTALL) is not None
 
 
-def _pre_tokenizer(path: Path, tokenizer: dict[str, Any]) -> str:
-    model = tokenizer.get("model") or {}
-    if model.get("type") != "BPE" or model.get("byte_fallback"):
+def _pre_tokenizer(path: Path, tokenizer: "_Tokenizer") -> str:
+    model = tokenizer.model
+    if model.type != "BPE" or model.byte_fallback or not isinstance(model.vocab, dict):
         raise ModelError(f"{path}: not a byte-level BPE; only those can be exported")
-    if (tokenizer.get("normalizer") or {"type": "NFC"}) != {"type": "NFC"}:
+    if (tokenizer.normalizer or {"type": "NFC"}) != {"type": "NFC"}:
         raise ModelError(f"{path}: its normalizer does not exist in llama.cpp")
-    steps = tuple(_steps(tokenizer.get("pre_tokenizer") or {}))
+    steps = tuple(_steps(tokenizer.pre_tokenizer)) if tokenizer.pre_tokenizer else ()
     name = _PRE_TOKENIZERS.get(steps)
-    if name is None or bool(model.get("ignore_merges")) != (name in _WHOLE_WORDS_FIRST):
+    if name is None or bool(model.ignore_merges) != (name in _WHOLE_WORDS_FIRST):
         raise ModelError(
             f"{path}: its pre-tokenizer is none of {', '.join(_PRE_TOKENIZERS.values())}, "
             "so llama.cpp might split text otherwise"
@@ -98,24 +109,67 @@ def _pre_tokenizer(path: Path, tokenizer: dict[str, Any]) -> str:
     return name
 
 
-def _steps(node: dict[str, Any]) -> list[str]:
-    kind = node.get("type")
+def _steps(node: "_Node") -> list[str]:
+    kind = node.type
     if kind == "Sequence":
-        return [step for child in node["pretokenizers"] for step in _steps(child)]
-    if kind == "Digits" and node.get("individual_digits"):
+        return [step for child in node.pretokenizers for step in _steps(child)]
+    if kind == "Digits" and node.individual_digits:
         return ["digits"]
-    if kind == "ByteLevel" and not node.get("add_prefix_space"):
-        return ["bytes+regex" if node.get("use_regex", True) else "bytes"]
-    if kind == "Split" and node.get("behavior") == "Isolated" and not node.get("invert"):
-        return [str(node["pattern"].get("Regex"))]
+    if kind == "ByteLevel" and not node.add_prefix_space:
+        return ["bytes+regex" if node.use_regex else "bytes"]
+    if kind == "Split" and node.behavior == "Isolated" and not node.invert:
+        return [str(node.pattern.get("Regex"))]
     return [f"unknown {kind}"]
 
 
-def _first_eos(folder: Path) -> int:
+def _first_eos(folder: Path, eos: int | list[int] | None) -> int:
     """The end token where the configuration lists several or the tokenizer names none."""
-    eos = read_json(folder / "config.json").get("eos_token_id")
-    if isinstance(eos, list) and eos:
-        eos = eos[0]
-    if not isinstance(eos, int):
+    first = next(iter(eos), None) if isinstance(eos, list) else eos
+    if first is None:
         raise ModelError(f"{folder}: names no end-of-sequence token (eos_token)")
-    return eos
+    return first
+
+
+def _special_vocabulary(folder: Path, size: int) -> SpecialVocab:
+    """As gguf reads it from the files beside tokenizer.json, once they are known to be JSON."""
+    for name in ("tokenizer_config.json", "special_tokens_map.json", "generation_config.json"):
+        if (folder / name).exists():
+            read_json(folder / name, dict[str, Any], "a tokenizer's settings", limit=_LIMIT)
+    try:
+        return SpecialVocab(folder, load_merges=True, n_vocab=size)
+    except Exception as error:  # it takes the types in those files for granted
+        raise ModelError(f"{folder}: its tokenizer's settings cannot be read ({error})") from error
+
+
+class _AddedToken(msgspec.Struct):
+    id: Annotated[int, Meta(ge=0)]
+    content: str
+    special: bool = False
+
+
+class _Model(msgspec.Struct):
+    type: str | None = None
+    vocab: dict[str, Annotated[int, Meta(ge=0)]] | list[Any] = {}
+    """Ids by token; a list is another kind of tokenizer's."""
+    byte_fallback: bool | None = None
+    ignore_merges: bool | None = None
+
+
+class _Node(msgspec.Struct):
+    """A step of the pre-tokenizer, or a sequence of them."""
+
+    type: str | None = None
+    pretokenizers: list["_Node"] = []
+    individual_digits: bool = False
+    add_prefix_space: bool = False
+    use_regex: bool = True
+    behavior: str | None = None
+    invert: bool = False
+    pattern: dict[str, str] = {}
+
+
+class _Tokenizer(msgspec.Struct):
+    model: _Model
+    added_tokens: list[_AddedToken] | None = None
+    normalizer: Any = None
+    pre_tokenizer: _Node | None = None

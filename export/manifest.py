@@ -5,18 +5,24 @@ written after its file and removed before the file is replaced, so that it never
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ner_edge.atomic import write_text
 from ner_edge.errors import ModelError
 from ner_edge.export.modelfile import modelfile_path
-from ner_edge.facts import describe
+from ner_edge.facts import ModelFacts
+from ner_edge.typed import read_json
 
 _TOOLS = ("ner-edge", "llama-cpp-python", "gguf", "numpy")
+
+MadeOf = Mapping[str, str | Mapping[str, str | float]]
+"""Base, adapter, recipe and calibration data, by name and SHA-256."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +40,59 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """What cannot be read from the model file itself."""
+class FileFacts:
+    """What a manifest repeats of what can be read from its model file."""
 
+    file: str
+    bytes: int
+    architecture: str
+    parameters: int
+    quantization: str
+    bits_per_weight: float
+    tensor_types: dict[str, int]
+    task: str | None
+
+    @classmethod
+    def of(cls, facts: ModelFacts) -> "FileFacts":
+        """Those of the file that `facts` describe."""
+        return cls(
+            facts.path.name,
+            facts.size_bytes,
+            facts.architecture,
+            facts.parameters,
+            facts.quant,
+            round(facts.bits_per_weight, 4),
+            facts.tensor_types,
+            facts.task.name if facts.task else None,
+        )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The record of one model file."""
+
+    facts: FileFacts
     sha256: str
-    made_of: dict[str, Any]
-    """Base, adapter, recipe and calibration data, by name and SHA-256."""
+    made_of: MadeOf
     checks: list[Check]
+
+    def contradictions(self, facts: ModelFacts) -> list[str]:
+        """What it says otherwise than the file that `facts` describe, like `bytes 5, not 4`."""
+        said, true = asdict(self.facts), asdict(FileFacts.of(facts))
+        return [f"{key} {said[key]}, not {true[key]}" for key in true if said[key] != true[key]]
+
+    def save(self, path: Path) -> None:
+        """Write it to `path`."""
+        facts = asdict(self.facts)
+        record = {
+            "file": facts.pop("file"),
+            "sha256": self.sha256,
+            **facts,
+            "made_of": self.made_of,
+            "tools": {name: version(name) for name in _TOOLS},
+            "checks": {c.name: {"passed": c.ok, "detail": c.detail} for c in self.checks},
+        }
+        write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", str(path))
 
 
 def manifest_path(model: Path) -> Path:
@@ -53,41 +105,33 @@ def descriptions(model: Path) -> list[Path]:
     return [manifest_path(model), modelfile_path(model)]
 
 
-def write_manifest(
-    model: Path, sha256: str, made_of: Mapping[str, Any], checks: Sequence[Check]
-) -> Path:
-    """Write the manifest of a model file, whose SHA-256 is known, and return its path."""
-    facts = describe(model)
-    record = {
-        "file": model.name,
-        "sha256": sha256,
-        "bytes": facts.size_bytes,
-        "architecture": facts.architecture,
-        "parameters": facts.parameters,
-        "quantization": facts.quant,
-        "bits_per_weight": round(facts.bits_per_weight, 4),
-        "tensor_types": facts.tensor_types,
-        "task": facts.task.name if facts.task else None,
-        "made_of": dict(made_of),
-        "tools": {name: version(name) for name in _TOOLS},
-        "checks": {check.name: {"passed": check.ok, "detail": check.detail} for check in checks},
-    }
-    path = manifest_path(model)
-    write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", str(path))
-    return path
+class _CheckRecord(msgspec.Struct):
+    passed: bool | None
+    detail: str
+
+
+class _Record(msgspec.Struct):
+    file: str
+    sha256: str
+    bytes: int
+    architecture: str
+    parameters: int
+    quantization: str
+    bits_per_weight: float
+    tensor_types: dict[str, int]
+    task: str | None
+    made_of: MadeOf
+    checks: dict[str, _CheckRecord]
 
 
 def read_manifest(model: Path) -> Manifest | None:
-    """What `write_manifest` wrote beside a model, None if there is nothing. Raises `ModelError` if
+    """What `Manifest.save` wrote beside a model, None if there is nothing. Raises `ModelError` if
     it is anything else."""
     path = manifest_path(model)
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        checks = [Check(n, c["passed"], c["detail"]) for n, c in record["checks"].items()]
-        if not all(check.ok in (True, False, None) for check in checks):
-            raise ValueError("a check neither passed nor failed")
-        return Manifest(str(record["sha256"]), dict(record["made_of"]), checks)
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise ModelError(f"{path.name} is no manifest") from None
+    record = read_json(path, _Record, "a manifest", error=ModelError)
+    fields: dict[str, Any] = msgspec.structs.asdict(record)
+    checks = [Check(name, c.passed, c.detail) for name, c in fields.pop("checks").items()]
+    sha256, made_of = fields.pop("sha256"), fields.pop("made_of")
+    return Manifest(FileFacts(**fields), sha256, made_of, checks)

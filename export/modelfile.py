@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ner_edge.atomic import write_text
 from ner_edge.errors import UsageError
-from ner_edge.facts import describe
+from ner_edge.facts import ModelFacts
 from ner_edge.task import Task
 
 _COMMENT = """\
@@ -38,21 +38,19 @@ def modelfile_path(model: Path) -> Path:
     return model.with_suffix(".Modelfile")
 
 
-def write_modelfile(model: Path) -> Path:
-    """Write the Modelfile of a model file and return its path. Raises `UsageError` if there is no
-    task in it."""
-    task = describe(model).task
-    if task is None:
+def write_modelfile(facts: ModelFacts, target: Path) -> None:
+    """Write the Modelfile of the model file that `facts` describe to `target`. Raises `UsageError`
+    if there is no task in it."""
+    model = facts.path
+    if facts.task is None:
         raise UsageError(f"{model}: holds no task, so there is no prompt for a Modelfile")
-    path = modelfile_path(model)
     lines = [
-        _COMMENT.format(name=model.stem.lower(), path=path),
+        _COMMENT.format(name=model.stem.lower(), path=modelfile_path(model)),
         f"FROM ./{model.name}\n",
-        f'TEMPLATE """{template(task)}"""\n',
+        f'TEMPLATE """{template(facts.task)}"""\n',
         _PARAMETERS,
     ]
-    write_text("".join(lines), str(path))
-    return path
+    write_text("".join(lines), str(target))
 
 
 def template(task: Task) -> str:

@@ -3,24 +3,26 @@
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ner_edge.atomic import make_folder, remove_abandoned, scratch_folder
+from ner_edge.atomic import exclusive, make_folder, remove_abandoned, scratch_folder
 from ner_edge.errors import NerEdgeWarning, UsageError
 from ner_edge.export.calibration import CalibrationSet
 from ner_edge.export.card import card_path, write_card
 from ner_edge.export.integrity import read_whole
-from ner_edge.export.manifest import write_manifest
-from ner_edge.export.modelfile import write_modelfile
+from ner_edge.export.manifest import FileFacts, Manifest, descriptions, manifest_path
+from ner_edge.export.modelfile import modelfile_path, write_modelfile
 from ner_edge.export.plan import Plan, plan_files
 from ner_edge.export.quantize import quantize
 from ner_edge.export.quants import QUANTS, Quant, parse_quants
 from ner_edge.export.recipe import Recipe
 from ner_edge.export.source import Source, open_source
+from ner_edge.export.staging import Staging
 from ner_edge.export.tokens import check_tokens
 from ner_edge.export.write_gguf import F16Overflow, write_models
+from ner_edge.facts import ModelFacts, describe
 from ner_edge.hashing import sha256_of
 from ner_edge.imatrix import Imatrix
 from ner_edge.task import Task
@@ -52,7 +54,8 @@ def export_model(
     is `task`, else the one saved beside the adapter or model, else the base's own. `name` defaults
     to the adapter's, else the base's name. `progress(stage, done, total)` counts tensors (bytes in
     stage `base`); other stages are `merge`, the quantized levels and `check`. `threads` None means
-    all. Each file appears complete or not at all, and its manifest after it.
+    all. All files appear together, at the end, each before its manifest; after an error none does,
+    and what was there before stays. A second export to the same names is refused meanwhile.
 
     With a `calibration`, rounding is weighted by the importance of each weight's inputs, and the
     importance matrix is written beside the files. Each of `sizes`, in bytes, asks for the recipe
@@ -74,27 +77,31 @@ def export_model(
     _check_usage(name, source.task, has_data, modelfile)
 
     make_folder(out_dir)
-    remove_abandoned(out_dir, name)
-    with scratch_folder(out_dir, name) as scratch:
+    busy = f"{out_dir / name}: another export writes files of this name; wait, or choose --name"
+    with (
+        exclusive(out_dir / name, busy),
+        scratch_folder(out_dir, name) as scratch,
+        Staging(source.files) as staging,
+    ):
+        remove_abandoned(out_dir, name)
         mixes = len(recipes) + len(sizes) + len(max_losses)
         plan = plan_files(out_dir, name, levels, mixes, has_data, scratch)
         plan.check_room(source.merged, threads or os.cpu_count() or 1)
-        run = _Run(source, plan, scratch, report, threads)
-        paths = [plan.path(level.name) for level in levels]
-        if card:  # it describes files that are about to go
-            card_path(out_dir, name).unlink(missing_ok=True)
+        page = card_path(out_dir, name) if card else None
+        if page:
+            staging.add(page)
+        run = _Run(source, plan, scratch, staging, page, modelfile, report, threads)
         run.write_direct()
         if plan.reference is not None:
             rounding = run.calibrate(plan.reference, calibration, sizes, max_losses)
             for level in plan.native:
                 run.quantize(plan.reference, level, rounding)
             for recipe in [*recipes, *rounding.recipes]:
-                paths.append(run.quantize(plan.reference, QUANTS["q8_0"], rounding, recipe))
-    if modelfile:
-        for path in paths:
-            write_modelfile(path)
-    if card:
-        write_card(source, name, paths)
+                run.quantize(plan.reference, QUANTS["q8_0"], rounding, recipe)
+        paths = [plan.path(level.name) for level in levels]
+        paths += [path for path in run.made if path not in paths]
+        if page:
+            write_card(source, name, [run.made[path] for path in paths], staging.written(page))
     return paths
 
 
@@ -119,17 +126,24 @@ class _Rounding:
 
 @dataclass(frozen=True)
 class _Run:
-    """One export under way. Each file that is kept gets its manifest as soon as it is there."""
+    """One export under way. `made` are the models that are whole, with their manifests."""
 
     source: Source
     plan: Plan
     scratch: Path
+    staging: Staging
+    card: Path | None
+    modelfile: bool
     report: Progress
     threads: int | None
+    made: dict[Path, tuple[ModelFacts, Manifest]] = field(default_factory=dict)
 
     def write_direct(self) -> None:
         """Write what is made from the weights themselves."""
         plan = self.plan
+        for path in plan.direct:
+            if path != plan.intermediate:
+                self._add(path)
         try:
             self._write_models()
         except F16Overflow:
@@ -162,22 +176,23 @@ class _Run:
         task = self.source.task
         assert task is not None
         settings: dict[str, Any] = {"threads": self.threads}
+        reference = self.staging.written(reference)
         imatrix = collect_imatrix(
             reference, task, calibration, progress=self._stage("calibrate"), **settings
         )
-        path = self.plan.path("imatrix")
+        path = self.staging.add(self.plan.path("imatrix"))
         recipes = []
         if sizes or max_losses:
             settings |= {"sizes": sizes, "losses": max_losses, "progress": self._stage("measure")}
             recipes = find_recipes(reference, task, imatrix, calibration, **settings)
         imatrix.save(path)
         for recipe in recipes:
-            recipe.save(self.plan.path(recipe.name).with_suffix(".toml"))
+            recipe.save(self.staging.add(self.plan.path(recipe.name).with_suffix(".toml")))
         return _Rounding(path, _calibrated_on(imatrix, path), recipes)
 
     def quantize(
         self, reference: Path, level: Quant, rounding: _Rounding, recipe: Recipe | None = None
-    ) -> Path:
+    ) -> None:
         """Write one file at a level, or by a recipe that names a type for some tensors."""
         path = self.plan.path(recipe.name if recipe else level.name)
         facts = {}
@@ -186,8 +201,8 @@ class _Run:
         if recipe is not None:
             facts["ner_edge.recipe"] = recipe.name
         quantize(
-            reference,
-            path,
+            self.staging.written(reference),
+            self._add(path),
             level,
             self.threads,
             self._stage(recipe.name if recipe else level.name),
@@ -196,36 +211,51 @@ class _Run:
             facts=facts,
         )
         self._record(path, rounding, recipe)
-        return path
+
+    def _add(self, path: Path) -> Path:
+        """Where to write a model; its descriptions are to get their names after it."""
+        self.staging.add(manifest_path(path))
+        if self.modelfile:
+            self.staging.add(modelfile_path(path))
+        return self.staging.add(path, [*descriptions(path), *([self.card] if self.card else [])])
 
     def _write_models(self) -> None:
+        targets = {self.staging.written(path): level for path, level in self.plan.direct.items()}
         write_models(
             self.source.merged,
-            self.plan.direct,
+            targets,
             self.plan.name,
             self.source.metadata(),
             self._stage("merge"),
             self._workers,
-            self.plan.intermediate,
         )
 
     def _record(
         self, path: Path, rounding: _Rounding | None = None, recipe: Recipe | None = None
     ) -> None:
-        """Look at a file as it lies on the disk, and write its manifest."""
-        integrity = read_whole(path, self._stage("check"))
-        tokens = check_tokens(path, self.source.base.path)
+        """Look at a file as it lies on the disk, load it, and describe it."""
+        from ner_edge.runtime.trial import ensure_loadable
+
+        written = self.staging.written(path)
+        integrity = read_whole(written, self._stage("check"))
+        ensure_loadable(written, integrity.sha256)
+        tokens = check_tokens(written, self.source.base.path)
         merged = self.source.check_merged()
         checks = [integrity.finite, *([merged] if merged else []), tokens]
         for check in checks:
             if check.ok is False:
                 warnings.warn(f"{path}: {check}", NerEdgeWarning, stacklevel=2)
-        made_of = self.source.made_of()
+        made_of = dict(self.source.made_of())
         if rounding and rounding.calibration:
             made_of["calibration"] = rounding.calibration
         if recipe:
             made_of["recipe"] = recipe.facts()
-        write_manifest(path, integrity.sha256, made_of, checks)
+        facts = replace(describe(written), path=path)
+        manifest = Manifest(FileFacts.of(facts), integrity.sha256, made_of, checks)
+        manifest.save(self.staging.written(manifest_path(path)))
+        if self.modelfile:
+            write_modelfile(facts, self.staging.written(modelfile_path(path)))
+        self.made[path] = (facts, manifest)
 
     def _stage(self, label: str) -> Callable[[int, int], None]:
         return lambda done, total: self.report(label, done, total)

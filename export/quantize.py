@@ -17,9 +17,8 @@ from typing import Any, NamedTuple
 
 from gguf import GGMLQuantizationType
 
-from ner_edge.atomic import atomic_path, disk_is_full
+from ner_edge.atomic import disk_is_full
 from ner_edge.errors import NerEdgeError
-from ner_edge.export.manifest import descriptions
 from ner_edge.export.quants import Quant
 from ner_edge.imatrix import read_imatrix
 
@@ -43,50 +42,50 @@ def quantize(
     types: Mapping[str, str] | None = None,
     facts: Mapping[str, str] | None = None,
 ) -> None:
-    """Write `target` from `source` at a level that llama.cpp makes; metadata is kept.
+    """Write the file `target` from `source` at a level that llama.cpp makes; metadata is kept.
 
     The rounding is weighted by the importance matrix in the file `imatrix`. `types` names a type
     for some tensors (`"blk.0.attn_q.weight": "q5_0"`); the others have what the level gives them.
     `facts`, of at most 127 bytes each, are added to the metadata.
     `progress` gets tensors done and in all. Raises `NerEdgeError` with llama.cpp's last words if it
-    fails; then `target` does not appear.
+    fails; then `target` is not whole.
     """
-    with atomic_path(target, outdated=descriptions(target)) as temporary:
-        job = _Job(
-            str(source),
-            str(temporary),
-            quant.file_type,
-            threads or 0,
-            str(imatrix) if imatrix else None,
-            {name: GGMLQuantizationType[kind.upper()] for name, kind in (types or {}).items()},
-            dict(facts or {}),
-        )
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ner_edge.export.quantize"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        last_words = ""
-        try:
-            with suppress(BrokenPipeError), process.stdin:
-                process.stdin.write(json.dumps(job))
-            for line in process.stdout:
-                if match := re.match(r"\[ *(\d+)/ *(\d+)\]", line):
-                    progress(int(match[1]), int(match[2]))
-                elif line.strip():
-                    last_words = line.strip()
-            code = process.wait()
-        finally:
-            process.kill()
-            process.wait()
-        if code != 0 or not temporary.stat().st_size:
-            reason = "the disk is full" if disk_is_full(target.parent) else last_words
-            raise NerEdgeError(f"{target}: llama.cpp cannot quantize to {quant.name}: {reason}")
+    job = _Job(
+        str(source),
+        str(target),
+        quant.file_type,
+        threads or 0,
+        str(imatrix) if imatrix else None,
+        {name: GGMLQuantizationType[kind.upper()] for name, kind in (types or {}).items()},
+        dict(facts or {}),
+    )
+    process = subprocess.Popen(
+        # -P: what lies in the working directory is not to be imported.
+        [sys.executable, "-P", "-m", "ner_edge.export.quantize"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    last_words = ""
+    try:
+        with suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(json.dumps(job))
+        for line in process.stdout:
+            if match := re.match(r"\[ *(\d+)/ *(\d+)\]", line):
+                progress(int(match[1]), int(match[2]))
+            elif line.strip():
+                last_words = line.strip()
+        code = process.wait()
+    finally:
+        process.kill()
+        process.wait()
+    if code != 0 or not target.stat().st_size:
+        reason = "the disk is full" if disk_is_full(target.parent) else last_words
+        raise NerEdgeError(f"{target}: llama.cpp cannot quantize to {quant.name}: {reason}")
 
 
 class _Job(NamedTuple):

@@ -7,17 +7,18 @@ damage is done than is allowed. What one large tensor then leaves over goes to o
 """
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from gguf import GGMLQuantizationType
 
 from ner_edge.atomic import write_text
 from ner_edge.errors import UsageError
+from ner_edge.typed import read_toml
 
 _STEPS = 100  # of the bisection of the price
 
@@ -59,26 +60,27 @@ class Choice:
 
 def read_recipe(path: Path) -> Recipe:
     """Read what `Recipe.save` wrote, or was written by hand. Raises `UsageError`."""
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such recipe") from None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: not a recipe ({error})") from None
-    name, types = values.get("name", path.stem), values.get("types")
-    if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
+    recipe = read_toml(path, _RecipeFile, "a recipe", error=UsageError)
+    name = path.stem if recipe.name is None else recipe.name
+    if not re.fullmatch(r"[\w.-]{1,100}", name):
         raise UsageError(f"{path}: name must be letters, digits, dots and dashes, not {name!r}")
-    if not isinstance(types, dict) or not types:
+    if not recipe.types:
         raise UsageError(f"{path}: has no [types], a line 'tensor = \"type\"' for each tensor")
-    for tensor, kind in types.items():
-        if not isinstance(kind, str) or kind.upper() not in GGMLQuantizationType.__members__:
+    for tensor, kind in recipe.types.items():
+        if kind.upper() not in GGMLQuantizationType.__members__:
             raise UsageError(f"{path}: {tensor} has no type of ggml but {kind!r}")
-    return Recipe(name, types, _number(values.get("predicted_kl_millinats")))
+    return Recipe(name, recipe.types, _number(recipe.predicted_kl_millinats))
+
+
+class _RecipeFile(msgspec.Struct, forbid_unknown_fields=True):
+    types: dict[str, str] = {}
+    name: str | None = None
+    predicted_kl_millinats: Any = None
 
 
 def _number(value: Any) -> float | None:
     """A prediction is only passed on, so one that is none does no harm."""
-    return float(value) if type(value) in (int, float) and isfinite(value) else None
+    return float(value) if type(value) in (int, float) and 0 <= value < 1e9 else None
 
 
 def parse_size(text: str) -> int:

@@ -2,10 +2,9 @@
 each of them comes from."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gguf import GGUFValue
 
@@ -14,7 +13,7 @@ from ner_edge.errors import ModelError
 from ner_edge.export.adapter import Adapter, open_adapter
 from ner_edge.export.base import Base, open_gguf_base
 from ner_edge.export.hf_base import open_hf_base
-from ner_edge.export.manifest import Check
+from ner_edge.export.manifest import Check, MadeOf
 from ner_edge.export.merge import merge
 from ner_edge.export.write_gguf import text_value
 from ner_edge.hashing import sha256_of
@@ -43,6 +42,16 @@ class Source:
             return self.adapter.path.resolve().name
         return self.base.path.resolve().name.removesuffix(".gguf")
 
+    @property
+    def files(self) -> list[Path]:
+        """What is read."""
+        files = list(self.base.weight_files)
+        if self.base.path.is_dir():
+            files += [path for path in self.base.path.iterdir() if path.is_file()]
+        if self.adapter is not None:
+            files += [path for path in self.adapter.path.iterdir() if path.is_file()]
+        return files
+
     def metadata(self) -> dict[str, GGUFValue]:
         """What was made of what, to be written into each file."""
         facts = {"ner_edge.version": __version__, "ner_edge.base_sha256": self.base_sha256}
@@ -54,10 +63,12 @@ class Source:
             facts[TEMPERATURE_KEY] = str(self.temperature)
         return {key: text_value(value) for key, value in facts.items()}
 
-    def made_of(self) -> dict[str, Any]:
+    def made_of(self) -> MadeOf:
         """The same for the manifest."""
-        base = {"name": self.base.path.resolve().name, "sha256": self.base_sha256}
-        facts: dict[str, Any] = {"ner-edge": __version__, "base": base}
+        facts: dict[str, str | Mapping[str, str | float]] = {
+            "ner-edge": __version__,
+            "base": {"name": self.base.path.resolve().name, "sha256": self.base_sha256},
+        }
         if self.adapter is not None:
             name = self.adapter.path.resolve().name
             facts["adapter"] = {"name": name, "sha256": self.adapter.sha256}

@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.export.integrity import read_whole
 from ner_edge.export.manifest import (
     Check,
+    FileFacts,
+    MadeOf,
+    Manifest,
     manifest_path,
     read_manifest,
-    write_manifest,
 )
 from ner_edge.export.tokens import BATTERY
-from ner_edge.facts import describe
+from ner_edge.facts import ModelFacts, describe
 
 
 class Verification:
@@ -61,14 +62,17 @@ class Verification:
         earlier = read_manifest(self.model)
         checks = {check.name: check for check in (earlier.checks if earlier else [])}
         checks.update((check.name, check) for check in self.checks)
-        made_of = earlier.made_of if earlier else _made_of(describe(self.model).provenance)
-        return write_manifest(self.model, self._sha256, made_of, list(checks.values()))
+        facts = describe(self.model)
+        made_of = earlier.made_of if earlier else _made_of(facts.provenance)
+        path = manifest_path(self.model)
+        Manifest(FileFacts.of(facts), self._sha256, made_of, list(checks.values())).save(path)
+        return path
 
     def _run(self) -> Iterator[Check]:
         facts = describe(self.model)
         yield Check("complete", True, f"{facts.size_bytes / 1e6:.1f} MB, {facts.quant}")
         integrity = read_whole(self.model, self._progress)
-        yield from self._compare_with_record(integrity.sha256)
+        yield from self._compare_with_record(integrity.sha256, facts)
         self._sha256 = integrity.sha256
         yield integrity.finite
         if facts.task is None:
@@ -81,8 +85,8 @@ class Verification:
 
             yield from check_parity(self.model, self._against, self._adapter, threads=self._threads)
 
-    def _compare_with_record(self, digest: str) -> Iterator[Check]:
-        """Is it the very file of its manifest, and did that one pass?"""
+    def _compare_with_record(self, digest: str, facts: ModelFacts) -> Iterator[Check]:
+        """Is it the very file of its manifest, is it what that says, and did it pass?"""
         name = manifest_path(self.model).name
         try:
             recorded = read_manifest(self.model)
@@ -95,10 +99,12 @@ class Verification:
             yield Check("sha256", False, f"{digest}, but {name} has {recorded.sha256}")
         else:
             yield Check("sha256", True, f"{digest}, as in {name}")
+            if wrong := recorded.contradictions(facts):
+                yield Check("manifest", False, f"{name} says {'; '.join(wrong)}")
             yield from (check for check in recorded.checks if check.ok is False)
 
 
-def _made_of(provenance: dict[str, str]) -> dict[str, Any]:
+def _made_of(provenance: dict[str, str]) -> MadeOf:
     """As far as the file itself tells."""
     hashed = ("base", "adapter")
     return {k: {"sha256": v} if k in hashed else v for k, v in provenance.items()}

@@ -14,10 +14,8 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValue, GGUFValueTyp
 from gguf import quantize as quantize_blocks
 from numpy.typing import NDArray
 
-from ner_edge.atomic import atomic_path
 from ner_edge.errors import ModelError
 from ner_edge.export.base import Base, Tensor
-from ner_edge.export.manifest import descriptions
 from ner_edge.export.quants import Quant
 
 _TYPES = {
@@ -69,22 +67,18 @@ def write_models(
     extra: Mapping[str, GGUFValue],
     progress: Callable[[int, int], None],
     threads: int = 1,
-    intermediate: Path | None = None,
 ) -> None:
     """Write `model` to each target at its level (one of `DIRECT`), reading each weight once.
 
-    `intermediate` is the target that nobody keeps, if there is one. `extra` is added to the base's
-    metadata. `progress` gets tensors done and in all. Norms, biases
+    `extra` is added to the base's metadata. `progress` gets tensors done and in all. Norms, biases
     and other vectors stay f32, as in llama.cpp's converter. Raises `ModelError` if a weight is
-    not finite, `F16Overflow` if f16 cannot hold it; then no target appears.
+    not finite, `F16Overflow` if f16 cannot hold it; then the targets are not whole.
     """
     with ExitStack() as stack:
         files = []
         for path, quant in targets.items():
-            whole = atomic_path(path, durable=path != intermediate, outdated=descriptions(path))
-            temporary = stack.enter_context(whole)
-            _write_header(temporary, model, name, extra, quant)
-            files.append(stack.enter_context(temporary.open("ab")))
+            _write_header(path, model, name, extra, quant)
+            files.append(stack.enter_context(path.open("ab")))
 
         def encode(slab: Slab) -> list[NDArray[np.generic]]:
             tensor, start, end = slab

@@ -86,7 +86,7 @@ def scratch_folder(folder: Path, name: str) -> Iterator[Path]:
 
 def remove_abandoned(folder: Path, name: str) -> None:
     """Remove what a killed process left of `name` and of names that begin so."""
-    pattern = re.compile(rf"\.{re.escape(name)}.*\.[0-9a-f]{{8}}\.part")
+    pattern = re.compile(rf"\.{re.escape(name.lstrip('.'))}.*\.[0-9a-f]{{8}}\.part")
     for path in folder.iterdir():
         # Who writes it holds a lock on it, which ends with its process.
         if pattern.fullmatch(path.name) and _is_unlocked(path):
@@ -95,7 +95,8 @@ def remove_abandoned(folder: Path, name: str) -> None:
 
 
 def _temporary(target: Path) -> Path:
-    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    # What is written for a hidden name, which may be a temporary one, is abandoned like the rest.
+    return target.with_name(f".{target.name.lstrip('.')}.{secrets.token_hex(4)}.part")
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def train(
     dev: Annotated[Path | None, typer.Option(help="Report F1 on this file at the end.")] = None,
     task: Annotated[str, typer.Option(help="A task's name or TOML file.")] = "conll2003",
     preset: Annotated[str, typer.Option(help="paper or edge.")] = "edge",
-    config: Annotated[Path | None, typer.Option(help="YAML with settings.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML with settings.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check data and settings, say what it takes, stop.")

@@ -75,19 +75,19 @@ def describe(path: Path) -> ModelFacts:
     Raises `ModelError` if the file is not a complete GGUF or the task in it is damaged.
     """
     file = GGUFFile(path)
-    architecture = file.get("general.architecture")
-    if not isinstance(architecture, str):
+    architecture = file.text("general.architecture")
+    if architecture is None:
         raise ModelError(f"{path}: names no architecture")
     parameters = sum(prod(tensor.shape) for tensor in file.tensors.values())
     tensor_bits = 8 * sum(tensor.nbytes for tensor in file.tensors.values())
     types = Counter(tensor.type.name for tensor in file.tensors.values())
-    task_text = file.get(GGUF_KEY)
-    temperature_text = file.get(temperature.GGUF_KEY)
+    task_text = file.text(GGUF_KEY)
+    temperature_text = file.text(temperature.GGUF_KEY)
     return ModelFacts(
         path=path,
         architecture=architecture,
-        name=str(file.get("general.name") or path.stem),
-        quant=file.get("ner_edge.recipe") or file_type_name(file.get("general.file_type")),
+        name=file.text("general.name") or path.stem,
+        quant=file.text("ner_edge.recipe") or file_type_name(file.integer("general.file_type")),
         size_bytes=file.size_bytes,
         parameters=parameters,
         bits_per_weight=tensor_bits / parameters if parameters else 0.0,
@@ -95,10 +95,10 @@ def describe(path: Path) -> ModelFacts:
         temperature=(
             1.0
             if temperature_text is None
-            else temperature.parse_temperature(str(temperature_text), str(path))
+            else temperature.parse_temperature(temperature_text, str(path))
         ),
-        provenance={name: str(file.get(key)) for name, key in _PROVENANCE.items() if file.get(key)},
-        task=None if task_text is None else Task.from_json(str(task_text), str(path)),
+        provenance={name: text for name, key in _PROVENANCE.items() if (text := file.text(key))},
+        task=None if task_text is None else Task.from_json(task_text, str(path)),
     )
 
 

@@ -6,17 +6,18 @@ on a large vocabulary and reads out of bounds on a damaged file; this reader doe
 
 import mmap
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValue, GGUFValueType, dequantize
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
+from ner_edge.inputs import open_input
 
 _SCALARS = {
     GGUFValueType.UINT8: struct.Struct("<B"),
@@ -32,7 +33,16 @@ _SCALARS = {
     GGUFValueType.FLOAT64: struct.Struct("<d"),
 }
 _MANY = 1 << 20
+# More than any model has; without limits, a damaged count would cost minutes.
+_MAX_ENTRIES = 1 << 16
+_MAX_ITEMS = 1 << 24
+_MAX_TEXT = 1 << 24
+_MAX_NAME = 64  # bytes of a tensor's name, its final NUL included
+_ALIGNMENT = 32  # ggml's own; a file that asks for less makes it abort
 _UINT32, _UINT64 = _SCALARS[GGUFValueType.UINT32], _SCALARS[GGUFValueType.UINT64]
+
+
+Scalar = TypeVar("Scalar", str, int)
 
 
 class TensorInfo(NamedTuple):
@@ -57,25 +67,28 @@ class _Array:
 class GGUFFile:
     """A memory-mapped GGUF file.
 
-    Raises `ModelError` if the file is not a GGUF, is damaged, or is shorter than its tensors need.
+    Raises `ModelError` if the file is not a GGUF, is damaged, or is shorter than its tensors need:
+    whatever ggml's own reader (`gguf.cpp`) refuses.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            with path.open("rb") as file:
+        with open_input(path, error=ModelError) as file:
+            try:
                 self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except FileNotFoundError:
-            raise ModelError(f"{path}: no such file") from None
-        except (OSError, ValueError) as error:  # an empty file cannot be mapped
-            raise ModelError(f"{path}: not a GGUF file ({error})") from None
+            except (OSError, ValueError) as error:  # an empty file cannot be mapped
+                raise ModelError(f"{path}: not a GGUF file ({error})") from None
         self._position = 0
         try:
             self._values, self.tensors = self._read_header()
         except (struct.error, ValueError, OverflowError) as error:
-            raise ModelError(
-                f"{path}: damaged or incomplete GGUF file ({error}); fetch or export it again"
-            ) from None
+            raise self.damaged(str(error)) from None
+
+    def damaged(self, reason: str) -> ModelError:
+        """The error that says so, for whoever finds the file to contradict itself."""
+        return ModelError(
+            f"{self.path}: damaged or incomplete GGUF file ({reason}); fetch or export it again"
+        )
 
     @property
     def size_bytes(self) -> int:
@@ -88,6 +101,37 @@ class GGUFFile:
         if isinstance(value, bytes):
             return value.decode("utf-8", "replace")
         return None if isinstance(value, _Array) else value
+
+    def text(self, key: str) -> str | None:
+        """A text, None if the key is absent. Raises `ModelError` if it holds anything else."""
+        return self._typed(key, str, "text")
+
+    def integer(self, key: str) -> int | None:
+        """A whole number, None if the key is absent. Raises `ModelError` if it holds anything
+        else."""
+        return self._typed(key, int, "a whole number")
+
+    def _typed(self, key: str, kind: type[Scalar], name: str) -> Scalar | None:
+        value = self.get(key)
+        if type(value) is kind:
+            return value
+        if key in self._values:
+            raise self.damaged(f"{key} is not {name}")
+        return None
+
+    def keys(self, beginning: str) -> list[str]:
+        """The metadata keys that begin so."""
+        return [key for key in self._values if key.startswith(beginning)]
+
+    def array_type(self, key: str) -> GGUFValueType | None:
+        """The type of a metadata array's items; None if the key is absent or holds no array."""
+        value = self._values[key][1] if key in self._values else None
+        return value.item_type if isinstance(value, _Array) else None
+
+    def items(self, key: str) -> list[Any] | None:
+        """A metadata array, text in bytes; None if the key is absent or holds no array."""
+        value = self._values[key][1] if key in self._values else None
+        return self._items(value) if isinstance(value, _Array) else None
 
     def metadata(self) -> dict[str, GGUFValue]:
         """All metadata, arrays included, as `gguf.GGUFWriter` takes it. Text is in bytes."""
@@ -137,20 +181,29 @@ class GGUFFile:
         if version not in (2, 3):
             raise ModelError(f"{self.path}: GGUF version {version} is not supported (2 or 3)")
         tensor_count, value_count = self._scalar(_UINT64), self._scalar(_UINT64)
-        values = {}
+        if max(tensor_count, value_count) > _MAX_ENTRIES:
+            raise ValueError(f"{tensor_count} tensors and {value_count} metadata values")
+        values: dict[str, tuple[GGUFValueType, Any]] = {}
         for _ in range(value_count):
             key = self._string().decode("utf-8")
+            if not key or key in values:
+                raise ValueError(f"the metadata key {key!r} is empty or there twice")
             kind = GGUFValueType(self._scalar(_UINT32))
             values[key] = (kind, self._value(kind))
         infos = [self._tensor_info() for _ in range(tensor_count)]
-        alignment = values.get("general.alignment", (None, 32))[1]
-        if not isinstance(alignment, int) or alignment <= 0:
-            raise ValueError("bad alignment")
-        start = -(-self._position // alignment) * alignment
-        tensors = {info.name: info._replace(offset=start + info.offset) for info in infos}
-        end = max((info.offset + info.nbytes for info in tensors.values()), default=start)
-        if end > len(self._bytes):
-            raise ValueError(f"{len(self._bytes)} bytes, but its tensors end at {end}")
+        alignment = _alignment(values)
+        start = offset = -(-self._position // alignment) * alignment
+        tensors: dict[str, TensorInfo] = {}
+        for info in infos:
+            if info.name in tensors:
+                raise ValueError(f"tensor {info.name} is there twice")
+            if start + info.offset != offset:
+                raise ValueError(f"tensor {info.name} does not begin where the one before it ends")
+            tensors[info.name] = info._replace(offset=offset)
+            end = offset + info.nbytes
+            if end > len(self._bytes):
+                raise ValueError(f"{len(self._bytes)} bytes, but tensor {info.name} ends at {end}")
+            offset = -(-end // alignment) * alignment
         return values, tensors
 
     def _take(self, count: int) -> bytes:
@@ -167,7 +220,10 @@ class GGUFFile:
         return value
 
     def _string(self) -> bytes:
-        return self._take(self._scalar(_UINT64))
+        length = self._scalar(_UINT64)
+        if length > _MAX_TEXT:
+            raise ValueError(f"a text of {length} bytes")
+        return self._take(length)
 
     def _value(self, kind: GGUFValueType) -> Any:
         if kind == GGUFValueType.STRING:
@@ -179,6 +235,8 @@ class GGUFFile:
     def _skip_array(self) -> _Array:
         item_type = GGUFValueType(self._scalar(_UINT32))
         length = self._scalar(_UINT64)
+        if length > _MAX_ITEMS:
+            raise ValueError(f"an array of {length} items")
         array = _Array(item_type, length, self._position)
         if item_type == GGUFValueType.STRING:
             for _start, end in self._string_bounds(array):
@@ -206,13 +264,23 @@ class GGUFFile:
 
     def _tensor_info(self) -> TensorInfo:
         name = self._string().decode("utf-8")
+        if len(name.encode()) >= _MAX_NAME:
+            raise ValueError(f"the tensor name {name[:20]!r}… is too long")
         dimensions = self._scalar(_UINT32)
-        if dimensions > 4:
+        if not 1 <= dimensions <= 4:
             raise ValueError(f"tensor {name} has {dimensions} dimensions")
         shape = tuple(self._scalar(_UINT64) for _ in range(dimensions))[::-1]
         kind = GGMLQuantizationType(self._scalar(_UINT32))
         block, block_bytes = GGML_QUANT_SIZES[kind]
-        if not shape or shape[-1] % block:
+        if not all(shape) or shape[-1] % block:
             raise ValueError(f"tensor {name} has rows that do not fit type {kind.name}")
         nbytes = prod(shape) // block * block_bytes
         return TensorInfo(name, shape, kind, self._scalar(_UINT64), nbytes)
+
+
+def _alignment(values: Mapping[str, tuple[GGUFValueType, Any]]) -> int:
+    kind, alignment = values.get("general.alignment", (GGUFValueType.UINT32, _ALIGNMENT))
+    # A power of two has a single bit.
+    if kind != GGUFValueType.UINT32 or alignment < _ALIGNMENT or alignment & (alignment - 1):
+        raise ValueError(f"its alignment is no power of two from {_ALIGNMENT} on")
+    return int(alignment)

@@ -1,13 +1,16 @@
 """A task: what to find, how to ask for it, and how it travels with the weights."""
 
 import json
-import tomllib
 from dataclasses import asdict, dataclass, replace
-from importlib.resources import files
+from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 
 from ner_edge.errors import ModelError, UsageError
+from ner_edge.typed import parse_json, read_json, read_toml
 
 TASK_FILE = "ner_edge_task.json"
 GGUF_KEY = "ner_edge.task"
@@ -50,9 +53,10 @@ class Task:
         if not self.labels:
             raise UsageError(f"task '{self.name}' has no labels")
         for label in self.labels:
-            if not label or label.split() != [label] or any(c in "[]|" for c in label):
+            one_word = label.isprintable() and label.split() == [label]
+            if not one_word or any(c in "[]|" for c in label):
                 raise UsageError(
-                    f"task '{self.name}': label '{label}' must be one word without [ ] |"
+                    f"task '{self.name}': label '{label}' must be one printable word without [ ] |"
                 )
         if self.template not in TEMPLATES:
             raise UsageError(
@@ -78,40 +82,34 @@ class Task:
     @classmethod
     def from_json(cls, text: str, where: str) -> "Task":
         """Read `to_json`'s text. Raises `ModelError` naming `where` if it is not a task."""
-        try:
-            return cls._from_dict(json.loads(text))
-        except (ValueError, TypeError, UsageError) as error:
-            raise ModelError(f"{where}: the task in it cannot be read ({error})") from error
+        return _task(parse_json(text, _TaskFile, "a task", where), where, ModelError)
 
     @classmethod
     def from_toml(cls, path: Path) -> "Task":
         """Read a user's task: `name`, `instruction`, `[labels]`, and optionally `template`."""
-        try:
-            return cls._from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise UsageError(f"{path}: no such task file") from None
-        except (OSError, ValueError, TypeError, UsageError) as error:
-            raise UsageError(f"{path}: not a task ({error})") from error
-
-    @classmethod
-    def _from_dict(cls, values: Any) -> "Task":
-        if not isinstance(values, dict):
-            raise TypeError("expected a table of settings")
-        known = {"name": str, "labels": dict, "instruction": str, "template": str}
-        unknown = sorted(set(values) - set(known))
-        missing = sorted({"name", "labels", "instruction"} - set(values))
-        wrong = sorted(k for k, v in values.items() if k in known and not isinstance(v, known[k]))
-        for problem, keys in (("unknown", unknown), ("missing", missing), ("ill-typed", wrong)):
-            if keys:
-                raise TypeError(f"{problem} key: {', '.join(keys)}")
-        if not all(isinstance(text, str) for text in values["labels"].values()):
-            raise TypeError("each label needs a definition in quotes")
-        return cls(**values)
+        parsed = read_toml(path, _TaskFile, "a task", error=UsageError)
+        return _task(parsed, str(path), UsageError)
 
     def save(self, folder: Path) -> None:
         """Write the task beside an adapter."""
         text = json.dumps(asdict(self), ensure_ascii=False, indent=2)
         (folder / TASK_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+class _TaskFile(msgspec.Struct, forbid_unknown_fields=True):
+    """A task as it is written down."""
+
+    name: Annotated[str, Meta(max_length=200)]
+    labels: Annotated[dict[Annotated[str, Meta(max_length=100)], str], Meta(max_length=500)]
+    instruction: Annotated[str, Meta(max_length=100_000)]
+    template: str = "alpaca"
+
+
+def _task(parsed: _TaskFile, where: str, error: type[ModelError] | type[UsageError]) -> Task:
+    try:
+        return Task(parsed.name, parsed.labels, parsed.instruction, parsed.template)
+    except UsageError as problem:
+        raise error(f"{where}: not a task ({problem})") from None
 
 
 def load_task(name: str) -> Task:
@@ -130,13 +128,14 @@ def load_task(name: str) -> Task:
         raise UsageError(
             f"no task '{name}'; built in: {', '.join(names)}; or give the path of a .toml file"
         )
-    task = Task._from_dict(tomllib.loads(builtin.read_text(encoding="utf-8")))
+    with as_file(builtin) as path:
+        task = Task.from_toml(path)
     return replace(task, template=template) if template else task
 
 
 def load_saved_task(folder: Path) -> Task | None:
     """The task saved beside an adapter, or None if there is none."""
     path = folder / TASK_FILE
-    if not path.is_file():
+    if not path.exists():
         return None
-    return Task.from_json(path.read_text(encoding="utf-8", errors="replace"), str(path))
+    return _task(read_json(path, _TaskFile, "a task"), str(path), ModelError)

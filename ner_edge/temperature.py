@@ -10,11 +10,19 @@ import json
 import math
 from pathlib import Path
 
+import msgspec
+
 from ner_edge.atomic import atomic_path
 from ner_edge.errors import ModelError
+from ner_edge.typed import read_json
 
 TEMPERATURE_FILE = "ner_edge_temperature.json"
 GGUF_KEY = "ner_edge.temperature"
+_LOWEST, _HIGHEST = 0.01, 100.0  # beyond, every score is 0, one half or 1
+
+
+class _TemperatureFile(msgspec.Struct):
+    temperature: float
 
 
 def scaled(score: float, temperature: float) -> float:
@@ -31,8 +39,14 @@ def parse_temperature(text: str, source: str) -> float:
         temperature = float(text)
     except ValueError:
         temperature = math.nan
-    if not 0.0 < temperature < math.inf:
-        raise ModelError(f"{source}: temperature '{text}' is not a number above 0")
+    return _checked(temperature, source)
+
+
+def _checked(temperature: float, source: str) -> float:
+    if not _LOWEST <= temperature <= _HIGHEST:
+        raise ModelError(
+            f"{source}: temperature {temperature:g} is not from {_LOWEST:g} to {_HIGHEST:g}"
+        )
     return temperature
 
 
@@ -46,10 +60,6 @@ def save_temperature(folder: Path, temperature: float) -> None:
 def load_saved_temperature(folder: Path) -> float | None:
     """The temperature saved beside an adapter, or None if there is none."""
     path = folder / TEMPERATURE_FILE
-    if not path.is_file():
+    if not path.exists():
         return None
-    try:
-        value = json.loads(path.read_text(encoding="utf-8", errors="replace"))["temperature"]
-    except (ValueError, KeyError, TypeError):
-        raise ModelError(f"{path}: holds no temperature") from None
-    return parse_temperature(str(value), str(path))
+    return _checked(read_json(path, _TemperatureFile, "a temperature").temperature, str(path))

@@ -9,8 +9,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ner_edge.architectures import check_architecture
+from ner_edge.adapter_config import check_adapter
 from ner_edge.errors import ModelError, missing_extra
+from ner_edge.gguf_file import GGUFFile
+from ner_edge.gguf_model import check_model
+from ner_edge.hf_folder import open_hf_folder
 from ner_edge.prompts import PromptEncoder
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ def load_base(
 
     Raises `ModelError` if it cannot be loaded.
     """
+    check_base(path)
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
@@ -49,10 +53,18 @@ def load_base(
         reason = str(error).strip().split("\n")[0]
         raise ModelError(f"{path}: cannot be loaded as a base model ({reason})") from error
     model, info = loaded
-    check_architecture(model.config.model_type, path)
     if missing := sorted(info["missing_keys"]):  # they would be random
         raise ModelError(f"{path}: its weights lack {', '.join(missing[:8])}")
     return model.to(device), tokenizer
+
+
+def check_base(path: Path) -> None:
+    """Raise `ModelError` if a folder or a GGUF file contradicts itself: transformers would make
+    whatever model its settings describe, however large."""
+    if path.is_dir():
+        open_hf_folder(path)
+    else:
+        check_model(GGUFFile(path))
 
 
 def load_adapted(
@@ -68,9 +80,10 @@ def load_adapted(
         raise missing_extra("train", error) from None
     model, tokenizer = load_base(base, dtype, device)
     if adapter is not None:
+        check_adapter(adapter)
         try:
             model = PeftModel.from_pretrained(model, str(adapter))
-        except (ValueError, RuntimeError, TypeError) as error:
+        except Exception as error:  # whatever peft and safetensors take for granted
             reason = str(error).strip().split("\n")[0]
             raise ModelError(f"{adapter}: cannot be loaded ({reason})") from error
     return model.eval(), tokenizer

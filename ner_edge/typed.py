@@ -29,47 +29,50 @@ Value = TypeVar("Value")
 def read_json(
     path: Path,
     kind: type[Value],
+    what: str,
     *,
     limit: int = MEGABYTE,
     error: type[NerEdgeError] = ModelError,
 ) -> Value:
-    """The `kind` in a JSON file of at most `limit` bytes. Raises `error` naming the file, and what
-    in it is wrong."""
-    return parse_json(read_input(path, limit, error=error), kind, str(path), error=error)
+    """The `kind` in a JSON file of at most `limit` bytes. Raises `error`: the file is not `what`
+    (like `a task`), and why."""
+    return parse_json(read_input(path, limit, error=error), kind, what, str(path), error=error)
 
 
 def parse_json(
-    data: bytes | str, kind: type[Value], where: str, *, error: type[NerEdgeError] = ModelError
+    data: bytes | str,
+    kind: type[Value],
+    what: str,
+    where: str,
+    *,
+    error: type[NerEdgeError] = ModelError,
 ) -> Value:
-    """The `kind` written as JSON. Raises `error` saying `where` it stands."""
+    """The `kind` written as JSON. Raises `error`: at `where` is not `what`, and why."""
     try:
         if isinstance(data, bytes) and encoding_of(data[:4]) != "utf-8":
             data = data.decode(encoding_of(data[:4]))
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.ValidationError as problem:
-        raise error(f"{where}: {_plain(problem)}") from None
-    except RecursionError:
-        raise error(f"{where}: not JSON that can be read (nested too deeply)") from None
-    except (msgspec.DecodeError, UnicodeError) as problem:
-        raise error(f"{where}: not JSON ({problem})") from None
+        value: Value = msgspec.json.decode(data, type=kind)
+    except (ValueError, RecursionError) as problem:  # msgspec's errors are ValueErrors
+        raise error(f"{where}: not {what} ({_reason(problem)})") from None
+    return value
 
 
-def read_toml(path: Path, kind: type[Value], *, error: type[NerEdgeError]) -> Value:
-    """The `kind` in a TOML file. Raises `error` naming the file, and what in it is wrong."""
+def read_toml(path: Path, kind: type[Value], what: str, *, error: type[NerEdgeError]) -> Value:
+    """The `kind` in a TOML file. Raises `error`: the file is not `what`, and why."""
     data = read_input(path, _TOML_LIMIT, error=error)
     try:
         text = data.decode(encoding_of(data[:4]))
         if _LONG_KEY.search(text):
-            raise error(f"{path}: not TOML that can be read (a key has more than 32 parts)")
-        return msgspec.convert(tomllib.loads(text), kind)
-    except msgspec.ValidationError as problem:
-        raise error(f"{path}: {_plain(problem)}") from None
-    except RecursionError:
-        raise error(f"{path}: not TOML that can be read (nested too deeply)") from None
-    except (ValueError, OverflowError) as problem:
-        raise error(f"{path}: not TOML ({problem})") from None
+            raise ValueError("a key has more than 32 parts")
+        value: Value = msgspec.convert(tomllib.loads(text), kind)
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{path}: not {what} ({_reason(problem)})") from None
+    return value
 
 
-def _plain(problem: msgspec.ValidationError) -> str:
-    """msgspec's sentence, with `$.task.labels` as `task.labels`."""
-    return str(problem).replace(" - at `$.", " at `").replace(" - at `$", " at `")
+def _reason(problem: Exception) -> str:
+    if isinstance(problem, RecursionError):
+        return "nested too deeply"
+    # `$.task.labels` is `task.labels`; tomllib's messages may have several lines.
+    text = str(problem).replace(" - at `$.", " at `").replace(" - at `$", " at `")
+    return text.partition("\n")[0]

@@ -23,6 +23,7 @@ from ner_edge.errors import ModelError, NerEdgeError, UsageError
 from ner_edge.runtime.amx import avoid_amx
 from ner_edge.runtime.head import OutputHead, StateReader
 from ner_edge.runtime.nodes import NodeReader, nodes_can_be_read
+from ner_edge.runtime.trial import ensure_loadable
 
 LIBRARY = f"llama-cpp-python {llama_cpp.__version__}"
 PREFIX = 0  # the sequence that holds what all others begin with
@@ -98,7 +99,8 @@ class LlamaModel:
     `context` is the number of tokens all sequences together may hold, `sequences` the number of
     sequences, `batch` the most tokens of one `decode`. `gpu_layers` None means all if llama.cpp was
     built for a GPU. `lora` is a GGUF LoRA to run on top. With a `head`, and on a CPU, llama.cpp's
-    own last layer is left out, and `all_logits` with it. Without one, `nodes` are shown.
+    own last layer is left out, and `all_logits` with it. Without one, `nodes` are shown. Unless
+    `tried`, a file that is not known to load is first loaded in a process of its own.
     """
 
     def __init__(
@@ -113,12 +115,15 @@ class LlamaModel:
         lora: Path | None = None,
         head: OutputHead | None = None,
         nodes: NodeReader | None = None,
+        tried: bool = False,
     ) -> None:
         self._model: Any = None
         self._context: Any = None
         self._lora: Any = None
         self._head = head
         self._output_of: dict[int, int] = {}
+        if not tried:
+            ensure_loadable(path)
         start_backend()
         if gpu_layers is None:
             gpu_layers = _ALL if llama_cpp.llama_supports_gpu_offload() else 0

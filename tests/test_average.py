@@ -97,9 +97,9 @@ def test_what_does_not_belong_together_is_refused(base, adapters, tmp_path):
         ("task", "was trained for another task"),
         ("base", "was trained on another base"),
         ("variant", "more than plain LoRA"),
-        ("none", "no adapter that can be averaged"),
+        ("none", "damaged or incomplete safetensors file"),
     ):
-        with pytest.raises(ModelError, match=f"{name}: .*{message}"):
+        with pytest.raises(ModelError, match=f"{name}.*{message}"):
             average_adapters([adapters[0], others[name]], tmp_path / "mean")
     assert not (tmp_path / "mean").exists()
     with pytest.raises(UsageError, match="positive, not 0"):

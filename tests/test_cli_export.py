@@ -73,7 +73,7 @@ def test_wrong_level_shows_all_levels(tiny, tmp_path):
         (["empty", "--base", "BASE"], r"empty: not an adapter \(holds no adapter_config", 1),
         (["ADAPTER", "--base", "BASE", "--name", "a/b"], "name 'a/b' must not hold a path", 2),
         (["ADAPTER", "--base", "BASE", "--task", "x"], "no task 'x'; built in: conll2003", 2),
-        (["ADAPTER", "--base", "BASE", "--task", "x.toml"], "x.toml: no such task file", 2),
+        (["ADAPTER", "--base", "BASE", "--task", "x.toml"], "x.toml: no such file", 2),
         (["ADAPTER", "--base", "BASE", "-o", "text.gguf"], "text.gguf: cannot be made a folder", 1),
     ],
 )

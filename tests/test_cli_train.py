@@ -220,62 +220,73 @@ def test_dev_f1_matches_answers_to_sentences(adapted, monkeypatch):
 # Settings
 
 
-def test_flag_over_yaml_over_preset(tmp_path):
-    path = tmp_path / "a.yaml"
-    path.write_text("rank: 7\nalpha: 9\nlearning_rate: 1e-4\nepochs: 3\n")
+def test_flag_over_file_over_preset(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text("rank = 7\nalpha = 9\nlearning_rate = 1e-4\nepochs = 3\n")
     settings = resolve_settings("edge", path, {"alpha": 11, "rank": None, "seed": 0})
     assert (settings.rank, settings.alpha, settings.seed) == (7, 11, 0)
     assert (settings.learning_rate, settings.epochs) == (1e-4, 3)
     assert (settings.batch_size, settings.max_tokens) == (32, 4096), "the preset's"
     assert resolve_settings("paper", path).batch_size == 8
-    (tmp_path / "empty.yaml").touch()
-    assert resolve_settings("edge", tmp_path / "empty.yaml") == resolve_settings("edge")
+    (tmp_path / "empty.toml").touch()
+    assert resolve_settings("edge", tmp_path / "empty.toml") == resolve_settings("edge")
 
 
 @pytest.mark.parametrize(
-    ("yaml", "message"),
+    ("toml", "message"),
     [
-        ("rnak: 4", r"unknown setting: rnak \(known: rank, alpha, "),
-        ("rank: four", "rank must be a whole number, not 'four'"),
-        ("rank: 4.5", "rank must be a whole number, not 4.5"),
-        ("rank: true", "rank must be a whole number, not True"),
-        ("rank: 0", "rank must be positive, not 0"),
-        ("epochs: true", "epochs must be a number, not True"),
-        ("epochs: .inf", "epochs must be a number, not inf"),
-        ("learning_rate: .nan", "learning_rate must be a number, not nan"),
-        ("learning_rate: fast", "learning_rate must be a number, not 'fast'"),
-        ("weight_decay: -1", "weight_decay must not be negative, not -1"),
-        ("max_grad_norm: 0", "max_grad_norm must be positive, not 0"),
-        ("warmup_ratio: 1", r"warmup_ratio must lie in \[0, 1\), not 1"),
-        ("checkpoint_every: 0", "checkpoint_every must be positive, not 0"),
-        ("seed: -1", "seed must lie in"),
-        ("gradient_checkpointing: 1", "gradient_checkpointing must be true or false, not 1"),
-        ("dtype: float16", "dtype must be auto, bfloat16 or float32, not 'float16'"),
-        ("- rank", "a.yaml: expected lines of 'setting: value'"),
-        ("rank: [4", "a.yaml:1: not YAML"),
-        ("a: b\nrank: 4: 5", "a.yaml:2: not YAML"),
-        ("a: \x00", "a.yaml: not YAML"),
+        ("rnak = 4", r"unknown setting: rnak \(known: rank, alpha, "),
+        ("rank = 'four'", "rank must be a whole number, not 'four'"),
+        ("rank = 4.5", "rank must be a whole number, not 4.5"),
+        ("rank = true", "rank must be a whole number, not True"),
+        ("rank = 0", "rank must be positive, not 0"),
+        (f"rank = {10**400}", "rank must be at most 8192, not 1000"),
+        ("epochs = true", "epochs must be a number, not True"),
+        ("epochs = inf", "epochs must be a number, not inf"),
+        ("epochs = 1e9", r"epochs must be at most 10000, not 1000000000\.0"),
+        (f"epochs = {10**400}", "epochs must be a number, not 1000"),
+        ("learning_rate = nan", "learning_rate must be a number, not nan"),
+        ("learning_rate = 'fast'", "learning_rate must be a number, not 'fast'"),
+        ("weight_decay = -1", r"weight_decay must lie in \[0, 1\], not -1"),
+        ("max_grad_norm = 0", "max_grad_norm must be positive, not 0"),
+        ("warmup_ratio = 1", r"warmup_ratio must lie in \[0, 1\), not 1"),
+        ("checkpoint_every = 0", "checkpoint_every must be positive, not 0"),
+        ("seed = -1", "seed must lie in"),
+        ("gradient_checkpointing = 1", "gradient_checkpointing must be true or false, not 1"),
+        ("dtype = 'float16'", "dtype must be auto, bfloat16 or float32, not 'float16'"),
+        ("rank", r"a\.toml: not TOML with training settings \("),
+        ("rank = [4", r"a\.toml: not TOML with training settings \("),
+        ("rank = \x00", r"a\.toml: not TOML with training settings \("),
+        ("rank = " + "[" * 100_000, r"a\.toml: .* \(nested too deeply\)"),
+        (".".join("a" * 50_000) + " = 1", r"a\.toml: .* \(a key has more than 32 parts\)"),
     ],
+    ids=range(24),
 )
-def test_wrong_settings_are_refused(yaml, message, files, tmp_path):
-    (tmp_path / "a.yaml").write_text(yaml)
-    result = run("train", files / "train.conll", "--config", tmp_path / "a.yaml")
+def test_wrong_settings_are_refused(toml, message, files, tmp_path):
+    (tmp_path / "a.toml").write_text(toml)
+    result = run("train", files / "train.conll", "--config", tmp_path / "a.toml")
     assert_error(result, message, exit_code=2)
+
+
+def test_settings_in_yaml_are_told_the_way_out(files, tmp_path):
+    (tmp_path / "a.yaml").write_text("rank: 7\n")
+    result = run("train", files / "train.conll", "--config", tmp_path / "a.yaml")
+    assert_error(result, r"a\.yaml: settings are TOML now: lines of `rank = 4`", exit_code=2)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message", "exit_code"),
     [
         (["--preset", "huge"], "no preset 'huge'; choose one of paper, edge", 2),
-        (["--config", "none.yaml"], "none.yaml: no such settings file", 2),
-        (["--config", "."], r"\.: cannot be read", 2),
+        (["--config", "none.toml"], "none.toml: no such file", 2),
+        (["--config", "."], r"\.: is a folder, not a file", 2),
         (["--rank", "0"], "rank must be positive", 2),
         (["--task", "conll2004"], "no task 'conll2004'", 2),
         (["--base", "./none"], "none: no such file or folder, and not a hub id", 2),
-        (["--base", "empty"], "empty: cannot be loaded as a base model", 1),
-        (["--base", "text.gguf"], r"text\.gguf: cannot be loaded as a base model", 1),
-        (["--base", "cut"], "cut: cannot be loaded as a base model", 1),
-        (["--base", "lacking"], "lacking: its weights lack model.layers.2.", 1),
+        (["--base", "empty"], r"empty: holds no config\.json", 1),
+        (["--base", "text.gguf"], r"text\.gguf: not a GGUF file", 1),
+        (["--base", "cut"], r"cut/model\.safetensors: damaged or incomplete safetensors file", 1),
+        (["--base", "lacking"], r"lacking: its weights lack blk\.2\.", 1),
         (["--base", "gpt2"], "gpt2: architecture 'gpt2' cannot be exported; supported: llama", 1),
         (["--dev", "none.conll"], "none.conll: no such file", 1),
         (["--dev", "other.conll"], "labels ANIMAL are not in task 'conll2003'", 1),
@@ -488,10 +499,10 @@ def test_an_adapter_is_trained_further(tiny, trained, files, tmp_path):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("nothing there", "no adapter"),
+        ("nothing there", r"adapter_model\.safetensors: no such file"),
         ("rank", r"rank and alpha are 4 and 8, the settings' 2 and 8"),
         ("layers", "other layers"),
-        ("cut", "cannot be trained further"),
+        ("cut", "damaged or incomplete safetensors file"),
     ],
 )
 def test_what_cannot_be_trained_further_is_one_line(

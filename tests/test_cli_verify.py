@@ -66,7 +66,7 @@ def test_a_file_that_is_not_the_recorded_one_fails(model):
     for text in ("[]", '{"sha256": "0"}', "no JSON"):
         model.with_suffix(".json").write_text(text)
         result = run("verify", model, "--threads", 1, "--manifest")
-        assert "but ner-q8_0.json is no manifest" in result.stdout
+        assert "ner-q8_0.json: not a manifest (" in result.stdout
         assert result.exit_code == 1
         assert model.with_suffix(".json").read_text() == text
 

@@ -179,7 +179,7 @@ def test_a_file_of_a_given_size_and_its_recipe(tiny, data, tmp_path):
         (["--size", "much", "--calibrate", "DATA"], "'much' is not a size"),
         (["--size", "1kB", "--calibrate", "DATA"], "no recipe fits into"),
         (["--max-loss", "2"], "--max-loss measures the task's decisions: give sentences"),
-        (["--recipe", "absent.toml"], "absent.toml: no such recipe"),
+        (["--recipe", "absent.toml"], "absent.toml: no such file"),
         (["-q", "iq2_xs"], "iq2_xs needs an importance matrix: give training sentences"),
     ],
 )
@@ -196,7 +196,7 @@ def test_mistakes_are_one_line(arguments, message, tiny, data, tmp_path, monkeyp
         ("types", "not a recipe"),
         ("[types]", r"has no \[types\]"),
         ('[types]\na = "q9"', "a has no type of ggml but 'q9'"),
-        ("[types]\na = 4", "a has no type of ggml but 4"),
+        ("[types]\na = 4", "Expected `str`, got `int`"),
         ('name = "a/b"\n[types]\na = "q4_0"', "name must be letters"),
     ],
 )

@@ -75,5 +75,5 @@ def test_damaged_header_raises_nothing_but_model_error(model, tmp_path, position
 def test_no_file(tmp_path):
     with pytest.raises(ModelError, match="no such file"):
         describe(tmp_path / "absent.gguf")
-    with pytest.raises(ModelError, match="not a GGUF file"):
+    with pytest.raises(ModelError, match="is a folder, not a file"):
         describe(tmp_path)

@@ -52,15 +52,15 @@ def test_reads_a_users_task(path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("template =", "prompt =", "unknown key: prompt"),
-        ('name = "vessels"\n', "", "missing key: name"),
-        ('instruction = "Mark each ship."\n', "", "missing key: instruction"),
-        ('"vessels"', "3", "ill-typed key: name"),
-        ("[labels]", "[[labels]]", "ill-typed key: labels"),
-        ('"a harbour"', "1", "each label needs a definition in quotes"),
-        ("PORT", '"POR]T"', "label 'POR]T' must be one word without [ ] |"),
-        ("PORT", '"POR T"', "label 'POR T' must be one word without [ ] |"),
-        ("PORT", '""', "label '' must be one word without [ ] |"),
+        ("template =", "prompt =", "unknown field `prompt`"),
+        ('name = "vessels"\n', "", "missing required field `name`"),
+        ('instruction = "Mark each ship."\n', "", "missing required field `instruction`"),
+        ('"vessels"', "3", "Expected `str`, got `int` at `name`"),
+        ("[labels]", "[[labels]]", "Expected `object`, got `array` at `labels`"),
+        ('"a harbour"', "1", "Expected `str`, got `int` at `labels[...]`"),
+        ("PORT", '"POR]T"', "label 'POR]T' must be one printable word without [ ] |"),
+        ("PORT", '"POR T"', "label 'POR T' must be one printable word without [ ] |"),
+        ("PORT", '""', "label '' must be one printable word without [ ] |"),
         ('SHIP = "a named ship"\nPORT = "a harbour"\n', "", "task 'vessels' has no labels"),
         (
             "chatml-system",
@@ -84,7 +84,7 @@ def test_a_wrong_task_file_is_refused_in_one_line(
 
 
 def test_an_unreadable_task_file_is_refused(path: Path) -> None:
-    with pytest.raises(UsageError, match="no such task file"):
+    with pytest.raises(UsageError, match="no such file"):
         load_task(str(path))
     path.write_bytes(b"name = '\xff'")
     with pytest.raises(UsageError, match="not a task"):
@@ -92,7 +92,7 @@ def test_an_unreadable_task_file_is_refused(path: Path) -> None:
 
 
 labels = st.text(min_size=1, max_size=8).filter(
-    lambda text: text.split() == [text] and not set("[]|") & set(text)
+    lambda text: text.isprintable() and text.split() == [text] and not set("[]|") & set(text)
 )
 tasks = st.builds(
     Task,
@@ -127,7 +127,7 @@ def test_a_folder_without_a_task_has_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"name": "x"}', "null"])
 def test_a_damaged_saved_task_is_refused_by_its_path(tmp_path: Path, text: str) -> None:
     (tmp_path / TASK_FILE).write_text(text)
-    with pytest.raises(ModelError, match="the task in it cannot be read") as caught:
+    with pytest.raises(ModelError, match="not a task") as caught:
         load_saved_task(tmp_path)
     assert str(tmp_path / TASK_FILE) in str(caught.value)
 

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from peft import LoraConfig
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from ner_edge.adapter_config import check_adapter
 from ner_edge.atomic import atomic_path, make_folder
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.task import load_saved_task
-from ner_edge.train.fingerprint import FINGERPRINT_KEY, read_json
+from ner_edge.train.fingerprint import FINGERPRINT_KEY, read_record
 from ner_edge.train.settings import SETTINGS_FILE
 
 Matrix = NDArray[np.float32]
@@ -108,6 +108,7 @@ def _mean_product(
 
 
 def _read(folder: Path) -> _Adapter:
+    check_adapter(folder)
     try:
         config = LoraConfig.from_pretrained(str(folder))
         loaded = load_file(folder / SAFETENSORS_WEIGHTS_NAME)
@@ -116,10 +117,10 @@ def _read(folder: Path) -> _Adapter:
         plain = weights.keys() == {*names, *map(_name_of_b, names)}
         if not plain or config.use_rslora or config.rank_pattern or config.alpha_pattern:
             raise ValueError("more than plain LoRA")
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
+    except Exception as error:  # whatever peft and safetensors take for granted
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(f"{folder}: no adapter that can be averaged ({reason})") from error
-    return _Adapter(folder, config, weights, read_json(folder / SETTINGS_FILE))
+    return _Adapter(folder, config, weights, read_record(folder))
 
 
 def _names_of_a(weights: dict[str, Matrix]) -> list[str]:

@@ -1,16 +1,16 @@
 """Which base is it? A name or a path says little: bases move, and one path holds many in time."""
 
 import hashlib
-import json
 import zlib
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 
+from ner_edge.adapter_config import CONFIG_FILE, WEIGHTS_FILE, read_adapter_config
 from ner_edge.errors import ModelError
 from ner_edge.train.settings import SETTINGS_FILE
+from ner_edge.typed import read_json
 
 FINGERPRINT_KEY = "base_fingerprint"
 _SAMPLE = 4096  # values of each tensor, so that a large model costs no more than a small one
@@ -34,32 +34,29 @@ def check_adapter_is_for(folder: Path, base: str, base_fingerprint: str) -> None
 
     Adapters made elsewhere hold no fingerprint; then the last part of the base's name decides.
     """
-    then = read_json(folder / CONFIG_NAME).get("base_model_name_or_path")
-    known = read_json(folder / SETTINGS_FILE).get(FINGERPRINT_KEY)
+    then = read_adapter_config(folder).base_model_name_or_path
+    known = read_record(folder).get(FINGERPRINT_KEY)
     if known is not None and known != base_fingerprint:
         raise ModelError(f"{folder}: was trained for another base ('{then}'), not for '{base}'")
     if known is None and then and Path(then).name != Path(base).name:
         raise ModelError(
             f"{folder}: was trained for '{then}', not for '{base}'; "
-            f"if they are the same, change the name in its {CONFIG_NAME}"
+            f"if they are the same, change the name in its {CONFIG_FILE}"
         )
 
 
 def adapter_digest(folder: Path) -> str:
     """Eight hex digits of the weights of the adapter in `folder`."""
-    return f"{zlib.crc32((folder / SAFETENSORS_WEIGHTS_NAME).read_bytes()):08x}"
+    return f"{zlib.crc32((folder / WEIGHTS_FILE).read_bytes()):08x}"
 
 
 def weights_sha256(folder: Path) -> str:
     """The hash of those weights that export puts on record in a GGUF's metadata."""
-    with (folder / SAFETENSORS_WEIGHTS_NAME).open("rb") as file:
+    with (folder / WEIGHTS_FILE).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a file; an empty one if there is none."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # whoever needs the file says what is wrong with it
-        return {}
-    return values if isinstance(values, dict) else {}
+def read_record(folder: Path) -> dict[str, Any]:
+    """What training has put on record beside an adapter; nothing for one made elsewhere."""
+    path = folder / SETTINGS_FILE
+    return read_json(path, dict[str, Any], "a record of training") if path.exists() else {}

@@ -11,9 +11,8 @@ from peft import (
     load_peft_weights,
     set_peft_model_state_dict,
 )
-from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
-from safetensors import SafetensorError
 
+from ner_edge.adapter_config import check_adapter
 from ner_edge.errors import ModelError
 from ner_edge.train.checkpoint import adapter_weights
 from ner_edge.train.lora import speed_up_lora
@@ -47,10 +46,7 @@ def checkpoint_gradients(adapted: Any) -> None:
 
 
 def _load_adapter(adapted: Any, folder: Path, settings: TrainSettings) -> None:
-    if not (folder / CONFIG_NAME).is_file() or not (folder / SAFETENSORS_WEIGHTS_NAME).is_file():
-        raise ModelError(
-            f"{folder}: no adapter ({CONFIG_NAME} and {SAFETENSORS_WEIGHTS_NAME} expected)"
-        )
+    check_adapter(folder)
     try:
         found = LoraConfig.from_pretrained(str(folder))
         if (found.r, found.lora_alpha) != (settings.rank, settings.alpha):
@@ -62,7 +58,7 @@ def _load_adapter(adapted: Any, folder: Path, settings: TrainSettings) -> None:
         if weights.keys() != get_peft_model_state_dict(adapted, save_embedding_layers=False).keys():
             raise ValueError("other layers")
         set_peft_model_state_dict(adapted, weights)
-    except (ValueError, RuntimeError, TypeError, SafetensorError) as error:
+    except Exception as error:  # whatever peft and safetensors take for granted
         reason = str(error).strip().split("\n")[0]
         raise ModelError(f"{folder}: cannot be trained further ({reason})") from error
 

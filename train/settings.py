@@ -1,29 +1,28 @@
-"""Training settings: command-line flags over a YAML file over a preset, all of them checked."""
+"""Training settings: command-line flags over a TOML file over a preset, all of them checked."""
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ner_edge.errors import UsageError
+from ner_edge.typed import read_toml
 
 SETTINGS_FILE = "training_settings.json"
-_POSITIVE = (
-    "rank",
-    "alpha",
-    "epochs",
-    "learning_rate",
-    "max_grad_norm",
-    "batch_size",
-    "max_tokens",
-    "round_every",
-    "checkpoint_every",
-)
+# What must be positive, and the most that any run could mean.
+_LARGEST = {
+    "rank": 8192,
+    "alpha": 10**6,
+    "epochs": 10**4,
+    "learning_rate": 10.0,
+    "max_grad_norm": 1e9,
+    "batch_size": 10**6,
+    "max_tokens": 10**7,
+    "round_every": 10**9,
+    "checkpoint_every": 10**9,
+}
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,13 @@ class TrainSettings:
                 raise UsageError(f"{field.name} must be a whole number, not {value!r}")
             if field.type is float and not _is_number(value):
                 raise UsageError(f"{field.name} must be a number, not {value!r}")
-        for name in _POSITIVE:
+        for name, largest in _LARGEST.items():
             if getattr(self, name) <= 0:
                 raise UsageError(f"{name} must be positive, not {getattr(self, name)}")
-        if self.weight_decay < 0:
-            raise UsageError(f"weight_decay must not be negative, not {self.weight_decay}")
+            if getattr(self, name) > largest:
+                raise UsageError(f"{name} must be at most {largest:g}, not {getattr(self, name)}")
+        if not 0 <= self.weight_decay <= 1:
+            raise UsageError(f"weight_decay must lie in [0, 1], not {self.weight_decay}")
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"seed must lie in [0, 2^63), not {self.seed}")
         if not 0 <= self.warmup_ratio < 1:
@@ -104,7 +105,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 def resolve_settings(
     preset: str, config: Path | None = None, flags: Mapping[str, Any] | None = None
 ) -> TrainSettings:
-    """Settings from `flags` that are not None, else `config` (YAML), else `preset`.
+    """Settings from `flags` that are not None, else `config` (TOML), else `preset`.
 
     Raises `UsageError` on an unknown preset or key and on a value of the wrong type.
     """
@@ -112,7 +113,7 @@ def resolve_settings(
         raise UsageError(f"no preset '{preset}'; choose one of {', '.join(PRESETS)}")
     values = dict(PRESETS[preset])
     if config is not None:
-        values.update(_read_yaml(config))
+        values.update(_read_file(config))
     values.update({key: value for key, value in (flags or {}).items() if value is not None})
     known = [field.name for field in fields(TrainSettings)]
     unknown = sorted(set(values) - set(known))
@@ -121,31 +122,18 @@ def resolve_settings(
     return TrainSettings(**values)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_file(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such settings file") from None
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f":{where.line + 1}" if where else ""
-        reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise UsageError(f"{path}{line}: not YAML ({reason})") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise UsageError(f"{path}: expected lines of 'setting: value'")
-    return {str(key): _float_if_exponent(value) for key, value in values.items()}
-
-
-def _float_if_exponent(value: Any) -> Any:
-    """YAML 1.1, which the library reads, takes `1e-4` (without a dot) for text."""
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+[eE][+-]?\d+", value):
-        return float(value)
-    return value
+        return read_toml(path, dict[str, Any], "TOML with training settings", error=UsageError)
+    except UsageError as error:
+        if path.suffix not in (".yaml", ".yml") or not path.is_file():
+            raise
+        raise UsageError(
+            f"{path}: settings are TOML now: lines of `rank = 4`, not `rank: 4`"
+        ) from error
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < 10**15 and math.isfinite(value)

@@ -6,18 +6,22 @@ meanwhile would end it.
 Format: https://github.com/huggingface/safetensors#format.
 """
 
-import json
 from io import SEEK_END
+from itertools import pairwise
 from math import prod
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Annotated, BinaryIO, NamedTuple
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
+from ner_edge.inputs import open_input
 
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+_MAX_HEADER = 100_000_000  # bytes, as in safetensors itself
 
 
 class Entry(NamedTuple):
@@ -34,11 +38,9 @@ class SafetensorsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with path.open("rb") as file:
+            with open_input(path, error=ModelError) as file:
                 self.entries = _read_header(file)
-        except FileNotFoundError:
-            raise ModelError(f"{path}: no such file") from None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, RecursionError) as error:  # msgspec's are ValueErrors
             raise ModelError(
                 f"{path}: damaged or incomplete safetensors file ({error}); fetch it again"
             ) from None
@@ -73,22 +75,37 @@ class SafetensorsFile:
         return values.reshape(length, *entry.shape[1:])
 
 
+class _Fields(msgspec.Struct):
+    dtype: str
+    shape: list[Annotated[int, Meta(ge=1, lt=1 << 48)]]
+    data_offsets: tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=0)]]
+
+
 def _read_header(file: BinaryIO) -> dict[str, Entry]:
     size = file.seek(0, SEEK_END)
     file.seek(0)
-    start = 8 + int.from_bytes(file.read(8), "little")
+    length = int.from_bytes(file.read(8), "little")
+    start = 8 + length
     if size < 8 or start > size:
         raise ValueError("it ends inside its header")
-    entries = {}
-    for name, fields in json.loads(file.read(start - 8)).items():
-        if name == "__metadata__":
-            continue
-        first, last = fields["data_offsets"]
-        entry = Entry(fields["dtype"], tuple(fields["shape"]), start + first)
+    if length > _MAX_HEADER:
+        raise ValueError(f"its header has {length} bytes")
+    header = msgspec.json.decode(file.read(length), type=dict[str, msgspec.Raw])
+    header.pop("__metadata__", None)
+    entries, spans = {}, []
+    for name, raw in header.items():
+        fields = msgspec.json.decode(raw, type=_Fields)
+        first, last = fields.data_offsets
         if start + last > size:
             raise ValueError(f"it ends before tensor {name}")
-        width = _BYTES.get(entry.dtype)
-        if not entry.shape or (width is not None and last - first != width * prod(entry.shape)):
+        width = _BYTES.get(fields.dtype)
+        shape = tuple(fields.shape)
+        if not shape or (width is not None and last - first != width * prod(shape)):
             raise ValueError(f"tensor {name} has the wrong size")
-        entries[name] = entry
+        entries[name] = Entry(fields.dtype, shape, start + first)
+        spans.append((first, last, name))
+    spans.sort()
+    for (_, end, one), (begin, _, other) in pairwise(spans):
+        if begin < end:
+            raise ValueError(f"tensors {one} and {other} overlap")
     return entries

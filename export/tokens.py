@@ -27,7 +27,10 @@ def check_tokens(vocabulary: Path, base: Path) -> Check:
         from tokenizers import Tokenizer
     except ImportError:
         return Check(name, None, "not compared: needs pip install 'ner-edge[train]'")
-    theirs = Tokenizer.from_file(str(base / "tokenizer.json"))
+    try:
+        theirs = Tokenizer.from_file(str(base / "tokenizer.json"))
+    except Exception as error:  # the library raises nothing more special
+        raise ModelError(f"{base / 'tokenizer.json'}: cannot be loaded ({error})") from error
     # llama.cpp takes characters as they are; some tokenizers compose them first.
     texts = [unicodedata.normalize("NFC", text) for text in BATTERY]
     for text, ours in zip(texts, gguf_tokens(vocabulary, texts), strict=True):

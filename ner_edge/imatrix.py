@@ -5,6 +5,7 @@ llama.cpp's `tools/imatrix` (GGUF since 2025), so that its quantizer reads ours,
 """
 
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -70,19 +71,21 @@ def read_imatrix(path: Path) -> Imatrix:
     """Read what `save` or llama.cpp wrote. Raises `ModelError` if it is anything else."""
     file = GGUFFile(path)
     names = [name.removesuffix(_SUMS) for name in file.tensors if name.endswith(_SUMS)]
-    if file.get("general.type") != "imatrix" or not names:
+    if file.text("general.type") != "imatrix" or not names:
         raise ModelError(f"{path}: not an importance matrix (GGUF of type imatrix)")
-    datasets = file.metadata().get("imatrix.datasets")
-    first = datasets.value[0] if datasets else b""
+    first = next(iter(file.items("imatrix.datasets") or []), b"")
+    if not isinstance(first, bytes):
+        raise file.damaged("imatrix.datasets holds no texts")
     found = Imatrix(
-        dataset=first.decode("utf-8", "replace"), dataset_sha256=str(file.get(_SHA256) or "")
+        dataset=first.decode("utf-8", "replace"), dataset_sha256=file.text(_SHA256) or ""
     )
     for name in names:
-        counts = name + _COUNTS
-        if counts not in file.tensors or len(file.float32(name + _SUMS)) != 1:
+        rows = file.tensors[name + _SUMS].shape[:-1]
+        counts = file.tensors.get(name + _COUNTS)
+        if prod(rows) != 1 or counts is None or prod(counts.shape) != 1:
             raise ModelError(f"{path}: {name} is no plain matrix; mixtures of experts are not read")
-        sums, (count,) = file.float32(name + _SUMS)[0], file.float32(counts).ravel()
-        if not np.isfinite(sums).all() or count <= 0:
+        sums, (count,) = (file.float32(name + part).ravel() for part in (_SUMS, _COUNTS))
+        if not np.isfinite(sums).all() or sums.min() < 0 or not 0 < count < 1e15:
             raise ModelError(f"{path}: {name} holds what no measurement gives; collect it again")
         found.sums[name], found.counts[name] = sums.astype(np.float64), int(count)
     return found

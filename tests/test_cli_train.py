@@ -268,10 +268,23 @@ def test_wrong_settings_are_refused(toml, message, files, tmp_path):
     assert_error(result, message, exit_code=2)
 
 
-def test_settings_in_yaml_are_told_the_way_out(files, tmp_path):
-    (tmp_path / "a.yaml").write_text("rank: 7\n")
+def test_settings_of_older_versions_are_read(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "---\n# mine\nrank: 7\nlearning_rate: 1e-4  # less\nshard: True\ndtype: 'float32'\n"
+    )
+    settings = resolve_settings("edge", path)
+    assert (settings.rank, settings.learning_rate) == (7, 1e-4)
+    assert (settings.shard, settings.dtype) == (True, "float32")
+
+
+@pytest.mark.parametrize(
+    "line", ["rank: [4", "- rank", "a: !!int x", "a: &b c", "a: *b", "a: {", "a"]
+)
+def test_more_of_yaml_is_not_read(line, files, tmp_path):
+    (tmp_path / "a.yaml").write_text("alpha: 8\n" + line)
     result = run("train", files / "train.conll", "--config", tmp_path / "a.yaml")
-    assert_error(result, r"a\.yaml: settings are TOML now: lines of `rank = 4`", exit_code=2)
+    assert_error(result, r"a\.yaml:2: expected a line like 'rank: 4'", exit_code=2)
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,19 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from ner_edge.errors import UsageError
-from ner_edge.typed import read_toml
+from ner_edge.inputs import read_input
+from ner_edge.typed import MEGABYTE, read_toml
 
 SETTINGS_FILE = "training_settings.json"
+_SCALAR = re.compile(r"""[\w.+-]{1,400}|"[\w.+-]*"|'[\w.+-]*'""")
 # What must be positive, and the most that any run could mean.
 _LARGEST = {
     "rank": 8192,
@@ -123,14 +127,35 @@ def resolve_settings(
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    try:
-        return read_toml(path, dict[str, Any], "TOML with training settings", error=UsageError)
-    except UsageError as error:
-        if path.suffix not in (".yaml", ".yml") or not path.is_file():
-            raise
-        raise UsageError(
-            f"{path}: settings are TOML now: lines of `rank = 4`, not `rank: 4`"
-        ) from error
+    if path.suffix in (".yaml", ".yml"):
+        return _read_flat_yaml(path)
+    return read_toml(path, dict[str, Any], "TOML with training settings", error=UsageError)
+
+
+def _read_flat_yaml(path: Path) -> dict[str, Any]:
+    """What older versions read: a setting and its value per line, and nothing else of YAML."""
+    values: dict[str, Any] = {}
+    data = read_input(path, MEGABYTE, error=UsageError)
+    for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
+        text = line.partition("#")[0].strip()
+        if not text or text == "---":
+            continue
+        key, colon, value = text.partition(":")
+        if not colon or not key.isidentifier() or not _SCALAR.fullmatch(value.strip()):
+            raise UsageError(
+                f"{path}:{number}: expected a line like 'rank: 4', or write TOML: rank = 4"
+            )
+        values[key] = _scalar(value.strip())
+    return values
+
+
+def _scalar(text: str) -> int | float | bool | str:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text.strip("\"'")
 
 
 def _is_number(value: object) -> bool:

@@ -2,7 +2,9 @@
 
 import ctypes
 import hashlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,8 +47,10 @@ def read_whole(
                 if not part:
                     raise ModelError(f"{path}: was changed while it was read")
                 digest.update(part)
-                if broken is None and not _validate()(int(info.type), part, len(part)):
-                    broken = info.name
+                if broken is None:
+                    with _silence():
+                        valid = _validate()(int(info.type), part, len(part))
+                    broken = None if valid else info.name
                 left -= len(part)
         digest.update(file.read())
     progress(len(tensors), len(tensors))
@@ -55,6 +59,24 @@ def read_whole(
     else:
         finite = Check("finite", False, f"{broken} holds numbers that are not")
     return Integrity(digest.hexdigest(), finite)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """ggml says what it finds on standard error, past its own log."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed
+        yield
+        return
+    try:
+        sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, 2)
+        os.close(sink)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @cache

@@ -12,6 +12,7 @@ from ner_edge.atomic import atomic_path, make_folder
 from ner_edge.errors import ModelError
 from ner_edge.export.adapter import Adapter, LoraPair, open_adapter
 from ner_edge.export.source import open_base
+from ner_edge.inputs import name_as_text
 from ner_edge.task import GGUF_KEY, Task, load_saved_task
 
 
@@ -39,7 +40,7 @@ def export_adapter(base: Path, adapter: Path, out: Path, task: Task | None = Non
             writer.add_type("adapter")
             writer.add_string("adapter.type", "lora")
             writer.add_float32("adapter.lora.alpha", lora.alpha)
-            writer.add_name(adapter.resolve().name)
+            writer.add_name(name_as_text(adapter.resolve()))
             writer.add_string("ner_edge.version", __version__)
             writer.add_string("ner_edge.adapter_sha256", lora.sha256)
             if task is not None:

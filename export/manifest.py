@@ -17,6 +17,7 @@ from ner_edge.atomic import write_text
 from ner_edge.errors import ModelError
 from ner_edge.export.modelfile import modelfile_path
 from ner_edge.facts import ModelFacts
+from ner_edge.inputs import name_as_text
 from ner_edge.typed import read_json
 
 _TOOLS = ("ner-edge", "llama-cpp-python", "gguf", "numpy")
@@ -56,7 +57,7 @@ class FileFacts:
     def of(cls, facts: ModelFacts) -> "FileFacts":
         """Those of the file that `facts` describe."""
         return cls(
-            facts.path.name,
+            name_as_text(facts.path),
             facts.size_bytes,
             facts.architecture,
             facts.parameters,

@@ -125,7 +125,7 @@ def _quantize_here(job: _Job) -> int:
     parameters.kv_overrides = _facts(job.facts)
     return int(
         native.llama_model_quantize(
-            job.source.encode(), job.target.encode(), ctypes.byref(parameters)
+            os.fsencode(job.source), os.fsencode(job.target), ctypes.byref(parameters)
         )
     )
 

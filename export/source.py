@@ -17,6 +17,7 @@ from ner_edge.export.manifest import Check, MadeOf
 from ner_edge.export.merge import merge
 from ner_edge.export.write_gguf import text_value
 from ner_edge.hashing import sha256_of
+from ner_edge.inputs import name_as_text
 from ner_edge.task import GGUF_KEY, Task, load_saved_task
 from ner_edge.temperature import GGUF_KEY as TEMPERATURE_KEY
 from ner_edge.temperature import load_saved_temperature
@@ -67,10 +68,10 @@ class Source:
         """The same for the manifest."""
         facts: dict[str, str | Mapping[str, str | float]] = {
             "ner-edge": __version__,
-            "base": {"name": self.base.path.resolve().name, "sha256": self.base_sha256},
+            "base": {"name": name_as_text(self.base.path.resolve()), "sha256": self.base_sha256},
         }
         if self.adapter is not None:
-            name = self.adapter.path.resolve().name
+            name = name_as_text(self.adapter.path.resolve())
             facts["adapter"] = {"name": name, "sha256": self.adapter.sha256}
         return facts
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ner_edge.errors import ModelError
 from ner_edge.export.base import Base, Tensor
 from ner_edge.export.quants import Quant
+from ner_edge.inputs import name_as_text
 
 _TYPES = {
     "f32": GGMLQuantizationType.F32,
@@ -142,7 +143,7 @@ def _write_header(
     path: Path, model: Base, name: str, extra: Mapping[str, GGUFValue], quant: Quant
 ) -> None:
     writer = GGUFWriter(path, model.architecture)
-    writer.add_name(name)
+    writer.add_name(name_as_text(Path(name)))
     writer.add_file_type(quant.file_type)
     writer.add_quantization_version(2)
     copied = {k: v for k, v in model.metadata.items() if not k.startswith(_NOT_COPIED)}

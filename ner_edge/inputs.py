@@ -60,6 +60,11 @@ def read_input(path: Path, limit: int, *, error: type[NerEdgeError] = DataError)
     return data
 
 
+def name_as_text(path: Path) -> str:
+    """A file's name, to be written into another file: bytes that are not UTF-8 are replaced."""
+    return os.fsencode(path.name).decode("utf-8", "replace")
+
+
 def encoding_of(head: bytes) -> str:
     """The encoding that the first (at least four) bytes of a text name by their signature, else
     `utf-8`. Python's codec of that name takes the signature off."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from ner_edge.atomic import exclusive
 from ner_edge.cache import cache_dir
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.hashing import sha256_of
@@ -58,36 +59,40 @@ def built_in_model(model: str, quant: str = "") -> Path:
     cache on first use."""
     from ner_edge.export.quants import parse_quants
 
-    folder = cache_dir() / "models"
     built_in = BUILT_IN[model]
     quant = quant or built_in.quant
     with as_file(files("ner_edge").joinpath(built_in.folder)) as adapter:
         weights = adapter / "adapter_model.safetensors"
         if not weights.is_file():
             raise ModelError(f"this installation does not hold {model}; give a file with -m")
-        name = f"{model}-{_digest(adapter)[:8]}"
-        recipe_file = adapter / f"{quant.lower()}.toml"
-        levels = [] if recipe_file.is_file() else [level.name for level in parse_quants([quant])]
-        path = folder / f"{name}-{levels[0] if levels else recipe_file.stem}.gguf"
-        if not path.is_file():
-            base = named_base(built_in.base)
-            print(f"Making {model} ({quant}, once) ...", file=sys.stderr, flush=True)
-            from ner_edge.export.pipeline import export_model
-            from ner_edge.export.recipe import read_recipe
-            from ner_edge.imatrix import read_imatrix
-
-            folder.mkdir(parents=True, exist_ok=True)
-            mixed = recipe_file.is_file()
-            (path,) = export_model(
-                base,
-                adapter,
-                folder,
-                levels,
-                name=name,
-                calibration=read_imatrix(adapter / "imatrix.gguf") if mixed else None,
-                recipes=[read_recipe(recipe_file)] if mixed else [],
-            )
+        folder, name = cache_dir() / "models", f"{model}-{_digest(adapter)[:8]}"
+        recipe = adapter / f"{quant.lower()}.toml"
+        level = recipe.stem if recipe.is_file() else parse_quants([quant])[0].name
+        path = folder / f"{name}-{level}.gguf"
+        if path.is_file():
+            return path
+        folder.mkdir(parents=True, exist_ok=True)
+        with exclusive(folder / f"{name}.making", "", wait=True):
+            if not path.is_file():  # unless another process has made it meanwhile
+                base = named_base(built_in.base)
+                print(f"Making {model} ({quant}, once) ...", file=sys.stderr, flush=True)
+                _make(base, adapter, path, recipe)
     return path
+
+
+def _make(base: Path, adapter: Path, path: Path, recipe: Path) -> None:
+    from ner_edge.export.pipeline import export_model
+    from ner_edge.export.recipe import read_recipe
+    from ner_edge.imatrix import read_imatrix
+
+    name, _, level = path.stem.rpartition("-")
+    if recipe.is_file():
+        imatrix, recipes = read_imatrix(adapter / "imatrix.gguf"), [read_recipe(recipe)]
+        export_model(
+            base, adapter, path.parent, [], name=name, calibration=imatrix, recipes=recipes
+        )
+    else:
+        export_model(base, adapter, path.parent, [level], name=name)
 
 
 def _digest(adapter: Path) -> str:

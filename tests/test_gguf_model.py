@@ -1,0 +1,188 @@
+"""A GGUF that contradicts itself is refused before llama.cpp, which would end the process."""
+
+import subprocess
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from command_line import assert_error, run
+from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter
+
+from ner_edge.errors import ModelError
+from ner_edge.gguf_file import GGUFFile
+from ner_edge.gguf_model import check_model
+from ner_edge.runtime import trial
+from ner_edge.runtime.trial import ensure_loadable
+
+REMOVED = object()
+
+
+def rewrite(source, target, values=None, tensors=None):
+    """Copy a GGUF with other metadata values, as (value, type[, items' type]), and tensors."""
+    file = GGUFFile(source)
+    writer = GGUFWriter(target, file.get("general.architecture"))
+    copied = {key: (v.value, v.type, v.sub_type) for key, v in file.metadata().items()}
+    for key, value in (copied | (values or {})).items():
+        if value is not REMOVED and key != "general.architecture":
+            writer.add_key_value(key, *value)
+    arrays = {name: file.float32(name) for name in file.tensors}
+    for name, array in (arrays | (tensors or {})).items():
+        if array is not REMOVED:
+            raw_dtype = None
+            if array.dtype == np.uint8:
+                raw_dtype = GGMLQuantizationType.Q8_0
+            writer.add_tensor(name, array, raw_dtype=raw_dtype)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return target
+
+
+def number(value):
+    return value, GGUFValueType.UINT32
+
+
+def text(value):
+    return value, GGUFValueType.STRING
+
+
+def fraction(value):
+    return value, GGUFValueType.FLOAT32
+
+
+@pytest.fixture(scope="module")
+def tokens(tiny):
+    return GGUFFile(tiny.gguf).items("tokenizer.ggml.tokens")
+
+
+def array(items, kind):
+    return items, GGUFValueType.ARRAY, kind
+
+
+CONTRADICTIONS = {
+    "no layer": ({"llama.block_count": number(0)}, "not llama tensors: blk|0 layers"),
+    "a thousand layers": ({"llama.block_count": number(1000)}, "1000 layers; 1 to 512 are possible"),
+    "a layer too many": ({"llama.block_count": number(3)}, r"weights lack blk\.2\.attn_q\.weight"),
+    "experts": ({"llama.expert_count": number(8)}, "expert_count is 8: only dense models"),
+    "experts used": ({"llama.expert_used_count": number(2)}, "expert_used_count is 2"),
+    "heads that do not share": ({"llama.attention.head_count_kv": number(3)}, "4 heads that share 3"),
+    "no head": ({"llama.attention.head_count": number(0)}, "heads 0"),
+    "wider heads": ({"llama.attention.key_length": number(64)}, "but heads are 64 wide"),
+    "half a rotation": ({"llama.rope.dimension_count": number(4)}, "but heads are 8 wide"),
+    "a wide embedding": ({"llama.embedding_length": number(64)}, "but heads are|contradict"),
+    "no context": ({"llama.context_length": number(0)}, "its context holds no token"),
+    "text for a number": ({"llama.block_count": text("2")}, "block_count is not a whole number"),
+    "no norm's epsilon": ({"llama.attention.layer_norm_rms_epsilon": REMOVED}, "epsilon is None"),
+    "epsilon nan": (
+        {"llama.attention.layer_norm_rms_epsilon": fraction(float("nan"))},
+        "epsilon is nan",
+    ),
+    "rotation": ({"llama.rope.freq_base": fraction(0.0)}, r"freq_base is 0\.0"),
+    "a part of a model": ({"split.count": number(2)}, "one part of a split model"),
+    "no model": ({"general.type": text("adapter")}, "no model but 'adapter'"),
+    "unknown tokenizer": ({"tokenizer.ggml.model": text("bert")}, "its tokenizer is 'bert'"),
+    "another tokenizer": ({"tokenizer.ggml.model": text("llama")}, "its tokens have no scores"),
+    "no merges": ({"tokenizer.ggml.merges": REMOVED}, "its merges are missing"),
+    "a token's id": ({"tokenizer.ggml.eos_token_id": number(10**6)}, "eos_token_id is 1000000, but"),
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_contradictions_are_refused(name, tiny, tmp_path):
+    values, message = CONTRADICTIONS[name]
+    with pytest.raises(ModelError, match=message):
+        check_model(GGUFFile(rewrite(tiny.gguf, tmp_path / "a.gguf", values)))
+
+
+def test_a_copy_is_none(tiny, tmp_path):
+    copied = check_model(GGUFFile(rewrite(tiny.gguf, tmp_path / "a.gguf")))
+    assert copied.layers == 2
+    assert copied.vocabulary == len(GGUFFile(tiny.gguf).items("tokenizer.ggml.tokens"))
+
+
+def test_a_vocabulary_must_fit_itself(tiny, tokens, tmp_path):
+    def check(values):
+        check_model(GGUFFile(rewrite(tiny.gguf, tmp_path / "a.gguf", values)))
+
+    twice = [tokens[7], *tokens[1:]]
+    with pytest.raises(ModelError, match="vocabulary holds .* twice"):
+        check({"tokenizer.ggml.tokens": array(twice, GGUFValueType.STRING)})
+    with pytest.raises(ModelError, match=r"token_embd\.weight is"):
+        check({"tokenizer.ggml.tokens": array(tokens[:-1], GGUFValueType.STRING)})
+    with pytest.raises(ModelError, match="token_type has 3 items for"):
+        check({"tokenizer.ggml.token_type": array([1, 1, 1], GGUFValueType.INT32)})
+    with pytest.raises(ModelError, match="token_type is no array of int32"):
+        ones = [1.0] * len(tokens)
+        check({"tokenizer.ggml.token_type": array(ones, GGUFValueType.FLOAT32)})
+
+
+def test_tensors_must_be_those_of_the_model(tiny, tmp_path):
+    def check(tensors):
+        check_model(GGUFFile(rewrite(tiny.gguf, tmp_path / "a.gguf", tensors=tensors)))
+
+    with pytest.raises(ModelError, match=r"attn_norm\.weight has type Q8_0, not F32"):
+        check({"blk.0.attn_norm.weight": np.zeros(34, np.uint8)})
+    with pytest.raises(ModelError, match=r"not llama tensors: blk\.0\.attn_gate\.weight"):
+        check({"blk.0.attn_gate.weight": np.zeros((4, 32), np.float32)})
+    with pytest.raises(ModelError, match=r"ffn_up\.weight is \(4, 32\), not \(48, 32\)"):
+        check({"blk.1.ffn_up.weight": np.zeros((4, 32), np.float32)})
+    with pytest.raises(ModelError, match=r"ffn_up\.weight is \(1, 48, 32\), not"):
+        check({"blk.1.ffn_up.weight": np.zeros((1, 48, 32), np.float32)})
+
+
+# The trial
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("NER_EDGE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "loadable"
+
+
+def end_with(monkeypatch, code, stderr):
+    """Let the child end so, whatever it is asked."""
+    result = SimpleNamespace(returncode=code, stderr=stderr)
+    asked = []
+    monkeypatch.setattr(trial.subprocess, "run", lambda *a, **k: asked.append(a) or result)
+    return asked
+
+
+def test_a_crash_of_the_child_is_one_line(tiny, cache, monkeypatch):
+    end_with(monkeypatch, -6, b"x.cpp:7: GGML_ASSERT(a == b) failed\n#0 ...\n")
+    result = run("tag", "-m", tiny.gguf, stdin="Ada")
+    assert_error(result, r"tiny-f16\.gguf: llama\.cpp crashes when .* \(x\.cpp:7: GGML_ASSERT\(a")
+    end_with(monkeypatch, -11, b"")
+    assert_error(run("tag", "-m", tiny.gguf, stdin="Ada"), r"\(exit code -11\)")
+
+
+def test_a_child_that_hangs_is_one_line(tiny, cache, monkeypatch):
+    def hang(*arguments, timeout, **settings):
+        raise subprocess.TimeoutExpired("child", timeout)
+
+    monkeypatch.setattr(trial.subprocess, "run", hang)
+    with pytest.raises(ModelError, match="did not load it within 12 seconds"):
+        ensure_loadable(tiny.gguf)
+
+
+def test_what_passed_is_remembered_by_what_it_holds(tiny, cache, monkeypatch, tmp_path):
+    ensure_loadable(tiny.gguf)  # in a child indeed
+    asked = end_with(monkeypatch, -6, b"")
+    ensure_loadable(tiny.gguf)
+    copy = tmp_path / "copy.gguf"
+    copy.write_bytes(tiny.gguf.read_bytes())
+    ensure_loadable(copy)
+    assert not asked
+    with copy.open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(ModelError, match="crashes"):
+        ensure_loadable(copy)
+
+
+def test_without_a_cache_each_load_is_tried(tiny, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NER_EDGE_CACHE", str(tmp_path / "file"))
+    asked = end_with(monkeypatch, 0, b"")
+    ensure_loadable(tiny.gguf)
+    ensure_loadable(tiny.gguf)
+    assert len(asked) == 2

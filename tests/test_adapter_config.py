@@ -1,0 +1,89 @@
+"""An adapter's settings: typed, bounded, and without patterns that never end."""
+
+import json
+
+import pytest
+
+from ner_edge.adapter_config import check_adapter, read_adapter_config
+from ner_edge.errors import ModelError
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(**settings):
+        values = {"peft_type": "LORA", "r": 4, "lora_alpha": 8} | settings
+        (tmp_path / "adapter_config.json").write_text(json.dumps(values))
+        return tmp_path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "q_proj",
+        "model.layers.3.mlp.up_proj",
+        r"model\.layers\.\d+\.mlp",
+        "(q|k|v)_proj",
+        ".*up_proj$",
+    ],
+)
+def test_names_and_simple_patterns_decide(pattern, write):
+    config = read_adapter_config(write(alpha_pattern={pattern: 2.5}, rank_pattern={pattern: 16}))
+    assert config.alpha("lm_head") == 8.0
+    assert config.rank("lm_head") == 4
+    modules = ("model.layers.3.mlp.up_proj", "model.layers.3.self_attn.q_proj")
+    assert sorted(config.rank(module) for module in modules) == [4, 16]
+    assert sorted(config.alpha(module) for module in modules) == [2.5, 8.0]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "(a+)+$",
+        "(a*)*",
+        "(.*)*",
+        "(x|x)*y",
+        "(a|a)+",
+        ".*.*.*x",
+        "a{1000}{1000}",
+        "(?=a)",
+        "(",
+        "[a",
+    ],
+)
+@pytest.mark.parametrize("key", ["alpha_pattern", "rank_pattern", "target_modules"])
+def test_a_pattern_that_may_not_end_is_refused(pattern, key, write):
+    value = pattern if key == "target_modules" else {pattern: 4}
+    with pytest.raises(ModelError, match=r"is too complex to be evaluated safely|is no pattern"):
+        read_adapter_config(write(**{key: value}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"r": 0}, "Expected `int` >= 1 at `r`"),
+        ({"r": 10**9}, "Expected `int` <= 8192 at `r`"),
+        ({"lora_alpha": "8"}, "Expected `float`, got `str` at `lora_alpha`"),
+        ({"lora_alpha": -1}, "at `lora_alpha`"),
+        ({"lora_alpha": 10**400}, "at `lora_alpha`"),
+        ({"alpha_pattern": {"q": 0}}, r"at `alpha_pattern\[...\]`"),
+        ({"alpha_pattern": {f"q{i}": 1 for i in range(600)}}, "length <= 512"),
+        ({"base_model_name_or_path": 3}, "at `base_model_name_or_path`"),
+        ({"peft_type": "IA3"}, "peft type 'IA3' cannot be used"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message, write):
+    with pytest.raises(ModelError, match=message):
+        read_adapter_config(write(**settings))
+
+
+def test_weights_of_another_rank_are_refused(tiny, tmp_path):
+    from tiny_models import save_adapter
+
+    folder = save_adapter(tmp_path / "ner", tiny.folder)
+    check_adapter(folder)
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"r": 8}))
+    with pytest.raises(ModelError, match="has rank 4, the configuration says 8"):
+        check_adapter(folder)

@@ -1,0 +1,65 @@
+"""Files that get their names together, or not at all."""
+
+import os
+
+import pytest
+
+from ner_edge.errors import ModelError, NerEdgeError, UsageError
+from ner_edge.export.pipeline import export_model
+from ner_edge.export.staging import Staging
+
+
+def test_all_get_their_names_or_none(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_text("before")
+
+    def fail_at_the_end():
+        with Staging([]) as staging:
+            staging.add(old).write_text("after")
+            written = staging.add(new)
+            written.write_text("after")
+            raise ModelError(f"{written}: is bad")
+
+    with pytest.raises(ModelError, match=f"{new}: is bad"):
+        fail_at_the_end()
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+    assert old.read_text() == "before"
+    with Staging([]) as staging:
+        staging.add(old).write_text("after")
+        staging.add(new).write_text("after")
+        assert staging.written(tmp_path / "other") == tmp_path / "other"
+    assert old.read_text() == new.read_text() == "after"
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_an_input_is_not_overwritten(link, tmp_path):
+    source, alias = tmp_path / "source", tmp_path / "alias"
+    source.write_text("precious")
+    link(source, alias)
+    with (
+        pytest.raises(UsageError, match="is what this export is made from"),
+        Staging([source]) as staging,
+    ):
+        staging.add(alias)
+    assert source.read_text() == "precious"
+
+
+def test_an_export_over_its_base_is_refused(tiny, tmp_path):
+    base = tmp_path / "m-q8_0.gguf"
+    base.write_bytes(tiny.gguf.read_bytes())
+    with pytest.raises(UsageError, match=r"m-q8_0\.gguf: is what this export is made from"):
+        export_model(base, None, tmp_path, ["f16", "q8_0"], name="m")
+    assert [path.name for path in tmp_path.iterdir()] == ["m-q8_0.gguf"]
+    assert base.read_bytes() == tiny.gguf.read_bytes()
+
+
+def test_a_second_export_to_one_name_is_refused(tiny, tmp_path, monkeypatch):
+    from ner_edge.export import pipeline
+
+    def export_again(*arguments, **settings):
+        export_model(tiny.folder, None, tmp_path, ["f32"], name="m")
+
+    monkeypatch.setattr(pipeline, "write_models", export_again)
+    with pytest.raises(NerEdgeError, match="m: another export writes files of this name"):
+        export_model(tiny.folder, None, tmp_path, ["f16"], name="m")
+    assert not [path for path in tmp_path.iterdir() if path.suffix == ".gguf"]

@@ -19,14 +19,7 @@ def write(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "pattern",
-    [
-        "q_proj",
-        "model.layers.3.mlp.up_proj",
-        r"model\.layers\.\d+\.mlp",
-        "(q|k|v)_proj",
-        ".*up_proj$",
-    ],
+    "pattern", ["q_proj", "mlp.up_proj", r"layers\.\d+\.mlp\.up_proj", "(q|k)_proj", ".*up_proj$"]
 )
 def test_names_and_simple_patterns_decide(pattern, write):
     config = read_adapter_config(write(alpha_pattern={pattern: 2.5}, rank_pattern={pattern: 16}))

@@ -23,6 +23,7 @@ from ner_edge.hashing import sha256_of
 _CHECKS = 1  # to be raised when they become stricter: then every file is tried again
 _SECONDS = 12  # and one more for each of so many bytes:
 _BYTES_PER_SECOND = 20_000_000
+_STARTED = b"trial of a model"
 _TEXT = "Ada Lovelace met Charles Babbage in London in 1833 . naïve 東京 😀 [ ] | <|im_end|>"
 
 
@@ -57,8 +58,8 @@ def _try(path: Path) -> None:
         raise ModelError(
             f"{path}: llama.cpp did not load it within {limit:.0f} seconds; is it damaged?"
         ) from None
-    if child.returncode == 0:
-        return
+    if child.returncode == 0 or _STARTED not in child.stdout:
+        return  # where Python is part of another program, there may be no way to start it
     lines = child.stderr.decode("utf-8", "replace").strip().splitlines()
     if child.returncode == 1 and lines and lines[-1].startswith("error: "):
         raise ModelError(lines[-1].removeprefix("error: "))
@@ -109,6 +110,7 @@ def _marker(name: str) -> Path | None:
 
 
 if __name__ == "__main__":
+    print(_STARTED.decode(), flush=True)
     try:
         _run(Path(sys.argv[1]))
     except NerEdgeError as problem:

@@ -148,9 +148,9 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache" / "loadable"
 
 
-def end_with(monkeypatch, code, stderr):
+def end_with(monkeypatch, code, stderr, stdout=b"trial of a model\n"):
     """Let the child end so, whatever it is asked."""
-    result = SimpleNamespace(returncode=code, stderr=stderr)
+    result = SimpleNamespace(returncode=code, stderr=stderr, stdout=stdout)
     asked = []
     monkeypatch.setattr(trial.subprocess, "run", lambda *a, **k: asked.append(a) or result)
     return asked
@@ -162,6 +162,12 @@ def test_a_crash_of_the_child_is_one_line(tiny, cache, monkeypatch):
     assert_error(result, r"tiny-f16\.gguf: llama\.cpp crashes when .* \(x\.cpp:7: GGML_ASSERT\(a")
     end_with(monkeypatch, -11, b"")
     assert_error(run("tag", "-m", tiny.gguf, stdin="Ada"), r"\(exit code -11\)")
+
+
+def test_where_no_child_can_be_started_the_checks_must_do(tiny, cache, monkeypatch):
+    """As in a server that has Python built in."""
+    end_with(monkeypatch, 2, b"usage: server [options]\n", stdout=b"")
+    ensure_loadable(tiny.gguf)
 
 
 def test_a_child_that_hangs_is_one_line(tiny, cache, monkeypatch):

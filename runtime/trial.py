@@ -54,6 +54,8 @@ def _try(path: Path) -> None:
         child = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit, check=False
         )
+    except OSError:  # nothing to start it with
+        return
     except subprocess.TimeoutExpired:
         raise ModelError(
             f"{path}: llama.cpp did not load it within {limit:.0f} seconds; is it damaged?"

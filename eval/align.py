@@ -8,8 +8,8 @@ from itertools import accumulate
 from pathlib import Path
 
 from ner_edge.corpus import DOCSTART, shortened
+from ner_edge.documents import Document, Mark, without_overlaps
 from ner_edge.errors import DataError
-from ner_edge.jsonl import Document, Mark, without_overlaps
 from ner_edge.spans import Span
 
 

@@ -19,6 +19,7 @@ from ner_edge.eval.cost import Cost
 from ner_edge.eval.evaluate import Candidate, ModelResult, Progress, Tagger, evaluate_model
 from ner_edge.eval.gold import Gold, read_gold
 from ner_edge.eval.metrics import require_libraries
+from ner_edge.readers.columns import Columns
 from ner_edge.spans import Span
 
 Measure = Callable[[Path, Gold], Cost | None]
@@ -57,7 +58,7 @@ class Comparison:
     @property
     def notes(self) -> list[str]:
         """What a reader of the figures must know, for standard error."""
-        return [note for result in self.results for note in result.notes]
+        return self.gold.notes + [note for result in self.results for note in result.notes]
 
 
 def run_eval(
@@ -68,6 +69,7 @@ def run_eval(
     first: Sequence[Candidate] = (),
     baseline: str | None = None,
     limit: int | None = None,
+    columns: Columns | None = None,
     cache_dir: Path | None = None,
     progress: Progress | None = None,
     measure: Measure | None = None,
@@ -76,7 +78,8 @@ def run_eval(
     """Evaluate models, given as (name, path), on the labelled sentences of `data`, one at a time.
 
     `first` are models that come before them and load otherwise. `baseline` is a name or a path
-    among all, by default the first; `limit` keeps the first sentences; predictions are kept in
+    among all, by default the first; `limit` keeps the first sentences, `columns` says where CoNLL
+    has its words and tags; predictions are kept in
     `cache_dir` and reused from there. `measure`, if given, tells what a model of `models` costs,
     `agree` how close the decisions of a GGUF are to those of a baseline that is one. A repeated
     name gets a number. Raises `UsageError`, `DataError` or `ModelError` before any model is
@@ -95,7 +98,7 @@ def run_eval(
     names = unique_names([candidate.name for candidate in candidates])
     candidates = [replace(c, name=name) for c, name in zip(candidates, names, strict=True)]
     reference = find_baseline(baseline, [(c.name, c.path) for c in candidates])
-    gold = read_gold(data, limit)
+    gold = read_gold(data, limit, columns=columns)
     return compare(candidates, gold, reference, cache_dir=cache_dir, progress=progress, agree=agree)
 
 

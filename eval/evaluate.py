@@ -163,7 +163,7 @@ def _predictions(
     if cache_dir is not None:
         key = {
             "model": sha256_of(candidate.path),
-            "data": sha256_of(gold.path),
+            "data": gold.sha256,
             "task": tagger.task.to_json(),
             "decoder": tagger.decoder,
             "version": tagger.version,

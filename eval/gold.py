@@ -1,12 +1,14 @@
 """The gold standard: labelled sentences, and which of two customs counted them."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ner_edge.corpus import Sentence
+from ner_edge.corpus import Labelled, Sentence
 from ner_edge.errors import UsageError
 from ner_edge.labelled import scan_labelled
+from ner_edge.readers.columns import Columns
 from ner_edge.spans import Span
 
 
@@ -22,6 +24,12 @@ class Gold:
     docstart_lines: int
     left_out: dict[int, list[str]] = field(default_factory=dict)
     """The words of sentences that cannot be used, by their place among all sentences."""
+    account: str = ""
+    """What is left out, with reasons."""
+    layout: str = ""
+    """How the file was read, where that is not plain."""
+    sha256: str = ""
+    """Of the words of all sentences, in hexadecimal, whatever limit there is."""
 
     def all_words(self) -> Iterator[tuple[bool, list[str]]]:
         """The words of every sentence of the file in order, and whether it is used."""
@@ -62,31 +70,48 @@ class Gold:
         if self.docstart_lines:
             sentences, tokens = sentences + self.docstart_lines, tokens + self.docstart_lines
             counts += f" ({_grouped(sentences)} and {_grouped(tokens)} with -DOCSTART- lines)"
-        return f"{counts}, {_grouped(entities)} entities"
+        counts += f", {_grouped(entities)} entities"
+        return f"{counts}, {self.account}" if self.account else counts
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the figures must know."""
+        return [f"{self.path}: {self.layout}"] if self.layout else []
 
 
-def read_gold(path: Path, limit: int | None = None) -> Gold:
-    """Read labelled sentences of any format; `limit` keeps the first sentences only.
+def read_gold(path: Path, limit: int | None = None, *, columns: Columns | None = None) -> Gold:
+    """Read labelled sentences of any format; `limit` keeps the first sentences only, `columns` says
+    where CoNLL has its words and tags.
 
     Raises `DataError` naming file and line, `UsageError` for a limit below 1.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"the limit must be at least 1 sentence, not {limit}")
-    labelled = scan_labelled(path)
+    labelled = scan_labelled(path, columns)
     labelled.require_legal()
+    sha256 = _sha256(labelled)
+    if limit is not None:
+        labelled = labelled.first(limit)
     sentences: list[Sentence] = []
     left_out: dict[int, list[str]] = {}
     docstart_lines = 0
-    for sentence, _, usable in labelled.located:
+    for sentence, _, unusable in labelled.located:
         if sentence.is_docstart:
             docstart_lines += 1
-        elif not usable:
+        elif unusable:
             left_out[len(sentences) + len(left_out)] = sentence.words
         else:
             sentences.append(sentence)
-        if len(sentences) == limit:
-            break
-    return Gold(path, sentences, docstart_lines, left_out)
+    layout = "" if labelled.plain else labelled.layout
+    return Gold(path, sentences, docstart_lines, left_out, labelled.account(), layout, sha256)
+
+
+def _sha256(labelled: Labelled) -> str:
+    digest = hashlib.sha256()
+    for sentence in labelled.sentences():
+        if not sentence.is_docstart:
+            digest.update(f"{sentence.text}\n".encode())
+    return digest.hexdigest()
 
 
 def _grouped(number: int) -> str:

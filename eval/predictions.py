@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ner_edge.conll import scan_conll
-from ner_edge.corpus import Sentence, refuse
+from ner_edge.documents import Document
 from ner_edge.errors import DataError
 from ner_edge.eval.align import Aligned, align
 from ner_edge.eval.calibration import calibration
@@ -17,8 +16,8 @@ from ner_edge.eval.compare import (
 from ner_edge.eval.evaluate import ModelResult
 from ner_edge.eval.gold import Gold, read_gold
 from ner_edge.eval.metrics import require_libraries, score_spans
-from ner_edge.jsonl import Document, Mark, read_documents
-from ner_edge.labelled import is_jsonl, read_lines
+from ner_edge.labelled import read_documents
+from ner_edge.readers.columns import Columns
 from ner_edge.spans import ScoredSpan
 
 
@@ -28,16 +27,17 @@ def compare_files(
     *,
     baseline: str | None = None,
     labels: Mapping[str, str] | None = None,
+    columns: Columns | None = None,
 ) -> Comparison:
     """Measure files of predictions for the text of `gold_file`, and set them beside `baseline`: a
     file or its name without ending, by default the first.
 
-    They hold JSON lines or CoNLL columns. `labels` renames their labels; an empty new name leaves
-    entities out. Raises `DataError` where a text is not the gold's, `UsageError` for a baseline
-    that is not there.
+    They hold any of the formats of labelled data. `labels` renames their labels; an empty new name
+    leaves entities out. `columns` says where the gold has its words and tags. Raises `DataError`
+    where a text is not the gold's, `UsageError` for a baseline that is not there.
     """
     require_libraries()
-    gold = read_gold(gold_file)
+    gold = read_gold(gold_file, columns=columns)
     stems = [path.stem for path in files]
     told_apart = len(set(stems)) == len(stems)
     names = unique_names(stems if told_apart else [path.name for path in files])
@@ -50,7 +50,10 @@ def compare_files(
 
 def file_result(name: str, path: Path, gold: Gold, labels: Mapping[str, str]) -> ModelResult:
     """The scores of one file of predictions; nothing is known of its model's size and speed."""
-    documents = _renamed(_read_predictions(path), labels)
+    documents, layout = read_documents(path)
+    if not documents:
+        raise DataError(f"{path}: holds no predictions")
+    documents = _renamed(documents, labels)
     used, words = zip(*gold.all_words(), strict=True)
     aligned = align(documents, words, path)
     _check_labels(documents, gold, path)
@@ -70,30 +73,9 @@ def file_result(name: str, path: Path, gold: Gold, labels: Mapping[str, str]) ->
         size_bytes=None,
         bits_per_weight=None,
         seconds=None,
-        notes=_notes(name, gold, aligned, {span.label for spans in predictions for span in spans}),
+        notes=[f"{name}: {layout}"] * bool(layout)
+        + _notes(name, gold, aligned, {span.label for spans in predictions for span in spans}),
     )
-
-
-def _read_predictions(path: Path) -> list[Document]:
-    lines = read_lines(path)
-    if is_jsonl(path, lines):
-        documents, illegal = read_documents(lines)
-    else:
-        labelled = scan_conll(path, lines)
-        documents = [_document(line, sentence) for sentence, line, _ in labelled.located]
-        illegal = labelled.illegal
-    refuse(path, illegal)
-    if not documents:
-        raise DataError(f"{path}: holds no predictions")
-    return documents
-
-
-def _document(line: int, sentence: Sentence) -> Document:
-    starts = [0]
-    for word in sentence.words:
-        starts.append(starts[-1] + len(word) + 1)
-    marks = [Mark(starts[start], starts[end] - 1, label) for start, end, label in sentence.spans]
-    return Document(line, sentence.text, marks)
 
 
 def _renamed(documents: Sequence[Document], labels: Mapping[str, str]) -> list[Document]:

@@ -5,7 +5,13 @@ from typing import Annotated
 
 import typer
 
-from ner_edge.cli_options import BaselineOption, JsonOption, MarkdownOption, ReportOption
+from ner_edge.cli_options import (
+    BaselineOption,
+    ColumnsOption,
+    JsonOption,
+    MarkdownOption,
+    ReportOption,
+)
 from ner_edge.errors import UsageError
 
 data_app = typer.Typer(name="data", no_args_is_help=True, help="Look at labelled data.")
@@ -19,7 +25,7 @@ def _data() -> None:
 
 @data_app.command()
 def check(
-    files: Annotated[list[Path], typer.Argument(help="CoNLL columns, or JSON lines.")],
+    files: Annotated[list[Path], typer.Argument(help="CoNLL columns, or JSON.")],
     model: Annotated[
         str | None,
         typer.Option("--model", "-m", help="Do this model's labels and its context suffice?"),
@@ -27,6 +33,7 @@ def check(
     task: Annotated[
         str | None, typer.Option(help="Do the labels of this task suffice? A name or a TOML file.")
     ] = None,
+    columns: ColumnsOption = None,
     json: JsonOption = None,
 ) -> None:
     """Count, and find what would make training or evaluation wrong (exit code 1).
@@ -40,8 +47,10 @@ def check(
     from ner_edge.atomic import write_text
     from ner_edge.data_check import check_data
     from ner_edge.data_report import print_data_report, to_json
+    from ner_edge.readers.columns import parse_columns
     from ner_edge.task import load_task
 
+    chosen = parse_columns(columns)
     labels = None if task is None else load_task(task).labels
     fits = None
     with ExitStack() as stack:
@@ -51,7 +60,7 @@ def check(
             tagger = stack.enter_context(Tagger.load(model))
             fits = tagger.fits
             labels = labels or tagger.task.labels
-        report = check_data(files, labels=labels, fits=fits)
+        report = check_data(files, labels=labels, fits=fits, columns=chosen)
     if json != "-":
         print_data_report(report, Console())
     if json is not None:
@@ -63,13 +72,14 @@ def check(
 def compare(
     predictions: Annotated[
         list[Path],
-        typer.Argument(help="Files of any tools: JSON lines with offsets, or CoNLL columns."),
+        typer.Argument(help="Files of any tools: JSON with offsets, or CoNLL columns."),
     ],
-    gold: Annotated[Path, typer.Option(help="Gold: CoNLL columns, or JSON lines.")],
+    gold: Annotated[Path, typer.Option(help="Gold: CoNLL columns, or JSON.")],
     rename: Annotated[
         list[str] | None,
         typer.Option("--map", help="OLD=NEW: a predicted label's name; OLD= leaves out; repeat."),
     ] = None,
+    columns: ColumnsOption = None,
     baseline: BaselineOption = None,
     markdown: MarkdownOption = False,
     json: JsonOption = None,
@@ -81,6 +91,7 @@ def compare(
     """
     from ner_edge.eval.output import Output
     from ner_edge.eval.predictions import compare_files
+    from ner_edge.readers.columns import parse_columns
 
     output = Output(markdown, json, report_folder)
     output.check()
@@ -90,4 +101,8 @@ def compare(
         if not old or not equals:
             raise UsageError(f"--map {pair}: expected OLD=NEW, like PERSON=PER")
         labels[old] = new
-    output.write(compare_files(gold, predictions, baseline=baseline, labels=labels))
+    output.write(
+        compare_files(
+            gold, predictions, baseline=baseline, labels=labels, columns=parse_columns(columns)
+        )
+    )

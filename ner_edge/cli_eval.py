@@ -9,6 +9,7 @@ import typer
 
 from ner_edge.cli_options import (
     BaselineOption,
+    ColumnsOption,
     DecoderName,
     DecoderOption,
     GpuOption,
@@ -22,6 +23,7 @@ from ner_edge.errors import UsageError, missing_extra
 if TYPE_CHECKING:
     from ner_edge.eval.compare import Comparison
     from ner_edge.eval.evaluate import Candidate
+    from ner_edge.readers.columns import Columns
 
 
 class ProtocolName(StrEnum):
@@ -30,7 +32,7 @@ class ProtocolName(StrEnum):
 
 
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="Gold: CoNLL columns, or JSON lines.")],
+    data: Annotated[Path, typer.Argument(help="Gold: CoNLL columns, or JSON.")],
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -39,6 +41,7 @@ def evaluate(
             help="A GGUF, or conll2003-135m[:quant]; repeat.",
         ),
     ] = None,
+    columns: ColumnsOption = None,
     baseline: BaselineOption = None,
     protocol: Annotated[
         ProtocolName,
@@ -75,7 +78,9 @@ def evaluate(
 ) -> None:
     """Measure models on gold data: F1, what each loses to the baseline, size and speed."""
     from ner_edge.eval.output import Output
+    from ner_edge.readers.columns import parse_columns
 
+    chosen = parse_columns(columns)
     output = Output(markdown, json, report_folder)
     output.check()
     first: list[Candidate] = []
@@ -87,7 +92,16 @@ def evaluate(
         _check_can_save(save_temperature, model, protocol)
     settings = {"threads": threads, "gpu_layers": gpu_layers}
     comparison = _comparison(
-        data, model, first, baseline, limit, decoder, settings, speed=speed, cache=cache
+        data,
+        model,
+        first,
+        baseline,
+        limit,
+        decoder,
+        settings,
+        columns=chosen,
+        speed=speed,
+        cache=cache,
     )
     output.write(comparison)
     if save_temperature:
@@ -135,6 +149,7 @@ def _comparison(
     decoder: DecoderName,
     settings: dict[str, Any],
     *,
+    columns: "Columns | None",
     speed: bool,
     cache: bool,
 ) -> "Comparison":
@@ -161,6 +176,7 @@ def _comparison(
             first=first,
             baseline=baseline,
             limit=limit,
+            columns=columns,
             cache_dir=kept,
             progress=lambda name, done, total: update(done, total, label=name),
             measure=cost if speed else None,

@@ -28,3 +28,11 @@ ReportOption = Annotated[
     Path | None, typer.Option("--report", help="Write a report into this folder (HTML, plots).")
 ]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="CPU threads (physical cores).")]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="WORD,TAG",
+        help="The columns of word and tag in CoNLL files, like 1,4.",
+    ),
+]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ner_edge.cli_options import ColumnsOption
 from ner_edge.errors import UsageError, missing_extra
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: Annotated[Path, typer.Argument(help="Labelled: CoNLL columns, or JSON lines.")],
+    data: Annotated[Path, typer.Argument(help="Labelled: CoNLL columns, or JSON.")],
     base: Annotated[
         str, typer.Option(help="A hub id, a local folder, a GGUF, smollm2, or qwen-coder-0.5b.")
     ] = "smollm2",
@@ -33,6 +34,7 @@ def train(
         Path | None, typer.Option(help="The importance matrix that it was rounded by.")
     ] = None,
     dev: Annotated[Path | None, typer.Option(help="Report F1 on this file at the end.")] = None,
+    columns: ColumnsOption = None,
     task: Annotated[str, typer.Option(help="A task's name or TOML file.")] = "conll2003",
     preset: Annotated[str, typer.Option(help="paper or edge.")] = "edge",
     config: Annotated[Path | None, typer.Option(help="TOML with settings.")] = None,
@@ -68,8 +70,10 @@ def train(
     """Fine-tune a LoRA adapter on labelled sentences."""
     from ner_edge.models import resolve_model
     from ner_edge.progress import progress_bar
+    from ner_edge.readers.columns import parse_columns
     from ner_edge.task import load_task
 
+    chosen_columns = parse_columns(columns)
     if recover and start is None:
         raise UsageError("--recover needs --from: the adapter that the file was exported from")
     if imatrix and recover is None:
@@ -108,6 +112,7 @@ def train(
             out,
             chosen_task,
             settings,
+            columns=chosen_columns,
             start=start,
             recovery=Recovery(resolve_model(recover), imatrix) if recover else None,
             resume=resume,

@@ -1,8 +1,9 @@
 """Labelled sentences, and what a file of them holds."""
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ class Sentence:
     def is_docstart(self) -> bool:
         """Is it the line that opens a document? It is no sentence, though published counts
         include it."""
-        return self.words[:1] == [DOCSTART]
+        return self.words == [DOCSTART]
 
 
 class Problem(NamedTuple):
@@ -43,8 +44,9 @@ class Located(NamedTuple):
 
     sentence: Sentence
     line: int
-    usable: bool = True
-    """False if words cannot express all of its entities: it would teach and measure wrongly."""
+    unusable: str | None = None
+    """Why it would teach and measure wrongly, if so: words cannot express all of its entities, or
+    an annotator rejected it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,11 @@ class Labelled:
 
     path: Path
     format: str
-    """`IOB1`, `IOB2`, `IOB` (a mixture, or no entity), `BIOES` or `JSONL`."""
+    """`IOB1`, `IOB2`, `IOB` (a mixture, or no entity), `BIOES`, `JSON` or `JSONL`."""
+    layout: str
+    """How its rows or records were read."""
+    plain: bool
+    """Could they not have been read otherwise?"""
     located: list[Located]
     """All sentences, with the `-DOCSTART-` lines."""
     illegal: list[Problem]
@@ -66,7 +72,31 @@ class Labelled:
 
     def sentences(self) -> Iterator[Sentence]:
         """The usable sentences, with the `-DOCSTART-` lines."""
-        return (located.sentence for located in self.located if located.usable)
+        return (located.sentence for located in self.located if not located.unusable)
+
+    def first(self, limit: int) -> "Labelled":
+        """As if the file ended after so many usable sentences."""
+        usable = 0
+        for place, (sentence, line, unusable) in enumerate(self.located, 1):
+            usable += not (unusable or sentence.is_docstart)
+            if usable == limit:
+                left_out = [problem for problem in self.left_out if problem.line <= line]
+                return replace(self, located=self.located[:place], left_out=left_out)
+        return self
+
+    def account(self) -> str:
+        """What is left out, with reasons; empty if nothing is."""
+        reasons = Counter(located.unusable for located in self.located if located.unusable)
+        counts = []
+        if reasons:
+            why = "; ".join(
+                reason if len(reasons) == 1 else f"{count}: {reason}"
+                for reason, count in reasons.most_common()
+            )
+            counts.append(f"{counted(reasons.total(), 'sentence')} left out ({why})")
+        if self.left_out:
+            counts.append(f"{counted(len(self.left_out), 'entity')} left out")
+        return ", ".join(counts)
 
     def require_legal(self) -> None:
         """Raise `DataError` naming the first illegal line, or if there is no sentence at all; warn
@@ -77,10 +107,10 @@ class Labelled:
             line, message = self.left_out[0]
             left_out = f"(line {line}: {message}); `ner-edge data check` lists them"
         if all(sentence.is_docstart for sentence in self.sentences()):
-            kind = "" if self.format == "JSONL" else " in CoNLL columns"
+            kind = "" if self.format.startswith("JSON") else " in CoNLL columns"
             raise DataError(f"{self.path}: holds no sentence{kind} {left_out}".rstrip())
         if left_out:
-            unusable = sum(not located.usable for located in self.located)
+            unusable = sum(bool(located.unusable) for located in self.located)
             warnings.warn(
                 f"{self.path}: {len(self.left_out)} entities and {unusable} sentences are left out "
                 + left_out,
@@ -101,3 +131,10 @@ def refuse(path: Path, illegal: Sequence[Problem]) -> None:
 def shortened(text: str) -> str:
     """The beginning of a user's text in quotes, for a message."""
     return repr(text if len(text) <= 40 else text[:40] + "…")
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 sentence`, `2 entities`."""
+    if number != 1:
+        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number} {noun}"

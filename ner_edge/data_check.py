@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ner_edge.corpus import Labelled, Located
 from ner_edge.labelled import scan_labelled
+from ner_edge.readers.columns import Columns
 from ner_edge.segment import MAX_WORDS
 
 LEAK = 5.0
@@ -33,6 +34,8 @@ class FileFacts:
 
     path: Path
     format: str
+    layout: str
+    """How rows or records were read."""
     sentences: int
     docstart_lines: int
     tokens: int
@@ -44,7 +47,9 @@ class FileFacts:
     repeated: int
     """Sentences that an earlier one of the file equals."""
     left_out: int
-    """Sentences whose entities words cannot express."""
+    """Sentences whose entities words cannot express, or that an annotator rejected."""
+    account: str
+    """What is left out, with reasons; empty if nothing is."""
 
 
 @dataclass(frozen=True)
@@ -76,16 +81,18 @@ def check_data(
     *,
     labels: Collection[str] | None = None,
     fits: Callable[[list[str]], bool] | None = None,
+    columns: Columns | None = None,
 ) -> DataReport:
     """Count, and look for what makes training or evaluation wrong.
 
     `labels` are those that the task knows; `fits` tells whether the context of a model holds a
-    sentence. Raises `DataError` for a file that cannot be read.
+    sentence; `columns` says where CoNLL has its words and tags. Raises `DataError` for a file that
+    cannot be read.
     """
     files, problems, warnings = [], [], []
     sentences_of: list[list[Located]] = []
     for path in paths:
-        labelled = scan_labelled(path)
+        labelled = scan_labelled(path, columns)
         sentences = [located for located in labelled.located if not located.sentence.is_docstart]
         sentences_of.append(sentences)
         facts = _facts(labelled, sentences)
@@ -122,6 +129,7 @@ def _facts(labelled: Labelled, sentences: Sequence[Located]) -> FileFacts:
     return FileFacts(
         path=labelled.path,
         format=labelled.format,
+        layout=labelled.layout,
         sentences=len(sentences),
         docstart_lines=len(labelled.located) - len(sentences),
         tokens=sum(lengths),
@@ -129,7 +137,8 @@ def _facts(labelled: Labelled, sentences: Sequence[Located]) -> FileFacts:
         labels=dict(labels.most_common()),
         longest=max(lengths, default=0),
         repeated=len(sentences) - len({tuple(located.sentence.words) for located in sentences}),
-        left_out=sum(not located.usable for located in sentences),
+        left_out=sum(bool(located.unusable) for located in sentences),
+        account=labelled.account(),
     )
 
 

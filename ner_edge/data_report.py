@@ -32,13 +32,18 @@ def print_data_report(report: DataReport, console: Console) -> None:
             _say(console, f"{kind}: {finding}")
         if len(findings) > _SHOWN:
             _say(console, f"{kind}: {len(findings) - _SHOWN} more; --json lists all")
-    counts = (_counted(len(report.problems), "problem"), _counted(len(report.warnings), "warning"))
+    counts = [_counted(len(report.problems), "problem"), _counted(len(report.warnings), "warning")]
+    for facts in report.files:
+        if facts.account:
+            where = f"{facts.path}: " if len(report.files) > 1 else ""
+            counts.append(where + facts.account)
     _say(console, ", ".join(counts))
 
 
 def _rows(files: Sequence[FileFacts], labels: Sequence[str]) -> list[tuple[str, list[str]]]:
     rows = [
         ("Format", [facts.format for facts in files]),
+        ("Read as", [facts.layout for facts in files]),
         ("Sentences", [_number(facts.sentences) for facts in files]),
     ]
     if any(facts.docstart_lines for facts in files):

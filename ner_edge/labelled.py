@@ -1,49 +1,89 @@
 """Reading labelled sentences, whatever format they are in."""
 
-import codecs
-import re
+from collections.abc import Iterable
 from pathlib import Path
 
-from ner_edge.conll import scan_conll
-from ner_edge.corpus import Labelled, Sentence
-from ner_edge.errors import DataError
-from ner_edge.jsonl import scan_jsonl
+from ner_edge.corpus import Labelled, Located, Problem, Sentence, refuse
+from ner_edge.documents import Document, document_of, sentences_of
+from ner_edge.readers.columns import Columns
+from ner_edge.readers.conll import read_conll
+from ner_edge.readers.contents import Contents
+from ner_edge.readers.encoding import read_utf8
+from ner_edge.readers.json_records import is_json, read_json_records
+from ner_edge.tagged import TaggedSentences, read_tagged
 
-_OBJECT = re.compile(rb"\s*\{.*\}\s*")
 
+def read_labelled(
+    path: Path, *, columns: Columns | None = None, keep_docstart: bool = False
+) -> list[Sentence]:
+    """The sentences of a file in CoNLL columns (IOB1, IOB2 or BIOES) or in JSON of many tools.
 
-def read_labelled(path: Path, *, keep_docstart: bool = False) -> list[Sentence]:
-    """The sentences of a file in CoNLL columns (IOB1, IOB2 or BIOES) or in JSON lines.
-
-    Raises `DataError` naming file and line. Warns of entities that cannot be used.
+    `columns` says where CoNLL has its words and tags. Raises `DataError` naming file and line.
+    Warns of entities that cannot be used.
     """
-    labelled = scan_labelled(path)
+    labelled = scan_labelled(path, columns)
     labelled.require_legal()
     return [
         sentence for sentence in labelled.sentences() if keep_docstart or not sentence.is_docstart
     ]
 
 
-def scan_labelled(path: Path) -> Labelled:
-    """All that a file holds, with its problems. Raises `DataError` only if it cannot be read."""
-    lines = read_lines(path)
-    return scan_jsonl(path, lines) if is_jsonl(path, lines) else scan_conll(path, lines)
+def scan_labelled(path: Path, columns: Columns | None = None) -> Labelled:
+    """All that a file holds, with its problems. Raises `DataError` if it cannot be read, or in more
+    than one way."""
+    contents, tagged = _read(path, columns)
+    sentences = iter(tagged.located)
+    located: list[Located] = []
+    left_out = [*contents.left_out]
+    for record in contents.records:
+        if isinstance(record, Document):
+            found, dropped = sentences_of(record)
+            located += found
+            left_out += dropped
+        else:
+            located.append(next(sentences))
+    is_conll = contents.format == "CoNLL"
+    layout = contents.layout
+    if tagged.located:
+        layout += f", {tagged.scheme}"
+    return Labelled(
+        path=path,
+        format=tagged.scheme if is_conll else contents.format,
+        layout=layout,
+        plain=contents.plain,
+        located=located,
+        illegal=_by_line(contents.illegal + tagged.illegal),
+        doubtful=_by_line(contents.doubtful + tagged.doubtful),
+        left_out=_by_line(left_out),
+    )
 
 
-def read_lines(path: Path) -> list[bytes]:
-    """The lines of a file, without a byte order mark. Raises `DataError`."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise DataError(f"{path}: is UTF-16 text; save it as UTF-8")
-    return data.removeprefix(codecs.BOM_UTF8).split(b"\n")
+def read_documents(path: Path) -> tuple[list[Document], str]:
+    """The texts of a file of predictions with their entities, and how they were read, if that is
+    not plain. Of several columns of tags the last holds the predictions, as for `conlleval`.
+
+    Raises `DataError` naming file and line.
+    """
+    contents, tagged = _read(path, None, predicted=True)
+    refuse(path, _by_line(contents.illegal + tagged.illegal))
+    located = iter(tagged.located)
+    documents = [
+        record if isinstance(record, Document) else document_of(*next(located)[:2])
+        for record in contents.records
+    ]
+    return documents, "" if contents.plain else contents.layout
 
 
-def is_jsonl(path: Path, lines: list[bytes]) -> bool:
-    """Does the file's name say JSON, or is its first line that is not blank an object?"""
-    first = next((line for line in lines if line.strip()), b"")
-    return path.suffix in (".jsonl", ".ndjson", ".json") or bool(_OBJECT.fullmatch(first))
+def _read(
+    path: Path, columns: Columns | None, *, predicted: bool = False
+) -> tuple[Contents, TaggedSentences]:
+    data = read_utf8(path)
+    if is_json(data):
+        contents = read_json_records(data)
+    else:
+        contents = read_conll(path, data, columns, predicted=predicted)
+    return contents, read_tagged([rows for rows in contents.records if isinstance(rows, list)])
+
+
+def _by_line(problems: Iterable[Problem]) -> list[Problem]:
+    return sorted(problems, key=lambda problem: problem.line)

@@ -16,6 +16,11 @@ def is_bioes(tags: Iterable[str]) -> bool:
     return any(_ENDS_OR_SINGLES.fullmatch(tag) for tag in tags)
 
 
+def spelt_like_a_tag(text: str) -> bool:
+    """Is it a tag of any scheme?"""
+    return bool(_BIOES.fullmatch(text))
+
+
 def misspelt(tag: str, bioes: bool) -> str | None:
     """What is wrong with a tag by itself, if anything."""
     if (_BIOES if bioes else _IOB).fullmatch(tag):

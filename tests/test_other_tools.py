@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from command_line import assert_error, run
 
-from ner_edge.errors import DataError, NerEdgeWarning
+from ner_edge.errors import NerEdgeWarning
 from ner_edge.eval.gold import read_gold
 from ner_edge.eval.predictions import compare_files
 from ner_edge.labelled import read_labelled
@@ -114,13 +114,6 @@ def test_what_an_annotator_rejects_is_no_gold(tmp_path: Path, answer: str) -> No
     with pytest.warns(NerEdgeWarning, match=f"1 entities and 1 sentences are left out .*{answer}"):
         (sentence,) = read_labelled(path)
     assert (sentence.words[0], sentence.spans) == ("Kim", [Span(0, 1, "PER")])
-
-
-def test_a_list_of_documents_says_how_to_take_it_apart(tmp_path: Path) -> None:
-    path = tmp_path / "x.json"
-    path.write_text(f"[{LINES['spaCy']}]", encoding="utf-8")
-    with pytest.raises(DataError, match=r"x\.json:1: .*found a list: `jq -c \.\[\]`"):
-        read_labelled(path)
 
 
 def test_labels_that_are_not_the_gold_s_are_an_error(gold: Path, tmp_path: Path) -> None:

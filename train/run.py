@@ -1,14 +1,16 @@
 """A whole training run, from files to an adapter directory."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import ner_edge
 from ner_edge.corpus import Sentence
 from ner_edge.errors import DataError, UsageError
-from ner_edge.labelled import read_labelled
+from ner_edge.labelled import scan_labelled
 from ner_edge.progress import Update
 from ner_edge.prompts import PromptEncoder
+from ner_edge.readers.columns import Columns
 from ner_edge.task import Task
 from ner_edge.train.augment import lower_cased
 from ner_edge.train.checkpoint import CHECKPOINT_FILE, check_checkpoint
@@ -29,6 +31,7 @@ def run_training(
     task: Task,
     settings: TrainSettings,
     *,
+    columns: Columns | None = None,
     start: Path | None = None,
     recovery: Recovery | None = None,
     resume: bool = False,
@@ -45,8 +48,9 @@ def run_training(
     Returns the strict micro F1 in percent on `dev_file`, if there is one.
     """
     settings = with_dtype(settings)
-    sentences = _read(train_file, task)
-    dev_sentences = _read(dev_file, task) if dev_file else []
+    sentences, note = _read(train_file, task, columns)
+    dev_sentences, dev_note = _read(dev_file, task, columns) if dev_file else ([], "")
+    notes = {"data": note, "dev": dev_note}
     if not dry_run:
         _make_folder(out)
     opened = open_start(base, settings, start, recovery)
@@ -57,7 +61,7 @@ def run_training(
     if resume:
         check_checkpoint(out, identity)
     for check in preflight(opened, encoder, sentences, dev_sentences, examples, settings):
-        say(check)
+        say(replace(check, text=check.text + notes.get(check.name, "")))
         if check.error:
             raise check.error
     if dry_run:
@@ -100,9 +104,12 @@ def run_training(
     return f1
 
 
-def _read(path: Path, task: Task) -> list[Sentence]:
-    """The sentences of a file, which must hold entities, and only those the task knows."""
-    sentences = read_labelled(path)
+def _read(path: Path, task: Task, columns: Columns | None) -> tuple[list[Sentence], str]:
+    """The sentences of a file, which must hold entities, and only those the task knows; and what
+    is to be said of how they were read."""
+    labelled = scan_labelled(path, columns)
+    labelled.require_legal()
+    sentences = [sentence for sentence in labelled.sentences() if not sentence.is_docstart]
     found = {span.label for sentence in sentences for span in sentence.spans}
     unknown = sorted(found - set(task.labels))
     if unknown:
@@ -112,7 +119,8 @@ def _read(path: Path, task: Task) -> list[Sentence]:
         )
     if not found:
         raise DataError(f"{path}: holds no entity, so there is nothing to learn")
-    return sentences
+    notes = [labelled.account(), "" if labelled.plain else labelled.layout]
+    return sentences, "".join(f"; {note}" for note in notes if note)
 
 
 def _make_folder(path: Path) -> None:

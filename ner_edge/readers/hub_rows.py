@@ -1,0 +1,42 @@
+"""Rows as the Hugging Face hub's data set server sends them, class ids turned into names.
+
+Format: https://huggingface.co/docs/dataset-viewer/rows.
+"""
+
+from typing import Any
+
+
+def hub_rows(value: Any) -> list[Any] | None:
+    """The rows of such an answer; None if it is none."""
+    if not isinstance(value, dict):
+        return None
+    features, rows = value.get("features"), value.get("rows")
+    if not isinstance(features, list) or not isinstance(rows, list):
+        return None
+    names = {}
+    for feature in features:
+        if isinstance(feature, dict) and (found := _names(feature.get("type"))):
+            names[str(feature.get("name"))] = found
+    return [_named(row.get("row") if isinstance(row, dict) else row, names) for row in rows]
+
+
+def _names(kind: Any) -> list[Any] | None:
+    """Those of the classes that a column's lists hold."""
+    inner = kind.get("feature") if isinstance(kind, dict) else None
+    names = inner.get("names") if isinstance(inner, dict) else None
+    return names if isinstance(names, list) else None
+
+
+def _named(row: Any, names: dict[str, list[Any]]) -> Any:
+    if not isinstance(row, dict):
+        return row
+    return {
+        key: [_name(item, names[key]) for item in value]
+        if key in names and isinstance(value, list)
+        else value
+        for key, value in row.items()
+    }
+
+
+def _name(item: Any, names: list[Any]) -> Any:
+    return names[item] if type(item) is int and 0 <= item < len(names) else item

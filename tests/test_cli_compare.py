@@ -210,6 +210,48 @@ def test_mistakes_are_one_line(folder, arguments, message, exit_code):
     assert_error(run("compare", *arguments), message, exit_code)
 
 
+def test_the_gold_s_columns_are_chosen_and_predictions_are_in_the_last(folder):
+    Path("gold.conll").write_text("Zoe\tB-PER\tO\nRome\tO\tB-LOC\n")
+    Path("found.conll").write_text("Zoe O B-PER\nRome B-LOC O\n")  # as for conlleval
+    arguments = ["compare", "found.conll", "--gold", "gold.conll", "--json", "-"]
+    assert_error(run(*arguments), "choose with --columns 1,2 or --columns 1,3")
+    result = run(*arguments, "--columns", "1,2")
+    assert json.loads(result.stdout)["models"][0]["f1"] == pytest.approx(100)
+    assert result.stderr == (
+        "note: gold.conll: separated by tabs; word column 1; tags column 2, IOB2\n"
+    )
+
+
+@pytest.mark.parametrize("key", ["entity_group", "entity_type"])
+def test_what_pipelines_and_analyzers_give_is_measured(folder, key):
+    records = [
+        {
+            "text": record["text"],
+            "entities": [
+                {key: e["label"], "start": e["start"], "end": e["end"], "score": e["score"]}
+                for e in record["entities"]
+            ],
+        }
+        for record in RIGHT
+    ]
+    Path("list.json").write_text(json.dumps(records, indent=1))
+    report, stderr = compared("list.json")
+    assert (report["models"][0]["f1"], stderr) == (pytest.approx(100), "")
+    Path("bare.jsonl").write_text("".join(f"{json.dumps(r['entities'])}\n" for r in records))
+    result = run("compare", "bare.jsonl", "--gold", "gold.conll")
+    assert_error(result, r"bare\.jsonl:1: .*; found entities without their text \(and 1 more")
+
+
+def test_token_lists_are_predictions_too(folder):
+    words = ["Zoe", "Smith", "lives", "in", "Rome", "."]
+    write(
+        "tokens.jsonl",
+        {"tokens": words, "ner_tags": ["B-PER", "I-PER", "O", "O", "B-LOC", "O"]},
+        {"tokenized_text": ["Acme", "'s", "shop"], "ner": [[0, 0, "ORG"]]},
+    )
+    assert f1_of("tokens.jsonl") == pytest.approx(100)
+
+
 def test_gold_sentences_that_are_left_out_are_so_on_both_sides(folder):
     text = "Zoe Smith lives in Rome. Ada waits."
     write("gold.conll", {"text": text, "entities": [[0, 2, "PER"], [25, 28, "PER"]]})

@@ -146,3 +146,41 @@ def test_missing_extra_is_one_line(tiny, data, monkeypatch):
     result = run("eval", data, "-m", tiny.gguf)
     assert result.exit_code != 0
     assert_error(result, r"ner-edge\[eval\]", result.exit_code)
+
+
+def test_the_columns_chosen_are_measured_and_said(tiny, data):
+    data.write_text("1\tZoe\tB-PER\tO\n2\tRome\tI-PER\tB-LOC\n")
+    arguments = ["eval", data, "-m", tiny.gguf, "--threads", 1, "--json", "-"]
+    assert_error(run(*arguments), "choose with --columns 2,3 or --columns 2,4")
+    for column, label in (("3", "PER"), ("4", "LOC")):
+        result = run(*arguments, "--columns", f"2,{column}")
+        assert f"note: {data}: separated by tabs; word column 2; tags column {column}, IOB2\n" in (
+            result.stderr
+        )
+        (model,) = json.loads(result.stdout)["models"]
+        support = {name: scores["support"] for name, scores in model["per_label"].items()}
+        assert [name for name, count in support.items() if count] == [label]
+
+
+def test_predictions_are_kept_for_words_not_for_files(tiny, data):
+    data.write_text("Zoe\tRome\tB-PER\nin\tto\tO\n")
+    arguments = ["eval", data, "-m", tiny.gguf, "--threads", 1, "--json", "-"]
+    first, other = (
+        json.loads(run_ok(*arguments, "--columns", f"{word},3"))["models"][0] for word in (1, 2)
+    )
+    (kept,) = (json.loads(run_ok(*arguments, "--columns", "2,3"))["models"],)
+    assert kept[0]["f1"] == other["f1"]
+    kept_files = list((data.parent / "cache" / "predictions").glob("*.jsonl"))
+    assert len(kept_files) == 2, (first, other)
+
+
+def test_sentences_left_out_are_counted_beside_those_measured(tiny, data):
+    data.write_text(
+        '{"text": "Zoe left. Ada stays.", "entities": [[0, 2, "PER"], [10, 13, "PER"]]}'
+    )
+    with pytest.warns(NerEdgeWarning, match="1 entities and 1 sentences are left out"):
+        stdout = run_ok("eval", data, "-m", tiny.gguf, "--threads", 1, "--markdown")
+    assert (
+        "1 sentences, 3 tokens, 1 entities, 1 sentence left out (an entity does not begin and end "
+        "with a word), 1 entity left out"
+    ) in stdout

@@ -201,3 +201,34 @@ def test_names_and_labels_are_no_markup(write):
     stdout = run_ok("data", "check", write("[b]x.conll", "Zoe B-[/red]\n"))
     assert "[b]x.conll" in stdout
     assert "[/red]" in stdout
+
+
+def test_what_is_left_out_is_in_the_last_line(write):
+    lines = """\
+{"text": "Ver left. Zoe stays.", "entities": [[0, 2, "PER"], [10, 13, "PER"]]}
+{"text": "Ada left.", "spans": [[0, 3, "PER"]], "answer": "reject"}
+{"text": "Ada Brown left.", "entities": [[0, 3, "PER"], [0, 9, "PER"]]}
+"""
+    stdout = run_ok("data", "check", write("data.jsonl", lines))
+    account = (
+        "2 sentences left out (1: an entity does not begin and end with a word; 1: was answered "
+        "'reject'), 3 entities left out\n"
+    )
+    assert stdout.endswith("no problems, 3 warnings, " + account)
+    stdout = run_ok("data", "check", "data.jsonl", write("good.conll", GOOD))
+    assert stdout.endswith(f", data.jsonl: {account}")
+    assert checked("data.jsonl")[3]["files"][0]["account"] == account.strip()
+
+
+NESTED = "1\tZoe\tB-PER\tO\n2\tRome\tI-PER\tB-LOC\n"
+
+
+def test_how_a_file_was_read_is_said_and_columns_are_chosen(write):
+    name = write("nested.tsv", NESTED)
+    assert_error(run("data", "check", name), "--columns 2,3 or --columns 2,4")
+    code, problems, warnings, report = checked(name, "--columns", "2,4")
+    assert (code, problems, warnings) == (0, [], [])
+    layout = "separated by tabs; word column 2; tags column 4, IOB2"
+    assert report["files"][0]["layout"] == layout
+    assert "Read as" in run_ok("data", "check", name, "--columns", "2,4")
+    assert_error(run("data", "check", name, "--columns", "2"), "--columns 2: expected WORD,TAG", 2)

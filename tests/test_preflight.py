@@ -46,6 +46,23 @@ def command(tiny: Any, tmp_path: Path) -> list[Any]:
     ]
 
 
+def test_what_is_left_out_and_how_columns_were_read_is_said(
+    command: list[Any], tmp_path: Path
+) -> None:
+    (tmp_path / "train.conll").write_text(
+        '{"text": "Zoe left. Ada stays.", "entities": [[0, 2, "PER"], [10, 13, "PER"]]}\n'
+    )
+    (tmp_path / "dev.tsv").write_text("1\tZoe\tB-PER\tO\n2\tRome\tI-PER\tB-LOC\n")
+    dev = ["--dev", tmp_path / "dev.tsv", "--dry-run"]
+    assert_error(run(*command, *dev), "choose with --columns 2,3 or --columns 2,4")
+    assert run_ok(*command, *dev, "--columns", "2,4").startswith(
+        "✓ data      1 sentences, 1 entities (PER 1, LOC 0); 1 sentence left out (an entity does "
+        "not begin and end with a word), 1 entity left out\n"
+        "✓ dev       1 sentences, 1 entities (PER 0, LOC 1); separated by tabs; word column 2; "
+        "tags column 4, IOB2\n"
+    )
+
+
 def test_dry_run_says_what_it_takes_and_leaves_no_trace(command: list[Any], tmp_path: Path) -> None:
     result = run(*command, "--dev", tmp_path / "train.conll", "--dry-run")
     assert (result.exit_code, result.stderr) == (0, "")

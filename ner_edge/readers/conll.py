@@ -26,10 +26,6 @@ class _Line(NamedTuple):
         # Perhaps behind a number.
         return DOCSTART in self.text and DOCSTART in self.text.split(maxsplit=2)[:2]
 
-    @property
-    def may_be_comment(self) -> bool:
-        return self.text.startswith("#")
-
 
 class _Shape(NamedTuple):
     """What was decided for a whole file."""
@@ -41,7 +37,7 @@ class _Shape(NamedTuple):
 
     def is_comment(self, line: _Line) -> bool:
         """A line is a row, even if its word is a hashtag, where it has the columns of a row."""
-        if not line.may_be_comment:
+        if not line.text.startswith("#"):
             return False
         if self.counting or len(line.cells) != self.width:
             return True
@@ -65,7 +61,8 @@ def read_conll(
         if wrong:
             contents.illegal.append(Problem(number, wrong))
         texts.append(text)
-    filled = [text for text in texts if text.strip() and not text.startswith("#")] or texts
+    filled = [text for text in texts if text.strip()]
+    filled = [text for text in filled if not text.startswith("#")] or filled
     tabs = 2 * sum("\t" in text for text in filled) > len(filled)
     blocks = _blocks(texts, tabs)
     if not blocks:
@@ -149,7 +146,9 @@ def _shape(
 def _rows(blocks: list[list[_Line]], *, hashes: bool) -> Iterator[list[_Line]]:
     for block in blocks:
         rows = [
-            line for line in block if not line.is_docstart and (hashes or not line.may_be_comment)
+            line
+            for line in block
+            if not line.is_docstart and (hashes or not line.text.startswith("#"))
         ]
         if rows:
             yield rows
@@ -175,6 +174,8 @@ def _chosen(
 def _row(line: _Line, shape: _Shape, contents: Contents) -> Row:
     """The row of a line, and what is wrong with it."""
     cells, (word, tag) = line.cells, shape.columns
+    if len(cells) == shape.width > 1:
+        return Row(line.number, cells[word - 1], cells[tag - 1])
     if len(cells) < 2:
         message = f"expected a word and its tag, found {shortened(line.text.strip())}"
         contents.illegal.append(Problem(line.number, message))
@@ -186,8 +187,7 @@ def _row(line: _Line, shape: _Shape, contents: Contents) -> Row:
         advice = "" if short else ": words with spaces need tabs between the columns"
         contents.illegal.append(Problem(line.number, found + advice))
         return Row(line.number, cells[0] or "?", "O")
-    if len(cells) != shape.width:
-        contents.doubtful.append(Problem(line.number, found))
+    contents.doubtful.append(Problem(line.number, found))
     return Row(line.number, cells[word - 1], cells[min(tag, len(cells)) - 1])
 
 

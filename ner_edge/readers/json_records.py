@@ -11,7 +11,7 @@ from ner_edge.readers.contents import Contents
 from ner_edge.readers.encoding import decoded
 from ner_edge.readers.formats import SHAPES
 from ner_edge.readers.hub_rows import hub_rows
-from ner_edge.readers.offsets import OFFSETS, keys_of
+from ner_edge.readers.offsets import keys_of
 from ner_edge.readers.shape import Place
 from ner_edge.schemes import spelt_like_a_tag
 
@@ -47,7 +47,7 @@ def read_json_records(data: bytes) -> Contents:
             contents.illegal.append(place.problem(str(error)))
     kind = "JSON lines" if contents.format == "JSONL" else "JSON"
     contents.layout = f"{kind}: {', '.join(names) or 'no record'}"
-    contents.plain = list(names) == [OFFSETS.name]
+    contents.plain = len(names) < 2
     return contents
 
 
@@ -60,6 +60,8 @@ def _is_lines(data: bytes) -> bool:
     try:
         value = msgspec.json.decode(first)
     except (ValueError, RecursionError):
+        if first.strip() in (b"[", b"{"):
+            return False
         return bool(rest) and not _is_value(data) and _is_value(rest.partition(b"\n")[0])
     whole = hub_rows(value) is not None or (isinstance(value, list) and not _is_record(value))
     return bool(rest) or not whole

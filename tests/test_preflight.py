@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from command_line import assert_error, run, run_ok
+from command_line import run, run_ok
 from peft import LoraConfig, get_peft_model
 from tiny_models import save_model
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -54,7 +54,7 @@ def test_what_is_left_out_and_how_columns_were_read_is_said(
     )
     (tmp_path / "dev.tsv").write_text("1\tZoe\tB-PER\tO\n2\tRome\tI-PER\tB-LOC\n")
     dev = ["--dev", tmp_path / "dev.tsv", "--dry-run"]
-    assert_error(run(*command, *dev), "choose with --columns 2,3 or --columns 2,4")
+    assert "choose with --columns 2,3 or --columns 2,4" in run(*command, *dev).stderr
     assert run_ok(*command, *dev, "--columns", "2,4").startswith(
         "✓ data      1 sentences, 1 entities (PER 1, LOC 0); 1 sentence left out (an entity does "
         "not begin and end with a word), 1 entity left out\n"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from command_line import run, run_ok
+from command_line import assert_error, run, run_ok
 from peft import LoraConfig, get_peft_model
 from tiny_models import save_model
 from transformers import AutoConfig, AutoModelForCausalLM

@@ -60,7 +60,7 @@ def document_from(
     tokens: list[Mark] = []
     for number, item in enumerate(items, 1):
         try:
-            found = marks_of(item, text)
+            found = _marks_of(item, text)
         except ValueError as error:
             contents.illegal.append(place.problem(f"entity {number}: {error}"))
             continue
@@ -69,7 +69,7 @@ def document_from(
     return Document(place.line, text, marks + _joined(tokens, text), rejected)
 
 
-def marks_of(item: Any, text: str) -> list[Mark]:
+def _marks_of(item: Any, text: str) -> list[Mark]:
     """One entity, once for each of its labels. Raises `ValueError`."""
     if isinstance(item, list) and len(item) == 3:
         item = dict(zip(("start", "end", "label"), item, strict=True))

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError, NerEdgeError, UsageError
 from ner_edge.runtime.amx import avoid_amx
+from ner_edge.runtime.fork import check_not_forked, check_threads
 from ner_edge.runtime.head import OutputHead, StateReader
 from ner_edge.runtime.nodes import NodeReader, nodes_can_be_read
 from ner_edge.runtime.trial import ensure_loadable
@@ -117,6 +118,7 @@ class LlamaModel:
         nodes: NodeReader | None = None,
         tried: bool = False,
     ) -> None:
+        self._process = os.getpid()
         self._model: Any = None
         self._context: Any = None
         self._lora: Any = None
@@ -129,6 +131,7 @@ class LlamaModel:
             gpu_layers = _ALL if llama_cpp.llama_supports_gpu_offload() else 0
         on_gpu = gpu_layers > 0  # where the last layer is quick
         threads = threads or physical_cores()
+        check_threads(threads)
         self.hardware = _hardware(threads, gpu_layers)
         """What its speed is that of, like `2 threads`."""
         self._head = head if not on_gpu and nodes_can_be_read() else None
@@ -290,9 +293,13 @@ class LlamaModel:
     def _check_open(self) -> None:
         if not self._context:
             raise UsageError("the model is closed")
+        check_not_forked(self._process)
 
     def close(self) -> None:
-        """Free the native memory; the object is of no use afterwards."""
+        """Free the native memory; the object is of no use afterwards. A process that was forked
+        since does not hold the threads to be ended with it, and leaves it to the system."""
+        if self._process != os.getpid():
+            self._context = self._lora = self._model = None
         if self._context:
             llama_cpp.llama_free(self._context)
         if self._lora:

@@ -46,7 +46,8 @@ class Entity:
 
 class Tagger:
     """Finds entities with one model, for one caller at a time: a second one, from another thread or
-    between two results of a `pipe`, is refused with a `UsageError`.
+    between two results of a `pipe`, is refused with a `UsageError`. So is a process that was forked
+    since it was loaded, as by `multiprocessing.Pool` or `gunicorn --preload`: load it there.
 
     >>> with Tagger.load() as tagger:
     ...     tagger("Ada Lovelace lived in London.")

@@ -1,0 +1,91 @@
+"""A forked process says that it cannot use its parent's model, rather than wait for ever."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+# The parent, with {0} threads, must end as well as the child, for which there is {1}.
+PROGRAM = """
+import os, signal, sys
+from pathlib import Path
+from ner_edge.errors import UsageError
+from ner_edge.runtime.tagger import Tagger
+
+def load(threads):
+    return Tagger.load(Path(sys.argv[1]), threads=threads)
+
+tagger = load({0})
+before = tagger("Zoe lives in Rome.")
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    try:
+        {1}
+    except UsageError as error:
+        print(error)
+    sys.exit()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+assert tagger("Zoe lives in Rome.") == before
+tagger.close()
+"""
+
+USE = "tagger('Zoe lives in Rome.')"
+NOT_HERE = (
+    "this model was loaded before the process was forked, and a fork does not copy llama.cpp's "
+    "threads: load it in the child (in the initializer of a multiprocessing.Pool, in gunicorn "
+    "without --preload)\n"
+)
+NO_THREADS = (
+    "the process that this one was forked from has run a model in several threads, so that none "
+    "can run in several here: load it with threads=1, load none before the fork, or start "
+    "processes with multiprocessing's 'spawn'\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("threads", "child", "said"),
+    [
+        (2, USE, NOT_HERE),
+        (1, USE, NOT_HERE),
+        (2, "tagger.round_trip('Zoe')", NOT_HERE),
+        (2, "tagger.completion_request(['Zoe'])", NOT_HERE),
+        (2, "tagger.close()", ""),
+        (2, "del tagger", ""),
+        (2, "pass", ""),
+        (2, "load(2)", NO_THREADS),
+        (2, "print(load(1)('Zoe lives in Rome.') == before)", "True\n"),
+        (1, "print(load(2)('Zoe lives in Rome.') == before)", "True\n"),
+    ],
+)
+def test_forked(threads, child, said, tiny):
+    program = PROGRAM.format(threads, child)
+    command = [sys.executable, "-c", program, str(tiny.gguf)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == f"{said}0\n"
+
+
+def test_a_pool_loads_in_its_initializer(tiny):
+    program = """
+import multiprocessing, sys
+from pathlib import Path
+
+def load():
+    global tagger
+    from ner_edge.runtime.tagger import Tagger
+    tagger = Tagger.load(Path(sys.argv[1]), threads=2)
+
+def tag(text):
+    return len(tagger(text))
+
+with multiprocessing.get_context("fork").Pool(2, load) as pool:
+    found = pool.map(tag, ["Zoe lives in Rome."] * 4)
+assert len(set(found)) == 1
+"""
+    command = [sys.executable, "-c", program, str(tiny.gguf)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stderr) == (0, "")

@@ -1,15 +1,19 @@
 """Predictions kept on disk as they are made, so that a killed evaluation resumes where it was."""
 
+import errno
 import hashlib
 import json
+import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ner_edge.atomic import atomic_path
-from ner_edge.errors import NerEdgeError
+from ner_edge.errors import NerEdgeError, NerEdgeWarning
 from ner_edge.eval.outputs import Output
 from ner_edge.hashing import sha256_of as file_sha256
 from ner_edge.spans import ScoredSpan
@@ -46,8 +50,8 @@ def prediction_cache(
     folder: Path | None, key: Mapping[str, str], wanted: int
 ) -> Iterator[tuple[list[Prediction], Callable[[Prediction], None]]]:
     """The predictions already made under `key`, for the first sentences of the data in order,
-    and a function that appends the next one. Without a folder nothing is read or kept. Of fewer
-    than `wanted` only whole blocks count.
+    and a function that appends the next one. Without a folder nothing is read or kept; where none
+    can be kept, a warning says so once. Of fewer than `wanted` only whole blocks count.
 
     `key` must name everything that decides a prediction. The file holds one JSON line per
     sentence with its number and word offsets; of its text never more than the words that an
@@ -59,27 +63,37 @@ def prediction_cache(
         return
     name = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:32]
     path = folder / f"{name}.jsonl"
+    done, sizes = _read(path)
+    if len(done) < wanted:
+        del done[len(done) - len(done) % BLOCK :]
+    number, size = len(done), sum(sizes[: len(done)])
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        stream = path.open("ab+")
+        stream = path.open("ab", buffering=0)
     except OSError as error:
-        raise _unusable(path, error) from error
+        _warn_not_kept(folder, _reason(error))
+        yield done, lambda prediction: None
+        return
     with stream:
-        done, sizes = _read(path)
-        if len(done) < wanted:
-            del done[len(done) - len(done) % BLOCK :]
-        stream.truncate(sum(sizes[: len(done)]))
-        number = len(done)
+        stream.truncate(size)
+        keeps = True
 
         def append(prediction: Prediction) -> None:
-            nonlocal number
+            nonlocal keeps, number, size
+            if not keeps:
+                return
             line = {"sentence": number, **prediction._asdict()}
+            data = json.dumps(line, ensure_ascii=False).encode() + b"\n"
             try:
-                stream.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-                stream.flush()
+                if stream.write(data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
-                raise _unusable(path, error) from error
+                keeps = False
+                stream.truncate(size)
+                _warn_not_kept(folder, _reason(error))
+                return
             number += 1
+            size += len(data)
 
         yield done, append
 
@@ -87,8 +101,12 @@ def prediction_cache(
 def _read(path: Path) -> tuple[list[Prediction], list[int]]:
     """The predictions of all lines that fit, and how many bytes each line takes."""
     done: list[Prediction] = []
-    sizes = []
-    for line in path.read_bytes().splitlines(keepends=True):
+    sizes: list[int] = []
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError:
+        return done, sizes
+    for line in lines:
         try:
             record = json.loads(line)
             if record["sentence"] != len(done) or not line.endswith(b"\n"):
@@ -121,12 +139,25 @@ def measured_once(
     if found is not None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _unusable(path, error) from error
-        with atomic_path(path) as partial:
-            partial.write_text(json.dumps(asdict(found)), encoding="utf-8")  # type: ignore[call-overload]
+            with atomic_path(path) as partial:
+                partial.write_text(json.dumps(asdict(found)), encoding="utf-8")  # type: ignore[call-overload]
+        except (OSError, NerEdgeError) as error:
+            _warn_not_kept(folder, _reason(error))
     return found
 
 
-def _unusable(path: Path, error: OSError) -> NerEdgeError:
-    return NerEdgeError(f"{path}: predictions cannot be kept ({error.strerror}); or use --no-cache")
+def _reason(error: Exception) -> str:
+    """The operating system's words, without the file's name."""
+    cause = error.__cause__ or error
+    return str(cause.strerror if isinstance(cause, OSError) else cause)
+
+
+@cache  # said once
+def _warn_not_kept(folder: Path, reason: str) -> None:
+    """No error, since all that is lost is that another run measures anew."""
+    warnings.warn(
+        f"{folder}: predictions cannot be kept ({reason}), so that a killed run would begin anew; "
+        "set NER_EDGE_CACHE to another folder, or use --no-cache",
+        NerEdgeWarning,
+        stacklevel=2,
+    )

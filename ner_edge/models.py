@@ -10,7 +10,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from ner_edge.atomic import exclusive
-from ner_edge.cache import cache_dir
+from ner_edge.cache import cache_dir, cache_folder
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.hashing import sha256_of
 from ner_edge.registry import QWEN_CODER, SMOLLM2, HubModel, PackagedModel, check_hash, fetch
@@ -65,14 +65,13 @@ def built_in_model(model: str, quant: str = "") -> Path:
         weights = adapter / "adapter_model.safetensors"
         if not weights.is_file():
             raise ModelError(f"this installation does not hold {model}; give a file with -m")
-        folder, name = cache_dir() / "models", f"{model}-{_digest(adapter)[:8]}"
+        name = f"{model}-{_digest(adapter)[:8]}"
         recipe = adapter / f"{quant.lower()}.toml"
         level = recipe.stem if recipe.is_file() else parse_quants([quant])[0].name
-        path = folder / f"{name}-{level}.gguf"
+        path = cache_dir() / "models" / f"{name}-{level}.gguf"
         if path.is_file():
             return path
-        folder.mkdir(parents=True, exist_ok=True)
-        with exclusive(folder / f"{name}.making", "", wait=True):
+        with exclusive(cache_folder("models") / f"{name}.making", "", wait=True):
             if not path.is_file():  # unless another process has made it meanwhile
                 base = named_base(built_in.base)
                 print(f"Making {model} ({quant}, once) ...", file=sys.stderr, flush=True)
@@ -110,9 +109,8 @@ def named_base(name: str) -> Path:
         path = path / model.file_name if path.is_dir() else path
         check_hash(path, model)
         return path
-    folder = cache_dir() / "bases"
-    folder.mkdir(parents=True, exist_ok=True)
-    return fetch(model, folder)
+    path = cache_dir() / "bases" / model.file_name
+    return path if path.is_file() else fetch(model, cache_folder("bases"))
 
 
 def resolve_base(name: str) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import llama_cpp
 
-from ner_edge.cache import cache_dir
+from ner_edge.cache import cache_folder
 from ner_edge.errors import ModelError, NerEdgeError
 from ner_edge.gguf_file import GGUFFile
 from ner_edge.gguf_model import check_model
@@ -104,9 +104,8 @@ def _marker(name: str) -> Path | None:
     without a cache."""
     text = f"{name} {_CHECKS} {llama_cpp.__version__}"
     try:
-        folder = cache_dir() / "loadable"
-        folder.mkdir(exist_ok=True)
-    except (OSError, NerEdgeError):
+        folder = cache_folder("loadable")
+    except NerEdgeError:
         return None
     return folder / hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 

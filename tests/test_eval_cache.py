@@ -1,9 +1,14 @@
 """Predictions survive on disk, and nothing damaged is ever believed."""
 
+import errno
+import os
+import signal
+
 import pytest
 
-from ner_edge.errors import NerEdgeError
-from ner_edge.eval.cache import Prediction, prediction_cache, sha256_of
+from ner_edge.errors import NerEdgeWarning
+from ner_edge.eval.cache import Prediction, measured_once, prediction_cache, sha256_of
+from ner_edge.eval.cost import Cost
 from ner_edge.spans import ScoredSpan
 
 KEY = {"model": "m", "data": "d", "decoder": "copy"}
@@ -85,10 +90,47 @@ def test_without_a_folder_nothing_is_kept():
     assert read(None) == []
 
 
-def test_a_folder_that_cannot_be_made_names_the_way_out(tmp_path):
+def test_a_folder_that_cannot_be_made_is_one_warning(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(NerEdgeError, match="--no-cache"):
-        write(tmp_path / "file" / "cache", FIRST)
+    folder = tmp_path / "file" / "cache"
+    message = (
+        f"^{folder}: predictions cannot be kept \\(Not a directory\\), so that a killed run would "
+        "begin anew; set NER_EDGE_CACHE to another folder, or use --no-cache$"
+    )
+    with pytest.warns(NerEdgeWarning, match=message):
+        write(folder, FIRST)
+    assert measured_once(folder, Cost, ["key"], lambda: Cost(1, 2.0)) == Cost(1, 2.0)
+
+
+def test_what_is_there_is_read_where_nothing_can_be_written(tmp_path, monkeypatch):
+    write(tmp_path, FIRST)
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    with pytest.warns(NerEdgeWarning, match=r"cannot be kept \(Permission denied\)"):
+        assert read(tmp_path) == [FIRST]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs RLIMIT_FSIZE")
+def test_a_disk_that_fills_up_ends_the_keeping_not_the_run(tmp_path):
+    import resource
+
+    write(tmp_path, FIRST)
+    (file,) = tmp_path.iterdir()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 10, before[1]))
+    try:
+        with pytest.warns(NerEdgeWarning, match="predictions cannot be kept") as warnings:
+            write(tmp_path, SECOND, FIRST)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert len(warnings) == 1
+    assert file.read_bytes().endswith(b"}\n"), "no torn line"
+    assert read(tmp_path) == [FIRST]
 
 
 def test_hash_of_a_file_and_of_a_folder(tmp_path):

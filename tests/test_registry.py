@@ -150,7 +150,10 @@ def test_base_from_the_environment_must_be_the_base(tmp_path, monkeypatch):
 def test_cache_that_cannot_be_made(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("NER_EDGE_CACHE", str(tmp_path / "file" / "cache"))
-    assert_error(run("export", "--base", "smollm2"), "file/cache: Not a directory")
+    assert_error(
+        run("export", "--base", "smollm2"),
+        r"file/cache/bases: cannot be used as a cache \(Not a directory\)",
+    )
 
 
 def test_the_built_in_model_is_named_in_any_way(cache, monkeypatch):

@@ -1,15 +1,14 @@
 """Where a comparison goes: to a terminal, as Markdown, as JSON, into a folder."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rich.console import Console
-
+from ner_edge.console import PrintableConsole
 from ner_edge.errors import UsageError, missing_extra
 from ner_edge.eval import report
 from ner_edge.eval.compare import Comparison
+from ner_edge.terminal import check_stdout_is_open, printable, say
 
 
 @dataclass(frozen=True)
@@ -23,6 +22,8 @@ class Output:
 
     def check(self) -> None:
         """Raise `UsageError` now, rather than after an hour of decoding."""
+        if self.json == "-" or (self.json is None and self.folder is None):
+            check_stdout_is_open()
         if self.json is not None and self.json != "-":
             _check_writable(f"--json {self.json}", Path(self.json).parent)
             if Path(self.json).is_dir():
@@ -38,19 +39,19 @@ class Output:
     def write(self, comparison: Comparison) -> None:
         """Tables to standard output, notes to standard error, the rest into its files."""
         for note in comparison.notes:
-            print(f"note: {note}", file=sys.stderr, flush=True)
+            say(f"note: {note}")
         if self.json != "-":
             if self.markdown:
-                print(report.markdown(comparison))
+                print(printable(report.markdown(comparison)))
             else:
-                report.print_report(comparison, Console())
+                report.print_report(comparison, PrintableConsole())
         if self.json is not None:
             report.write_json(comparison, self.json)
         if self.folder is not None:
             from ner_edge.eval.html import write_folder
 
             page = write_folder(comparison, self.folder)
-            print(f"report: {page}", file=sys.stderr, flush=True)
+            say(f"report: {page}")
 
 
 def _check_writable(option: str, folder: Path) -> None:

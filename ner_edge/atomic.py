@@ -180,8 +180,9 @@ def check_disk_space(folder: Path, needed: int) -> None:
 
 def write_text(text: str, target: str) -> None:
     """Write to a file, which appears whole or not at all, or to standard output for `-`."""
+    data = text.encode("utf-8", "backslashreplace")  # in JSON, half a character as an escape
     if target == "-":
-        print(text, end="")
+        print(data.decode(), end="")
         return
     with atomic_path(Path(target)) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(data)

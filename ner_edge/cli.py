@@ -3,11 +3,12 @@
 import os
 import sys
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from stat import S_ISREG
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -18,32 +19,48 @@ from ner_edge.cli_eval import evaluate
 from ner_edge.cli_export import export, verify
 from ner_edge.cli_options import DecoderName, DecoderOption, GpuOption, ThreadsOption
 from ner_edge.cli_train import train
-from ner_edge.errors import NerEdgeError, NerEdgeWarning
+from ner_edge.errors import NerEdgeError, NerEdgeWarning, UsageError
+from ner_edge.terminal import (
+    as_utf8,
+    check_stdin_is_open,
+    check_stdout_is_open,
+    open_streams,
+    printable,
+    say,
+)
 
 
 class _Group(TyperGroup):
     """Turns the user's mistakes into one line and an exit code."""
 
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        with _one_line_errors():
+            return super().make_context(*arguments, **settings)
+
     def invoke(self, ctx: Any) -> Any:
+        with _one_line_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    try:
         try:
-            result = super().invoke(ctx)
+            yield
+        except typer.Exit:
             sys.stdout.flush()
-            return result
-        except NerEdgeError as error:
-            _say(f"error: {error}")
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            _say("interrupted")
-            raise typer.Exit(130) from None
-        except BrokenPipeError:
-            # Whoever read our output has had enough, as `head` does.
-            _discard_stdout()
-            raise typer.Exit(1) from None
-        except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            _say(f"error: {where}{error.strerror or error}")
-            _discard_stdout()
-            raise typer.Exit(1) from None
+            raise
+        sys.stdout.flush()
+    except NerEdgeError as error:
+        _fail(f"error: {error}", error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except BrokenPipeError:
+        # Whoever read our output has had enough, as `head` does.
+        _fail(None, 1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"error: {where}{error.strerror or error}", 1)
 
 
 app = typer.Typer(
@@ -55,16 +72,14 @@ app = typer.Typer(
 )
 
 
-def _discard_stdout() -> None:
-    """Or Python would try again, at exit, to write what could not be written."""
-    with suppress(OSError):
+def _fail(message: str | None, exit_code: int) -> NoReturn:
+    if message is not None:
+        say(message)
+    try:
         sys.stdout.flush()
-    with suppress(OSError):  # a standard output that is no file
+    except OSError:  # Python would try again, at exit, to write what could not be written
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    raise typer.Exit(exit_code) from None
 
 
 def _show_version(wanted: bool) -> None:
@@ -83,7 +98,7 @@ def _root(
     # Our warnings are one line each; those of the libraries below are not for users.
     warnings.simplefilter("ignore")
     warnings.simplefilter("default", NerEdgeWarning)
-    warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
+    warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
 
 
 class FormatName(StrEnum):
@@ -117,10 +132,14 @@ def tag(
     from ner_edge.progress import progress_bar
     from ner_edge.texts import STDIN, check_readable, read_texts
 
+    check_stdout_is_open()
     paths = files or [STDIN]
+    if STDIN in paths:
+        check_stdin_is_open()
     if not files and sys.stdin.isatty():
-        _say("reading from the terminal; end with Ctrl-D")
+        say("reading from the terminal; end with Ctrl-D")
     total = check_readable(paths)
+    _check_ends(paths)
     path = resolve_model(model)
 
     from ner_edge.formats import FORMATS
@@ -140,9 +159,21 @@ def tag(
             read += size
             update(read, total)
 
-        texts = read_texts(paths, lambda text: _say(f"warning: {text}"), advance)
+        texts = read_texts(paths, lambda text: say(f"warning: {text}"), advance)
         for result in FORMATS[format](tagger, texts):
             print(result, flush=total is None)
+
+
+def _check_ends(paths: Sequence[Path]) -> None:
+    """Refuse `tag notes.txt >> notes.txt`, which would tag its own results for ever."""
+    from ner_edge.texts import STDIN
+
+    with suppress(OSError, ValueError):  # streams that are no files
+        target = os.fstat(sys.stdout.fileno())
+        for path in paths if S_ISREG(target.st_mode) else []:
+            source = os.fstat(sys.stdin.fileno()) if path == STDIN else path.stat()
+            if os.path.samestat(source, target):
+                raise UsageError(f"{path}: is also where the results go")
 
 
 @app.command()
@@ -153,8 +184,9 @@ def info(
     from ner_edge.facts import describe
     from ner_edge.models import resolve_model
 
+    check_stdout_is_open()
     for name, value in describe(resolve_model(model)).rows():
-        print(f"{name + ':':<15}{value}")
+        print(f"{name + ':':<15}{printable(value, keep='')}")
 
 
 @app.command()
@@ -175,8 +207,9 @@ def grammar(
     from ner_edge.runtime.tagger import Tagger
     from ner_edge.segment import segment
 
+    check_stdout_is_open()
     with Tagger.load(model) as tagger:
-        for sentence in segment(text):
+        for sentence in segment(as_utf8(text)):
             words = [word.text for word in sentence]
             if request:
                 print(json.dumps(tagger.completion_request(words)))
@@ -194,4 +227,5 @@ app.add_typer(data_app)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
+    open_streams()
     app(arguments)

@@ -13,6 +13,7 @@ from ner_edge.cli_options import (
     ReportOption,
 )
 from ner_edge.errors import UsageError
+from ner_edge.terminal import as_utf8
 
 data_app = typer.Typer(name="data", no_args_is_help=True, help="Look at labelled data.")
 
@@ -42,9 +43,8 @@ def check(
     """
     from contextlib import ExitStack
 
-    from rich.console import Console
-
     from ner_edge.atomic import write_text
+    from ner_edge.console import PrintableConsole
     from ner_edge.data_check import check_data
     from ner_edge.data_report import print_data_report, to_json
     from ner_edge.readers.columns import parse_columns
@@ -62,7 +62,7 @@ def check(
             labels = labels or tagger.task.labels
         report = check_data(files, labels=labels, fits=fits, columns=chosen)
     if json != "-":
-        print_data_report(report, Console())
+        print_data_report(report, PrintableConsole())
     if json is not None:
         write_text(to_json(report), json)
     if report.problems:
@@ -97,7 +97,7 @@ def compare(
     output.check()
     labels = {}
     for pair in rename or []:
-        old, equals, new = pair.partition("=")
+        old, equals, new = as_utf8(pair).partition("=")
         if not old or not equals:
             raise UsageError(f"--map {pair}: expected OLD=NEW, like PERSON=PER")
         labels[old] = new

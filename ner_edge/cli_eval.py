@@ -1,6 +1,5 @@
 """The command that measures models on gold data."""
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +18,7 @@ from ner_edge.cli_options import (
     ThreadsOption,
 )
 from ner_edge.errors import UsageError, missing_extra
+from ner_edge.terminal import say
 
 if TYPE_CHECKING:
     from ner_edge.eval.compare import Comparison
@@ -123,10 +123,7 @@ def _save_temperature(comparison: "Comparison", folder: Path) -> None:
     assert result.calibration is not None
     temperature = describe(result.path).temperature * result.calibration.temperature
     save_temperature(folder, temperature)
-    print(
-        f"temperature {temperature:.2f} saved in {folder}; the next export takes it in",
-        file=sys.stderr,
-    )
+    say(f"temperature {temperature:.2f} saved in {folder}; the next export takes it in")
 
 
 def _paper_candidate(

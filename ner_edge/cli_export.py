@@ -7,6 +7,7 @@ import typer
 
 from ner_edge.cli_options import ThreadsOption
 from ner_edge.errors import UsageError
+from ner_edge.terminal import printable
 
 
 def export(
@@ -175,7 +176,7 @@ def verify(
             progress=update,
         )
         for check in verification:
-            print(check, flush=True)
+            print(printable(str(check)), flush=True)
     if not verification.passed:
         raise typer.Exit(1)
     if manifest:

@@ -9,6 +9,7 @@ import typer
 
 from ner_edge.cli_options import ColumnsOption
 from ner_edge.errors import UsageError, missing_extra
+from ner_edge.terminal import check_stdout_is_open, printable
 
 if TYPE_CHECKING:
     from ner_edge.train.preflight import Check
@@ -74,6 +75,8 @@ def train(
     from ner_edge.task import load_task
 
     chosen_columns = parse_columns(columns)
+    if dry_run:
+        check_stdout_is_open()
     if recover and start is None:
         raise UsageError("--recover needs --from: the adapter that the file was exported from")
     if imatrix and recover is None:
@@ -151,4 +154,4 @@ class _Checklist:
             details = check.details if self._dry_run else ()
             lines = [str(check), *(f"  {line}" for line in details)]
             stream = sys.stdout if self._dry_run else sys.stderr
-            print("\n".join(lines), file=stream, flush=True)
+            print(printable("\n".join(lines)), file=stream, flush=True)

@@ -1,11 +1,12 @@
 """Progress on standard error: a bar on a terminal, else a line a minute."""
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
+
+from ner_edge.terminal import say
 
 _SECONDS_BETWEEN_LINES = 60.0
 
@@ -26,7 +27,6 @@ def progress_bar(
 
     Where standard error is no terminal, the same as a line after every minute.
     """
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         Progress,
@@ -36,13 +36,15 @@ def progress_bar(
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    from ner_edge.console import PrintableConsole
+
+    console = PrintableConsole(stderr=True)
     is_main = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
@@ -60,7 +62,7 @@ def progress_bar(
             bar.update(task, completed=done, total=total, description=label, note=note)
             if logged and time.monotonic() - last_line >= _SECONDS_BETWEEN_LINES:
                 last_line = time.monotonic()
-                print(_line(bar.tasks[0]), file=sys.stderr, flush=True)
+                say(_line(bar.tasks[0]))
 
         yield update
 

@@ -8,13 +8,16 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 
-from ner_edge.atomic import atomic_path, make_folder
+from ner_edge.atomic import atomic_path, make_folder, write_text
 from ner_edge.eval.compare import Comparison
 from ner_edge.eval.confusion import NONE, confusion
 from ner_edge.eval.evaluate import ModelResult
 from ner_edge.eval.plots import plots, png, svg
 from ner_edge.eval.report import footnotes, markdown, model_tables, summaries, write_json
 from ner_edge.spans import Span
+
+FILES = ("report.json", "report.md", "index.html")
+"""What a report's folder holds beside its plots."""
 
 _SHOWN_FLIPS = 100
 
@@ -37,11 +40,11 @@ def write_folder(comparison: Comparison, folder: Path) -> Path:
     for name, plot in plots(comparison).items():
         with atomic_path(folder / f"{name}.png") as path:
             png(plot, path)
-    write_json(comparison, str(folder / "report.json"))
-    for name, text in (("report.md", markdown(comparison)), ("index.html", page(comparison))):
-        with atomic_path(folder / name) as path:
-            path.write_text(text, encoding="utf-8")
-    return folder / "index.html"
+    json, md, html = (folder / name for name in FILES)
+    write_json(comparison, str(json))
+    write_text(markdown(comparison), str(md))
+    write_text(page(comparison), str(html))
+    return html
 
 
 def page(comparison: Comparison) -> str:

@@ -1,13 +1,14 @@
 """Where a comparison goes: to a terminal, as Markdown, as JSON, into a folder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ner_edge.console import PrintableConsole
-from ner_edge.errors import UsageError, missing_extra
+from ner_edge.errors import missing_extra
 from ner_edge.eval import report
 from ner_edge.eval.compare import Comparison
+from ner_edge.targets import check_file, check_folder, check_not_input
 from ner_edge.terminal import check_stdout_is_open, printable, say
 
 
@@ -20,21 +21,22 @@ class Output:
     json: str | None
     folder: Path | None
 
-    def check(self) -> None:
-        """Raise `UsageError` now, rather than after an hour of decoding."""
+    def check(self, inputs: Sequence[Path]) -> None:
+        """Raise `UsageError` now, rather than after an hour of decoding; none of `inputs` may be
+        written to."""
         if self.json == "-" or (self.json is None and self.folder is None):
             check_stdout_is_open()
         if self.json is not None and self.json != "-":
-            _check_writable(f"--json {self.json}", Path(self.json).parent)
-            if Path(self.json).is_dir():
-                raise UsageError(f"--json {self.json}: is a folder")
+            check_file(f"--json {self.json}", Path(self.json), inputs)
         if self.folder is not None:
-            there = (path for path in (self.folder, *self.folder.parents) if path.exists())
-            _check_writable(f"--report {self.folder}", next(there))
+            option = f"--report {self.folder}"
+            check_folder(option, self.folder)
             try:
-                import ner_edge.eval.html  # noqa: F401
+                from ner_edge.eval.html import FILES
             except ImportError as error:
                 raise missing_extra("eval", error) from None
+            for name in FILES:
+                check_not_input(option, self.folder / name, inputs)
 
     def write(self, comparison: Comparison) -> None:
         """Tables to standard output, notes to standard error, the rest into its files."""
@@ -52,13 +54,3 @@ class Output:
 
             page = write_folder(comparison, self.folder)
             say(f"report: {page}")
-
-
-def _check_writable(option: str, folder: Path) -> None:
-    if not folder.is_dir():
-        raise UsageError(f"{option}: {folder}: {'is no' if folder.exists() else 'no such'} folder")
-    try:
-        with TemporaryDirectory(dir=folder):
-            pass
-    except OSError as error:
-        raise UsageError(f"{option}: {folder}: cannot be written ({error.strerror})") from None

@@ -31,7 +31,7 @@ def paper_candidate(
     from ner_edge.export.source import open_base
 
     folder = resolve_adapter(adapter)
-    base_path = resolve_base(base or base_of(folder))
+    base_path = resolve_base(base) if base else base_of(folder)
     opened = open_base(base_path)
     open_adapter(folder, opened)
     chosen = load_task(task) if task else load_saved_task(folder) or _default_task(folder)

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ner_edge.errors import NerEdgeError
+from ner_edge.targets import is_stream
 
 try:
     import fcntl
@@ -179,10 +180,18 @@ def check_disk_space(folder: Path, needed: int) -> None:
 
 
 def write_text(text: str, target: str) -> None:
-    """Write to a file, which appears whole or not at all, or to standard output for `-`."""
+    """Write to a file, which appears whole or not at all, to where a link leads, or into a stream:
+    standard output for `-`, a pipe, a device."""
     data = text.encode("utf-8", "backslashreplace")  # in JSON, half a character as an escape
     if target == "-":
         print(data.decode(), end="")
-        return
-    with atomic_path(Path(target)) as partial:
-        partial.write_bytes(data)
+    elif is_stream(Path(target)):
+        # O_NONBLOCK: a pipe that nobody reads is an error, nothing to wait for.
+        handle = os.open(target, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+        os.set_blocking(handle, True)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+    else:
+        path = Path(os.path.realpath(target)) if os.path.islink(target) else Path(target)
+        with atomic_path(path) as partial:
+            partial.write_bytes(data)

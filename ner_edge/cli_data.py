@@ -48,9 +48,12 @@ def check(
     from ner_edge.data_check import check_data
     from ner_edge.data_report import print_data_report, to_json
     from ner_edge.readers.columns import parse_columns
+    from ner_edge.targets import check_file
     from ner_edge.task import load_task
 
     chosen = parse_columns(columns)
+    if json is not None and json != "-":
+        check_file(f"--json {json}", Path(json), [*files, *map(Path, filter(None, (model, task)))])
     labels = None if task is None else load_task(task).labels
     fits = None
     with ExitStack() as stack:
@@ -94,7 +97,7 @@ def compare(
     from ner_edge.readers.columns import parse_columns
 
     output = Output(markdown, json, report_folder)
-    output.check()
+    output.check([gold, *predictions])
     labels = {}
     for pair in rename or []:
         old, equals, new = as_utf8(pair).partition("=")

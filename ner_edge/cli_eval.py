@@ -82,7 +82,7 @@ def evaluate(
 
     chosen = parse_columns(columns)
     output = Output(markdown, json, report_folder)
-    output.check()
+    output.check([data, *map(Path, [*(model or []), *filter(None, (adapter, base, task))])])
     first: list[Candidate] = []
     if protocol == ProtocolName.paper:
         first.append(_paper_candidate(adapter, base, task, threads))

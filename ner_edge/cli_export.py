@@ -127,7 +127,7 @@ def _find_sources(adapter: str | None, base: str | None, name: str | None) -> _S
     if folder is None:
         return _Sources(resolve_base(source), None, name)
     if is_adapter(folder) or not (folder / "config.json").is_file():
-        return _Sources(resolve_base(base or base_of(folder)), folder, name)
+        return _Sources(resolve_base(base) if base else base_of(folder), folder, name)
     if base is None:
         return _Sources(folder, None, name)  # a model with its adapter merged in
     raise UsageError(f"{adapter}: holds a whole model, not an adapter; leave out --base")

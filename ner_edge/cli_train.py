@@ -122,6 +122,7 @@ def train(
             dry_run=dry_run,
             say=checklist,
             update=update,
+            read=[config, Path(task)] if config else [Path(task)],
         )
     if dry_run:
         raise typer.Exit(0 if checklist.passed else 1)

@@ -1,17 +1,16 @@
 """Where models come from: a path, a name, a hub id, or one of ours built on first use."""
 
 import hashlib
-import json
 import os
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from ner_edge.adapter_config import CONFIG_FILE, read_adapter_config
 from ner_edge.atomic import exclusive
 from ner_edge.cache import cache_dir, cache_folder
-from ner_edge.errors import ModelError, UsageError
+from ner_edge.errors import ModelError, NerEdgeError, UsageError
 from ner_edge.hashing import sha256_of
 from ner_edge.registry import QWEN_CODER, SMOLLM2, HubModel, PackagedModel, check_hash, fetch
 from ner_edge.task import TASK_FILE
@@ -128,9 +127,17 @@ def resolve_base(name: str) -> Path:
 
 def is_adapter(path: Path) -> bool:
     """Does a folder hold a LoRA adapter, and no whole model?"""
+    return (path / "adapter_config.json").is_file() and not _has_weights(path)
+
+
+def is_model(path: Path) -> bool:
+    """Does a folder hold a whole model, or part of one?"""
+    return (path / "config.json").is_file() or _has_weights(path)
+
+
+def _has_weights(path: Path) -> bool:
     names = ("model.safetensors", "model.safetensors.index.json")
-    whole = any((path / name).is_file() for name in names)
-    return (path / "adapter_config.json").is_file() and not whole
+    return any((path / name).is_file() for name in names)
 
 
 def is_hub_id(name: str) -> bool:
@@ -172,15 +179,21 @@ def resolve_adapter(name: str | None) -> Path:
     return _from_hub(name, ["adapter_config.json", "adapter_model.safetensors", TASK_FILE])
 
 
-def base_of(adapter: Path) -> str:
-    """The base that an adapter's configuration names. Raises `UsageError` if it names none."""
-    base = None
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-        base = config["base_model_name_or_path"]
-    if not base:
+def base_of(adapter: Path) -> Path:
+    """The base that an adapter's configuration names, as `resolve_base` finds it.
+
+    Raises `UsageError` if it names none, or an error with the way out if that cannot be had.
+    """
+    holds_config = (adapter / CONFIG_FILE).exists()
+    name = read_adapter_config(adapter).base_model_name_or_path if holds_config else None
+    if not name:
         raise UsageError(f"{adapter}: does not say which base it is for; give --base")
-    return str(base)
+    try:
+        return resolve_base(name)
+    except NerEdgeError as error:
+        raise type(error)(
+            f"{adapter}: its base, {name}, is not here; give --base ({error})"
+        ) from None
 
 
 def _from_hub(name: str, patterns: list[str]) -> Path:

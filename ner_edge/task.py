@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from ner_edge.atomic import write_text
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.typed import parse_json, read_json, read_toml
 
@@ -93,7 +94,7 @@ class Task:
     def save(self, folder: Path) -> None:
         """Write the task beside an adapter."""
         text = json.dumps(asdict(self), ensure_ascii=False, indent=2)
-        (folder / TASK_FILE).write_text(text + "\n", encoding="utf-8")
+        write_text(text + "\n", str(folder / TASK_FILE))
 
 
 class _TaskFile(msgspec.Struct, forbid_unknown_fields=True):

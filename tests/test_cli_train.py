@@ -60,6 +60,7 @@ def trained(tiny, files, tmp_path_factory):
     result = run("train", files / "train.conll", *arguments, "--dev", files / "dev.conll", *FLAGS)
     assert result.exit_code == 0, result.stderr
     assert [line[:10].rstrip() for line in result.stderr.splitlines()] == [
+        "✓ disk",
         "✓ data",
         "✓ dev",
         "✓ template",
@@ -304,7 +305,7 @@ def test_more_of_yaml_is_not_read(line, files, tmp_path):
         (["--dev", "none.conll"], "none.conll: no such file", 1),
         (["--dev", "other.conll"], "labels ANIMAL are not in task 'conll2003'", 1),
         (["--dev", "plain.conll"], "plain.conll: holds no entity", 1),
-        (["--out", "text.gguf"], "text.gguf: cannot be made a folder", 2),
+        (["--out", "text.gguf"], "--out text.gguf: text.gguf: is no folder", 2),
     ],
 )
 def test_mistakes_are_one_line(arguments, message, exit_code, tiny, files, tmp_path, monkeypatch):

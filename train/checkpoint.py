@@ -1,7 +1,6 @@
 """Training checkpoints: all that a killed run needs to go on as if nothing had happened."""
 
 import os
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Any
 
 import torch
 
-from ner_edge.errors import ModelError, UsageError
+from ner_edge.atomic import atomic_path
+from ner_edge.errors import ModelError, NerEdgeError, UsageError
 
 CHECKPOINT_FILE = "checkpoint.pt"
 
@@ -23,14 +23,25 @@ def save_checkpoint(
     folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
 ) -> None:
     """Write adapter, optimizer and `state` (plain values) in one step, replacing the last."""
-    temporary = folder / (CHECKPOINT_FILE + ".tmp")
     contents = {
         "adapter": adapter_weights(model),
         "optimizer": optimizer.state_dict(),
         "state": state,
     }
-    torch.save(contents, temporary)
-    os.replace(temporary, folder / CHECKPOINT_FILE)
+    with atomic_path(folder / CHECKPOINT_FILE) as path, path.open("wb") as file:
+        try:
+            torch.save(contents, file)
+        except RuntimeError as error:  # which says nothing of the disk
+            raise error.__context__ or error from None
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Is this a file of `save_checkpoint`? Reads little of it."""
+    try:
+        with _explained(path):
+            return _load(path, mmap=True).keys() == {"adapter", "optimizer", "state"}
+    except ModelError:
+        return False
 
 
 def check_checkpoint(folder: Path, settings: dict[str, Any]) -> None:
@@ -39,7 +50,7 @@ def check_checkpoint(folder: Path, settings: dict[str, Any]) -> None:
     The weights themselves are not compared.
     """
     path = folder / CHECKPOINT_FILE
-    if path.is_file():
+    if os.path.lexists(path):
         with _explained(path):
             _read(path, settings, mmap=True)
 
@@ -56,7 +67,7 @@ def load_checkpoint(
     the checkpoint cannot be read.
     """
     path = folder / CHECKPOINT_FILE
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     with _explained(path):
         contents = _read(path, settings)
@@ -72,7 +83,7 @@ def load_checkpoint(
 
 
 def _read(path: Path, settings: dict[str, Any], mmap: bool = False) -> dict[str, Any]:
-    contents: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu", mmap=mmap)
+    contents = _load(path, mmap)
     then = contents["state"]["settings"]
     changed = [key for key, now in settings.items() if then.get(key, now) != now]
     if changed:
@@ -82,11 +93,22 @@ def _read(path: Path, settings: dict[str, Any], mmap: bool = False) -> dict[str,
     return contents
 
 
+def _load(path: Path, mmap: bool) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError("not a file")
+    contents = torch.load(path, weights_only=True, map_location="cpu", mmap=mmap)
+    if not isinstance(contents, dict):
+        raise ValueError("other contents")
+    return contents
+
+
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except (KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+    except NerEdgeError:
+        raise
+    except Exception as error:  # whatever torch and pickle make of a file that is none
         reason = str(error).partition("\n")[0]
         raise ModelError(
             f"{path}: not a checkpoint of this run ({reason}); remove it to start anew"

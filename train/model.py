@@ -1,5 +1,6 @@
 """The LoRA adapter that is trained, as peft makes, loads and saves it."""
 
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from peft import (
     load_peft_weights,
     set_peft_model_state_dict,
 )
+from safetensors.torch import save
 
-from ner_edge.adapter_config import check_adapter
+from ner_edge.adapter_config import CONFIG_FILE, WEIGHTS_FILE, check_adapter
+from ner_edge.atomic import atomic_path, scratch_folder, write_text
 from ner_edge.errors import ModelError
 from ner_edge.train.checkpoint import adapter_weights
 from ner_edge.train.lora import speed_up_lora
@@ -65,10 +68,14 @@ def _load_adapter(adapted: Any, folder: Path, settings: TrainSettings) -> None:
 
 def save_adapter(model: Any, folder: Path, base: str) -> None:
     """Write the adapter in peft's format, as float16 safetensors; `base` is what it is for."""
-    weights = {name: weight.half() for name, weight in adapter_weights(model).items()}
-    model.peft_config["default"].base_model_name_or_path = base
+    halves = {name: weight.half() for name, weight in adapter_weights(model).items()}
     # Told to decide itself about the embeddings, peft would look for the base on the hub.
-    model.save_pretrained(
-        folder, state_dict=weights, safe_serialization=True, save_embedding_layers=False
-    )
-    (folder / "README.md").unlink(missing_ok=True)  # peft's model card, with nothing filled in
+    weights = get_peft_model_state_dict(model, state_dict=halves, save_embedding_layers=False)
+    config = copy(model.peft_config["default"])
+    config.base_model_name_or_path, config.inference_mode = base, True
+    with atomic_path(folder / WEIGHTS_FILE) as path:
+        path.write_bytes(save(weights, {"format": "pt"}))
+    with scratch_folder(folder, "adapter") as scratch:  # peft itself writes only into a folder
+        config.save_pretrained(str(scratch))
+        text = (scratch / CONFIG_FILE).read_text(encoding="utf-8")
+    write_text(text, str(folder / CONFIG_FILE))

@@ -1,5 +1,6 @@
 """What a training run holds and needs, said and checked before it starts."""
 
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,8 +15,10 @@ from ner_edge.brackets import write_brackets
 from ner_edge.corpus import Sentence
 from ner_edge.errors import DataError, ModelError, NerEdgeError
 from ner_edge.prompts import Example, PromptEncoder
+from ner_edge.targets import nearest
 from ner_edge.task import Task
 from ner_edge.train.batches import plan_epoch, split_by_tokens
+from ner_edge.train.checkpoint import CHECKPOINT_FILE
 from ner_edge.train.fingerprint import weights_sha256
 from ner_edge.train.loop import add_gradients, count_steps
 from ner_edge.train.memory import free_memory, memory_need
@@ -70,6 +73,22 @@ def preflight(
     yield memory
     if memory.ok or (settings.shard and world > 1):  # where one process tries, all must
         yield check_time(start, encoder.prefix, examples, settings, world)
+
+
+def check_disk(out: Path, start: Start) -> Check:
+    """Is there room in `out`, which need not exist, for the adapter and two checkpoints, of which
+    one replaces the other?"""
+    weights = sum(weight.numel() for weight in start.model.parameters() if weight.requires_grad)
+    # Weights and both moments of the optimizer, and with a rounding the adapter that was rounded.
+    checkpoint = weights * (16 if start.rounding else 12)
+    there = out / CHECKPOINT_FILE
+    need = 2 * weights + 2 * checkpoint - (there.stat().st_size if there.is_file() else 0)
+    free = shutil.disk_usage(nearest(out)).free
+    text = f"needs about {need / 1e9:.2f} GB; {free / 1e9:.1f} GB are free"
+    error = None
+    if free < need:
+        error = NerEdgeError(f"--out {out}: the disk is too full: a run {text}")
+    return Check("disk", text, error is None, error=error)
 
 
 def check_data(name: str, sentences: Sequence[Sentence], task: Task) -> Check:

@@ -1,12 +1,15 @@
 """A whole training run, from files to an adapter directory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import ner_edge
+from ner_edge.atomic import make_folder
 from ner_edge.corpus import Sentence
-from ner_edge.errors import DataError, UsageError
+from ner_edge.errors import DataError
+from ner_edge.inputs import name_as_text
 from ner_edge.labelled import scan_labelled
 from ner_edge.progress import Update
 from ner_edge.prompts import PromptEncoder
@@ -17,7 +20,8 @@ from ner_edge.train.checkpoint import CHECKPOINT_FILE, check_checkpoint
 from ner_edge.train.dev import dev_f1
 from ner_edge.train.loop import StepReport, run_identity, train
 from ner_edge.train.model import save_adapter
-from ner_edge.train.preflight import Check, preflight
+from ner_edge.train.out import check_out
+from ner_edge.train.preflight import Check, check_disk, preflight
 from ner_edge.train.processes import rank_and_world
 from ner_edge.train.settings import TrainSettings
 from ner_edge.train.start import Recovery, open_start, with_dtype
@@ -38,6 +42,7 @@ def run_training(
     dry_run: bool = False,
     say: Callable[[Check], None] = lambda check: None,
     update: Update,
+    read: Sequence[Path] = (),
 ) -> float | None:
     """Train an adapter for `base` on `train_file` and write it to `out`; a fresh one, or that of
     the folder `start` further. With a `recovery` the weights are meanwhile rounded as in its file,
@@ -45,14 +50,15 @@ def run_training(
 
     `out` receives the adapter (float16 safetensors, peft's format), the task, and the settings.
     Before that, `say` hears what the run holds and needs; a `dry_run` ends there, with no trace.
-    Returns the strict micro F1 in percent on `dev_file`, if there is one.
+    What it replaces there was made by a run, and is none of the files read here or, as `read`, by
+    the caller. Returns the strict micro F1 in percent on `dev_file`, if there is one.
     """
     settings = with_dtype(settings)
+    inputs = [train_file, *filter(None, [dev_file]), *(recovery.inputs if recovery else []), *read]
+    check_out(out, base=Path(base), start=start, inputs=inputs, resume=resume)
     sentences, note = _read(train_file, task, columns)
     dev_sentences, dev_note = _read(dev_file, task, columns) if dev_file else ([], "")
     notes = {"data": note, "dev": dev_note}
-    if not dry_run:
-        _make_folder(out)
     opened = open_start(base, settings, start, recovery)
     encoder = PromptEncoder(opened.tokenizer, task)
     more = lower_cased(sentences, settings.lowercase, settings.seed)
@@ -60,12 +66,14 @@ def run_training(
     identity = run_identity(settings, encoder.prefix, examples, opened.identity)
     if resume:
         check_checkpoint(out, identity)
-    for check in preflight(opened, encoder, sentences, dev_sentences, examples, settings):
+    checks = preflight(opened, encoder, sentences, dev_sentences, examples, settings)
+    for check in chain([check_disk(out, opened)], checks):
         say(replace(check, text=check.text + notes.get(check.name, "")))
         if check.error:
             raise check.error
     if dry_run:
         return None
+    make_folder(out)
 
     def report(step: StepReport) -> None:
         note = f"loss {step.loss:.4f}, {step.sentences_per_second:.1f} sentences/s"
@@ -98,7 +106,10 @@ def run_training(
         f1 = dev_f1(opened.model, opened.tokenizer, encoder, dev_sentences, report_dev)
     if not is_main:
         return None
-    files = {"train_file": train_file.name, "dev_file": dev_file.name if dev_file else None}
+    files = {
+        "train_file": name_as_text(train_file),
+        "dev_file": name_as_text(dev_file) if dev_file else None,
+    }
     settings.save(out, ner_edge=ner_edge.__version__, **opened.provenance, **files, dev_f1=f1)
     (out / CHECKPOINT_FILE).unlink(missing_ok=True)
     return f1
@@ -121,10 +132,3 @@ def _read(path: Path, task: Task, columns: Columns | None) -> tuple[list[Sentenc
         raise DataError(f"{path}: holds no entity, so there is nothing to learn")
     notes = [labelled.account(), "" if labelled.plain else labelled.layout]
     return sentences, "".join(f"; {note}" for note in notes if note)
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be made a folder ({error.strerror})") from error

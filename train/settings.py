@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ner_edge.atomic import write_text
 from ner_edge.errors import UsageError
 from ner_edge.inputs import read_input
 from ner_edge.typed import MEGABYTE, read_toml
@@ -90,7 +91,7 @@ class TrainSettings:
     def save(self, folder: Path, **provenance: Any) -> None:
         """Write the resolved settings, and where base and data came from, beside the adapter."""
         text = json.dumps({**provenance, "settings": asdict(self)}, indent=2)
-        (folder / SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")
+        write_text(text + "\n", str(folder / SETTINGS_FILE))
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -34,6 +34,11 @@ class Recovery:
     file: Path
     imatrix: Path | None = None
 
+    @property
+    def inputs(self) -> list[Path]:
+        """The files that are read."""
+        return [self.file, *filter(None, [self.imatrix])]
+
 
 @dataclass(frozen=True)
 class Start:

@@ -1,0 +1,42 @@
+"""The folder that a run writes, checked before anything is loaded."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
+
+from ner_edge.errors import UsageError
+from ner_edge.models import is_model
+from ner_edge.targets import check_folder, check_not_input, same_file
+from ner_edge.task import TASK_FILE
+from ner_edge.train.checkpoint import CHECKPOINT_FILE, is_checkpoint
+from ner_edge.train.settings import SETTINGS_FILE
+
+_ADAPTER = (SAFETENSORS_WEIGHTS_NAME, CONFIG_NAME, TASK_FILE)
+
+
+def check_out(
+    out: Path, *, base: Path, start: Path | None, inputs: Iterable[Path], resume: bool
+) -> None:
+    """Raise `UsageError` if `out` cannot be written, or if the run would replace there what no run
+    has made: a base model, the adapter `start`, `inputs`, somebody's adapter."""
+    option = f"--out {out}"
+    check_folder(option, out)
+    if start and same_file(out, start):
+        raise UsageError(f"{option}: is the folder of --from; give another")
+    if is_model(out) or (base.is_file() and same_file(out, base.parent)):
+        raise UsageError(f"{option}: holds a base model; give another folder")
+    for name in (*_ADAPTER, SETTINGS_FILE, CHECKPOINT_FILE):
+        check_not_input(option, out / name, inputs)
+    checkpoint = out / CHECKPOINT_FILE
+    if os.path.lexists(checkpoint) and not resume and not is_checkpoint(checkpoint):
+        raise _foreign(option, checkpoint)
+    ours = any((out / name).is_file() for name in (SETTINGS_FILE, CHECKPOINT_FILE))
+    for path in (out / name for name in _ADAPTER):
+        if os.path.lexists(path) and not (ours and path.is_file()):
+            raise _foreign(option, path)
+
+
+def _foreign(option: str, path: Path) -> UsageError:
+    return UsageError(f"{option}: holds {path.name} that no run of train made; give another folder")

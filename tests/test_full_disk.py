@@ -84,7 +84,8 @@ def test_train_says_before_it_starts_that_there_is_no_room(work, disk):
     ("room", "file", "kept"),
     [
         (0, "checkpoint.pt", set()),
-        (5 * MEGABYTE, "checkpoint.pt", set()),
+        (MEGABYTE, "checkpoint.pt", set()),
+        (3_300_000, "adapter_model.safetensors", {"checkpoint.pt"}),
     ],
 )
 def test_train(room, file, kept, work, disk):

@@ -11,6 +11,7 @@ from ner_edge.corpus import DOCSTART, shortened
 from ner_edge.documents import Document, Mark, without_overlaps
 from ner_edge.errors import DataError
 from ner_edge.spans import Span
+from ner_edge.visible import VisibleText, is_blank
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Aligned:
 def align(documents: Iterable[Document], sentences: Sequence[Sequence[str]], path: Path) -> Aligned:
     """Lay the entities of `documents` on the words of the gold's `sentences`.
 
-    Both must be the same text but for white space and control characters; where it is cut into
+    Both must be the same text but for white space and what cannot be seen; where it is cut into
     documents does not matter. Raises `DataError` saying where the texts part.
     """
     words = [(i, j) for i, sentence in enumerate(sentences) for j in range(len(sentence))]
@@ -40,7 +41,7 @@ def align(documents: Iterable[Document], sentences: Sequence[Sequence[str]], pat
         text = document.text
         if text.startswith(DOCSTART) and not gold.startswith(DOCSTART, position):
             text = " " * len(DOCSTART) + text[len(DOCSTART) :]
-        inked = [i for i, character in enumerate(text) if _is_ink(character)]
+        inked = _inked(text)
         here = "".join(text[i] for i in inked)
         if not gold.startswith(here, position):
             raise _parting(path, document.line, here, gold[position:], sentences, words, ends)
@@ -105,9 +106,14 @@ def _parting(
 
 
 def _ink(text: str) -> str:
-    return "".join(filter(_is_ink, text))
+    return "".join(text[i] for i in _inked(text))
+
+
+def _inked(text: str) -> list[int]:
+    """Where the characters stand that our segmentation would put into a word, but for joiners."""
+    visible = VisibleText(text)
+    return [visible.start(i) for i, character in enumerate(visible.text) if _is_ink(character)]
 
 
 def _is_ink(character: str) -> bool:
-    """Would our segmentation put it into a word?"""
-    return not character.isspace() and unicodedata.category(character) not in ("Cc", "Cs")
+    return not is_blank(character) and unicodedata.category(character) not in ("Cc", "Cs")

@@ -5,6 +5,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ner_edge.visible import VisibleText, is_blank
+
 MAX_WORD = 200
 """Longer runs of characters (code points) are cut into several words."""
 MAX_WORDS = 120
@@ -12,7 +14,7 @@ MAX_WORDS = 120
 
 
 class Word(NamedTuple):
-    """`text` is `original[start:end]`; offsets count code points, half-open."""
+    """`text` is what can be seen of `original[start:end]`; offsets count code points, half-open."""
 
     text: str
     start: int
@@ -23,16 +25,19 @@ def segment(text: str, *, max_words: int = MAX_WORDS) -> Iterator[list[Word]]:
     """The sentences of `text` in order, each a non-empty list of words in order.
 
     Words never overlap. White space, control characters and lone surrogates (no tokenizer takes
-    them) separate words; every other character is in exactly one word. Sentences longer than
-    `max_words` (at least 1) are cut, after a comma, colon or semicolon where possible.
+    them) separate words; every other character that can be seen is in exactly one word. In scripts
+    without spaces each character with its marks is a word. Sentences longer than `max_words` (at
+    least 1) are cut, after a comma, colon or semicolon where possible.
     """
+    visible = VisibleText(text)
+    text = visible.text
     shape = _shape(text)
     for start, end in _sentences(shape):
-        words = [
-            Word(text[i : min(i + MAX_WORD, stop)], i, min(i + MAX_WORD, stop))
-            for first, stop in _words(shape, start, end)
-            for i in range(first, stop, MAX_WORD)
-        ]
+        words = []
+        for first, last in _words(shape, start, end):
+            for i in range(first, last, MAX_WORD):
+                stop = min(i + MAX_WORD, last)
+                words.append(Word(text[i:stop], visible.start(i), visible.end(stop)))
         while len(words) > max_words:
             cut = _cut(words, max_words)
             yield words[:cut]
@@ -42,24 +47,45 @@ def segment(text: str, *, max_words: int = MAX_WORDS) -> Iterator[list[Word]]:
 
 
 def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    """`start` and `end` moved inwards past white space."""
-    piece = text[start:end]
-    start += len(piece) - len(piece.lstrip())
-    return start, start + len(piece.strip())
+    """`start` and `end` moved inwards past white space and invisible characters."""
+    while start < end and is_blank(text[start]):
+        start += 1
+    while start < end and is_blank(text[end - 1]):
+        end -= 1
+    return start, end
 
 
 # In a text's *shape* (same length) a mark stands for every character that only modifies the one
-# before it, and a space for every character that cannot be part of a word.
-_MARK = "\u0301"
+# before it or belongs to it, a sign for every character that is a word, and a space for every
+# character that cannot be part of a word.
+_MARK, _SIGN = "\u0301\u3013"
 _SHAPE_OF = {"Mn": _MARK, "Mc": _MARK, "Me": _MARK, "Cf": _MARK, "Cc": " ", "Cs": " "}
+# Kana, Bopomofo and Han, and the scripts of Unicode's line breaking class SA: Thai, Lao, Burmese,
+# Khmer, Tai Le, New Tai Lue, Tai Tham, Tai Viet, Ahom.
+_UNSPACED = re.compile(
+    "[\u3005-\u3007\u3041-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\uff66-\uff9f\U0001b000-\U0001b16f\U00020000-\U0003ffff"
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\ua9e0-\ua9ff\uaa60-\uaadf"
+    "\U00011700-\U0001173f]"
+)
+# What belongs to the character before: a joined emoji, a flag's second half, a stacked consonant.
+_JOINED = re.compile("\u200d[^\\w\\s]|[\U0001f1e6-\U0001f1ff]{2}|[\u1039\u17d2\u1a60]\\w")
 
 
 def _shape(text: str) -> str:
-    shapes = {ord(c): _SHAPE_OF.get(unicodedata.category(c)) for c in set(text) - {"\n"}}
+    shapes = {ord(c): _shape_of(c) for c in set(text) - {"\n"}}
+    text = _JOINED.sub(lambda pair: pair[0][0] + _MARK, text)
     return text.translate({c: shape for c, shape in shapes.items() if shape})
 
 
-_PARAGRAPH_BREAK = re.compile(r"\n\s*\n")
+def _shape_of(character: str) -> str | None:
+    category = unicodedata.category(character)
+    if category[0] in "LN" and _UNSPACED.match(character):
+        return _SIGN
+    return _MARK if "\U0001f3fb" <= character <= "\U0001f3ff" else _SHAPE_OF.get(category)
+
+
+_BREAK = re.compile(r"\n\s*\n|(?P<stop>[。！？｡។။]+[」』”’）]*)")
 # nupunkt looks back and ahead over runs of punctuation, in quadratic time; a window bounds that.
 _WINDOW = 2000
 
@@ -67,9 +93,10 @@ _WINDOW = 2000
 def _sentences(shape: str) -> Iterator[tuple[int, int]]:
     """Spans of sentences; what lies between them is white space."""
     start = 0
-    for gap in _PARAGRAPH_BREAK.finditer(shape):
-        yield from _sentences_of_paragraph(shape, start, gap.start())
-        start = gap.end()
+    for found in _BREAK.finditer(shape):
+        end = found.end() if found["stop"] else found.start()
+        yield from _sentences_of_paragraph(shape, start, end)
+        start = found.end()
     yield from _sentences_of_paragraph(shape, start, len(shape))
 
 
@@ -106,7 +133,7 @@ _ABBREVIATIONS = (
 _WORD = re.compile(
     r"""
       [^\W\d_]+ (?= [\s,] )                                      # most words, quickly
-    | (?: https?:// | www\. ) [^\s<>"]* [\w/\u0301]             # a web address
+    | (?: https?:// | www\. ) [^\s<>"\u3013]* [\w/\u0301]             # a web address
     | [#@] \w+                                                  # a hashtag, a mention
     | [A-Z]{1,3} \$                                             # US$  C$
     | (?<! [\w\u0301] ) [+-]? \.? \d+ (?: [.,:/-] \d+ )*        # 1,000.5  1996-08-22  6-4  .500
@@ -131,7 +158,7 @@ _CLITIC = re.compile(r"(?: n['’]t | ['’] (?: s | re | ve | ll | d | m ) ) \Z
 def _words(shape: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     # A sentence's last dot is a word of its own, even after an abbreviation.
     core = end
-    while core > start and not (shape[core - 1].isalnum() or shape[core - 1] == _MARK):
+    while core > start and not (shape[core - 1].isalnum() or shape[core - 1] in (_MARK, _SIGN)):
         core -= 1
     if core == start or shape[core : core + 1] != "." or shape[core + 1 : core + 2] in (")", "]"):
         core = end
@@ -148,6 +175,6 @@ def _words(shape: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 def _cut(words: list[Word], max_words: int) -> int:
     """Where to end a sentence that is too long: after the last pause of its second half."""
     for position in range(max_words, max_words // 2, -1):
-        if words[position - 1].text in {",", ";", ":", "--"}:
+        if words[position - 1].text in {",", ";", ":", "--", "，", "、", "；", "："}:
             return position
     return max_words

@@ -5,19 +5,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ner_edge.segment import MAX_WORD, Word, segment
+from ner_edge.segment import MAX_WORD, Word, segment, trimmed
+from ner_edge.visible import MAX_MARKS, is_blank
 
 # Letters join, punctuation decides where words end, and the rest is what breaks splitters.
 tricky = st.text(
     st.sampled_from(
         "aBcU.'’,-:/@#$%&()[]|\"!? \n\t\r\x00\x0c\x1c\x85\u2028\xa0\u0301\u200d\ud83d😀é1字"
+        "\u200b\xad\u200c\ufe0f\u200e\ufeffمक्ไ่👩🇩"
     )
 )
 any_text = st.one_of(tricky, st.text(st.characters()))
 
 
 def skipped(character: str) -> bool:
-    return character.isspace() or unicodedata.category(character) in ("Cc", "Cs")
+    return is_blank(character) or unicodedata.category(character) in ("Cc", "Cs")
 
 
 def words_of(text: str) -> list[str]:
@@ -28,6 +30,17 @@ def sentences_of(text: str) -> list[str]:
     return [" ".join(word.text for word in sentence) for sentence in segment(text)]
 
 
+def visible(text: str) -> str:
+    """`text` without blanks and surplus marks."""
+    kept = []
+    marks = 0
+    for character in text:
+        if not is_blank(character):
+            marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
+            kept += [character] if marks <= MAX_MARKS else []
+    return "".join(kept)
+
+
 @settings(deadline=None)
 @given(any_text)
 def test_words_are_slices_in_order_and_cover_the_text(text: str) -> None:
@@ -35,10 +48,12 @@ def test_words_are_slices_in_order_and_cover_the_text(text: str) -> None:
     assert all(sentences)
     position = 0
     for word in (word for sentence in sentences for word in sentence):
-        assert word.text == text[word.start : word.end]
-        assert word.start < word.end
+        assert visible(word.text) == visible(text[word.start : word.end])
+        assert not is_blank(word.text[0])
+        assert not is_blank(word.text[-1])
+        assert trimmed(text, word.start, word.end) == word[1:]
         assert all(skipped(character) for character in text[position : word.start])
-        assert not any(skipped(character) for character in word.text)
+        assert not any(skipped(c) for c in word.text if c not in "\u200c\u200d")
         position = word.end
     assert all(skipped(character) for character in text[position:])
 
@@ -54,6 +69,27 @@ def test_no_sentence_is_longer_than_asked_and_cutting_loses_no_word(text: str, l
 @pytest.mark.parametrize("text", ["", " \n\t ", "\x00\x85\ud800", "\n\n\n"])
 def test_a_text_without_words_has_no_sentence(text: str) -> None:
     assert list(segment(text)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("\u200eAda\u200f, ok", [Word("Ada", 1, 4), Word(",", 5, 6), Word("ok", 7, 9)]),
+        ("Em\xadma\u200b\ufeff.", [Word("Emma", 0, 5), Word(".", 7, 8)]),
+        ("e" + "\u0301" * 9 + "\u200b!", [Word("e" + "\u0301" * 4, 0, 10), Word("!", 11, 12)]),
+        ("\u200b\u0301\u200b\u0301\u200b", [Word("\u0301\u0301", 1, 4)]),
+        ("❤\ufe0f\u200d🔥\u200d.", [Word("❤\u200d🔥", 0, 4), Word(".", 5, 6)]),
+    ],
+)
+def test_offsets_are_those_of_the_text_with_its_invisible_characters(
+    text: str, words: list[Word]
+) -> None:
+    assert list(segment(text)) == [words]
+
+
+def test_trimmed_takes_spaces_and_invisible_characters_off() -> None:
+    assert trimmed("a \u200eAda B\xad\u200f\n", 1, 10) == (3, 8)
+    assert trimmed("\u200b \u200b", 0, 3) == (3, 3)
 
 
 def test_offsets_count_code_points() -> None:
@@ -86,7 +122,17 @@ def test_offsets_count_code_points() -> None:
         ("1. Jane Roe and/or 20th-century", "1. Jane Roe and / or 20th-century"),
         ("cafe\u0301s e\u0301", "cafe\u0301s e\u0301"),
         ("हिन्दी में", "हिन्दी में"),
-        ("Rome🎉🎉 ❤\ufe0f!", "Rome 🎉 🎉 ❤\ufe0f !"),
+        ("Rome🎉🎉 ❤\ufe0f!", "Rome 🎉 🎉 ❤ !"),
+        ("👩\u200d👩\u200d👧🇩🇪🇫🇷👋🏽", "👩\u200d👩\u200d👧 🇩🇪 🇫🇷 👋🏽"),
+        ("❤\ufe0f\u200d🔥1\ufe0f\u20e3", "❤\u200d🔥 1\u20e3"),
+        ("\u200eAngela Merkel\u200f \ufeffAda", "Angela Merkel Ada"),
+        ("Em\xadmanuel\u200b.", "Emmanuel ."),
+        ("می\u200cخواهم क्\u200dष x\u200dy", "می\u200cخواهم क्\u200dष xy"),
+        ("王芳住在New York，2024年。", "王 芳 住 在 New York ， 2024 年 。"),
+        ("東京タワーへ", "東 京 タ ワ ー へ"),
+        ("ไปที่กรุงเทพ 25 ก.", "ไ ป ที่ ก รุ ง เ ท พ 25 ก ."),
+        ("ລາວ ខ្មែរ မြန်မာ", "ລ າ ວ ខ្មែ រ မြ န် မာ"),
+        ("서울에서 만나요", "서울에서 만나요"),
     ],
 )
 def test_words_are_those_of_conll(text: str, words: str) -> None:
@@ -103,6 +149,8 @@ def test_words_are_those_of_conll(text: str, words: str) -> None:
         ("a line\nthat goes on", ["a line that goes on"]),
         ("A headline\n\nThe story", ["A headline", "The story"]),
         ("A headline\r\n \r\nThe story", ["A headline", "The story"]),
+        ("A headline\n\u200b\nThe story", ["A headline", "The story"]),
+        ("王芳。「好！」走", ["王 芳 。", "「 好 ！ 」", "走"]),
     ],
 )
 def test_sentences(text: str, sentences: list[str]) -> None:
@@ -162,4 +210,4 @@ def test_garbage_takes_linear_time(garbage: str) -> None:
     start = time.process_time()
     words = words_of(text)
     assert time.process_time() - start < 6
-    assert "".join(words) == "".join(text.split())
+    assert "".join(words) == visible(text)

@@ -1,15 +1,15 @@
 """Reading texts: one per line, from files or standard input, whatever bytes they hold."""
 
-import codecs
-import errno
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
+from typing import BinaryIO
 
 from ner_edge.errors import DataError
+from ner_edge.inputs import encoding_of, open_input
 
 STDIN = Path("-")
 
@@ -19,23 +19,15 @@ def read_texts(
 ) -> Iterator[str]:
     """The lines of all files without their line ends; `-` is standard input.
 
-    Bytes that are not UTF-8 become U+FFFD, and `warn` is told once for each file. A byte order mark
-    that opens a file is no part of its text. `advance` receives the number of bytes of each line
-    as it is read. Raises `DataError`.
+    A file is UTF-8 unless a signature names UTF-16 or UTF-32, which is no part of its text. Bytes
+    that are broken become U+FFFD, and `warn` is told once for each file. `advance` receives the
+    number of bytes of each line as it is read. Raises `DataError`.
     """
     for path in paths:
-        warned = False
         try:
-            with nullcontext(sys.stdin.buffer) if path == STDIN else path.open("rb") as stream:
-                for number, line in enumerate(stream, 1):
-                    advance(len(line))
-                    if number == 1:
-                        line = line.removeprefix(codecs.BOM_UTF8)
-                    text = line.decode("utf-8", "replace")
-                    if "\ufffd" in text and not warned and not _is_utf8(line):
-                        warned = True
-                        warn(f"{path}:{number}: not UTF-8; broken bytes are read as \ufffd")
-                    yield text.removesuffix("\n").removesuffix("\r")
+            with _open(path) as stream:
+                for line in _texts(stream, path, warn, advance):
+                    yield line.removesuffix("\n").removesuffix("\r")
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
@@ -43,31 +35,73 @@ def read_texts(
 def check_readable(paths: Sequence[Path]) -> int | None:
     """The bytes that all files hold together, None if that is unknown.
 
-    Raises `DataError` before any work for a file that cannot be read or is a folder.
+    Raises `DataError` before any work for what cannot be read, as far as it can be known: a pipe is
+    opened only once, to be read.
     """
-    total: int | None = 0
-    for path in paths:
-        if path == STDIN:
-            total = None
-            continue
-        try:
-            facts = path.stat()
-        except FileNotFoundError:
-            raise DataError(f"{path}: no such file") from None
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-        if S_ISDIR(facts.st_mode):
-            raise DataError(f"{path}: is a folder, not a text file")
-        if not os.access(path, os.R_OK):
-            raise DataError(f"{path}: cannot be read ({os.strerror(errno.EACCES)})")
-        # A pipe does not tell how much it holds.
-        total = total + facts.st_size if total is not None and S_ISREG(facts.st_mode) else None
-    return total
+    sizes = [None if path == STDIN or _is_pipe(path) else _size(path) for path in paths]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
 
 
-def _is_utf8(line: bytes) -> bool:
+def _open(path: Path) -> "nullcontext[BinaryIO] | BinaryIO":
+    return nullcontext(sys.stdin.buffer) if path == STDIN else open_input(path, pipes=True)
+
+
+def _is_pipe(path: Path) -> bool:
     try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except (OSError, ValueError):  # to be explained by who opens it
         return False
-    return True
+
+
+def _size(path: Path) -> int | None:
+    with open_input(path, pipes=True) as file:
+        facts = os.fstat(file.fileno())
+    return facts.st_size if stat.S_ISREG(facts.st_mode) else None
+
+
+def _texts(
+    stream: BinaryIO, path: Path, warn: Callable[[str], None], advance: Callable[[int], None]
+) -> Iterator[str]:
+    warned = False
+    first = stream.readline()
+    encoding = _exact_encoding(first)
+    for number, line in enumerate(_lines(first, stream, encoding), 1):
+        advance(len(line))
+        try:
+            text = line.decode(encoding)
+        except UnicodeDecodeError as error:
+            text = line.decode(encoding, "replace")
+            if not warned:
+                warned = True
+                name = encoding.upper().removesuffix("-LE").removesuffix("-BE")
+                byte = f"byte 0x{line[error.start]:02x}"
+                warn(f"{path}:{number}: not {name} ({byte}); broken bytes are read as \ufffd")
+        if number == 1:
+            text = text.removeprefix("\ufeff")
+        if text:  # else the file is a signature
+            yield text
+
+
+def _exact_encoding(head: bytes) -> str:
+    """The encoding with its order of bytes, since only the first line has a signature."""
+    encoding = encoding_of(head)
+    if encoding.startswith("utf-8"):
+        return "utf-8"
+    return f"{encoding}-{'le' if head[0] == 0xFF else 'be'}"
+
+
+def _lines(first: bytes, stream: BinaryIO, encoding: str) -> Iterator[bytes]:
+    newline = "\n".encode(encoding)
+    pieces: list[bytes] = []
+    piece = first
+    while piece:
+        # It ends with the byte of a newline, perhaps in the middle of a wider character.
+        piece += stream.read(-len(piece) % len(newline))
+        pieces.append(piece)
+        if piece.endswith(newline):
+            yield b"".join(pieces)
+            pieces = []
+        piece = stream.readline()
+    if pieces:
+        yield b"".join(pieces)

@@ -189,7 +189,8 @@ def test_broken_utf8_warns_once_for_each_file(tag, tmp_path):
     texts = [json.loads(line)["text"] for line in result.stdout.splitlines()]
     assert texts == ["fine", "Zo\ufffd in Rome", "\ufffd", "a real \ufffd is fine"]
     assert result.exit_code == 0
-    assert result.stderr == f"warning: {tmp_path}/a:2: not UTF-8; broken bytes are read as \ufffd\n"
+    warning = f"{tmp_path}/a:2: not UTF-8 (byte 0xeb); broken bytes are read as \ufffd"
+    assert result.stderr == f"warning: {warning}\n"
 
 
 def test_files_and_stdin_in_order(tag, tmp_path):
@@ -213,7 +214,7 @@ def test_unreadable_files_are_refused_before_the_model_loads(tag, tmp_path, monk
         "ner_edge.runtime.tagger.Tagger.load", lambda *_, **__: pytest.fail("loaded")
     )
     assert_error(tag(*before, tmp_path / "none.txt"), r"none\.txt: no such file")
-    assert_error(tag(*before, tmp_path), "is a folder, not a text file")
+    assert_error(tag(*before, tmp_path), "is a folder, not a file")
     assert_error(tag(*before, "x" * 5000), "x: .*[Nn]ame too long")
 
 

@@ -36,14 +36,9 @@ def segment(text: str, *, max_words: int = MAX_WORDS) -> Iterator[list[Word]]:
         words = []
         for first, last in _words(shape, start, end):
             for i in range(first, last, MAX_WORD):
-                stop = min(i + MAX_WORD, last)
-                words.append(Word(text[i:stop], visible.start(i), visible.end(stop)))
-        while len(words) > max_words:
-            cut = _cut(words, max_words)
-            yield words[:cut]
-            words = words[cut:]
-        if words:
-            yield words
+                begin, stop = trimmed(text, i, min(i + MAX_WORD, last))  # a cut leaves joiners
+                words.append(Word(text[begin:stop], visible.start(begin), visible.end(stop)))
+        yield from _cut(words, max_words)
 
 
 def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
@@ -85,6 +80,7 @@ def _shape_of(character: str) -> str | None:
     return _MARK if "\U0001f3fb" <= character <= "\U0001f3ff" else _SHAPE_OF.get(category)
 
 
+_SPACE = re.compile(r"\s")
 _BREAK = re.compile(r"\n\s*\n|(?P<stop>[。！？｡។။]+[」』”’）]*)")
 # nupunkt looks back and ahead over runs of punctuation, in quadratic time; a window bounds that.
 _WINDOW = 2000
@@ -111,12 +107,17 @@ def _sentences_of_paragraph(shape: str, start: int, end: int) -> Iterator[tuple[
             last = spans.pop()[0]  # it may go on beyond the window: begin the next one with it,
             if last >= start + _WINDOW // 2:
                 stop = last
-            else:  # unless it is so long that it must be cut
+            else:  # unless it is so long that it must be cut, but not within a word
                 space = start + window.rfind(" ")
-                stop = space if space > last else stop
+                stop = space if space > last else _next_space(shape, stop, end)
                 spans.append((last, stop))
         yield from spans
         start = stop
+
+
+def _next_space(shape: str, start: int, end: int) -> int:
+    found = _SPACE.search(shape, start, end)
+    return found.start() if found else end
 
 
 # Only these keep their dot before a capital; a missing one costs a dot, an extra one may cost more.
@@ -152,6 +153,7 @@ _WORD = re.compile(
     """.replace("ABBREVIATIONS", r"\b(?:" + _ABBREVIATIONS.replace(" ", "|") + ")"),
     re.VERBOSE,
 )
+_PAUSES = {",", ";", ":", "--", "，", "、", "；", "："}
 _CLITIC = re.compile(r"(?: n['’]t | ['’] (?: s | re | ve | ll | d | m ) ) \Z", re.VERBOSE | re.I)
 
 
@@ -172,9 +174,14 @@ def _words(shape: str, start: int, end: int) -> Iterator[tuple[int, int]]:
             yield first, last
 
 
-def _cut(words: list[Word], max_words: int) -> int:
-    """Where to end a sentence that is too long: after the last pause of its second half."""
-    for position in range(max_words, max_words // 2, -1):
-        if words[position - 1].text in {",", ";", ":", "--", "，", "、", "；", "："}:
-            return position
-    return max_words
+def _cut(words: list[Word], max_words: int) -> Iterator[list[Word]]:
+    """A sentence in parts of at most `max_words`, each cut after the last pause of its second half
+    where there is one."""
+    start = 0
+    while len(words) - start > max_words:
+        pauses = range(start + max_words, start + max_words // 2, -1)
+        stop = next((i for i in pauses if words[i - 1].text in _PAUSES), start + max_words)
+        yield words[start:stop]
+        start = stop
+    if words[start:]:
+        yield words[start:]

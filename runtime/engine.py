@@ -10,7 +10,7 @@ from ner_edge.runtime.sentence import SentenceDecoder
 from ner_edge.runtime.trie import ChunkTokenizer
 from ner_edge.spans import ScoredSpan
 
-DECODER_VERSION = 1
+DECODER_VERSION = 2
 """To be raised with every change, here or in the files this decoder and the grammar's are made of,
 after which the same model may give other entities or scores, be it by rounding, as batches of
 another shape do. Evaluation reuses predictions of the same version only."""
@@ -125,11 +125,11 @@ class CopyEngine:
         pieces: list[Run] = []
         for slot in slots:
             decoder = slot.decoder
-            tokens = decoder.pending
-            if len(tokens) <= room:
-                runs.append(Run(slot.sequence, slot.length, tokens, decoder.wanted))
+            if decoder.certain <= room:
+                decoder.shorten(room)
+                runs.append(Run(slot.sequence, slot.length, decoder.pending, decoder.wanted))
                 fed.append(slot)
-                room -= len(tokens)
+                room -= len(decoder.pending)
             elif piece := decoder.feed_ahead(room):
                 pieces.append(Run(slot.sequence, slot.length, piece, []))
                 slot.length += len(piece)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from ner_edge.errors import ModelError
 from ner_edge.runtime.automaton import START, CopyAutomaton, Move, State
-from ner_edge.runtime.policy import DraftPolicy
+from ner_edge.runtime.policy import AdaptiveDraft, DraftPolicy
 from ner_edge.runtime.trie import ChunkTokenizer, Node, build_trie
 from ner_edge.spans import ScoredSpan
 
@@ -31,6 +31,7 @@ class SentenceDecoder:
         self._automaton = CopyAutomaton(words, labels)
         self._chunks = chunks
         self.policy = policy
+        self._draft = AdaptiveDraft()
         self._tries: dict[State, Node] = {}
         self._state = START
         self._node = self._trie(START)
@@ -52,7 +53,8 @@ class SentenceDecoder:
 
         Returns how many tokens of `pending` stand. The next `pending` and `wanted` are ready.
         """
-        last = len(self._known) - 1
+        known = len(self._known)
+        last = known - 1
         self._known = []
         while not self._known:
             token = self._decide(last, logits)
@@ -60,8 +62,20 @@ class SentenceDecoder:
                 last += 1
             else:
                 self._known = [token]
+        if drafted := len(self.pending) - known:
+            self._draft.checked(drafted, last + 1 - known, self.policy)
         self._prepare()
         return last + 1
+
+    @property
+    def certain(self) -> int:
+        """How many tokens of `pending` are no draft."""
+        return len(self._known)
+
+    def shorten(self, count: int) -> None:
+        """Draft only what fits `count` tokens of `pending`, at least the certain ones."""
+        self.wanted = [index for index in self.wanted if index < count]
+        del self.pending[self.wanted[-1] + 1 :]
 
     def feed_ahead(self, count: int) -> list[int]:
         """Hand out up to `count` certain tokens of a `pending` too long for one batch."""
@@ -96,6 +110,7 @@ class SentenceDecoder:
 
     def _account(self, move: Move) -> None:
         """An entity's score is p(open) · Π p(stay) · p(close) · p(label)."""
+        self._draft.chose(self._automaton.words, self._state, move)
         begin = self._state.begin
         if begin is None and move.target.begin is not None:
             self._entity_log_p = self._move_log_p
@@ -117,14 +132,14 @@ class SentenceDecoder:
             self.pending = []
         state, node = self._state, self._node
         script: list[int] = []  # the rest of the tokens of the move being drafted
-        room = self.policy.max_tokens
+        room = self._draft.max_tokens(self.policy)
         while node and room > 0:
             if len(node) == 1:
                 token = next(iter(node))
             else:
                 self.wanted.append(len(self.pending) - 1)
                 if node is self._trie(state):
-                    script = self._draft(state)
+                    script = self._guessed(state)
                 if not script or script[0] not in node:
                     break
                 token = script[0]
@@ -140,8 +155,8 @@ class SentenceDecoder:
         if self.wanted:  # what stands behind the last decision need not be fed yet
             del self.pending[self.wanted[-1] + 1 :]
 
-    def _draft(self, state: State) -> list[int]:
-        guess = self.policy.guess(self._automaton.words, state)
+    def _guessed(self, state: State) -> list[int]:
+        guess = self._draft.guess(self.policy, self._automaton.words, state)
         if guess == "copy" and (move := self._automaton.copy(state)):
             return list(self._chunks.of_move(move))
         if guess == "open" and (move := self._automaton.open(state)):

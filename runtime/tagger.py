@@ -19,9 +19,10 @@ from ner_edge.runtime.grammar import completion_request
 from ner_edge.runtime.grammar_decoder import GrammarDecoder
 from ner_edge.runtime.head import OutputHead
 from ner_edge.runtime.llama import LIBRARY, LlamaModel
+from ner_edge.runtime.parts import parts
 from ner_edge.runtime.prefix import read_prefix
 from ner_edge.runtime.trie import chunks_tokenize_alone
-from ner_edge.segment import MAX_WORD, Word, segment
+from ner_edge.segment import Word, segment
 from ner_edge.spans import ScoredSpan
 from ner_edge.task import Task
 from ner_edge.temperature import scaled
@@ -139,14 +140,26 @@ class Tagger:
 
     def __call__(self, text: str) -> list[Entity]:
         """The entities of one text of any length, in order."""
+        if not isinstance(text, str):
+            kind = type(text).__name__
+            raise TypeError(f"a tagger takes one text (str), not {kind}; `pipe` takes many texts")
         return next(self.pipe([text]))
 
     def pipe(self, texts: Iterable[str]) -> Iterator[list[Entity]]:
         """The entities of each text, in order, many sentences at a time; memory stays bounded."""
+        if isinstance(texts, str):
+            raise TypeError(
+                "`pipe` takes many texts, not one str; call the tagger with that itself"
+            )
+        return self._pipe(texts)
+
+    def _pipe(self, texts: Iterable[str]) -> Iterator[list[Entity]]:
         fed: deque[tuple[str, list[Word]] | None] = deque()  # None ends a text
 
         def sentences() -> Iterator[list[str]]:
             for text in texts:
+                if not isinstance(text, str):
+                    raise TypeError(f"`pipe` takes texts (str), not {type(text).__name__}")
                 for words in segment(text):
                     fed.append((text, words))
                     yield [word.text for word in words]
@@ -181,27 +194,24 @@ class Tagger:
             self._in_use.release()
 
     def _tag_words(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
-        parts_of: deque[list[Sequence[str]]] = deque()  # sentences under way, in parts that fit
+        parts_of: deque[list[tuple[int, int]]] = deque()  # of sentences under way
 
-        def parts() -> Iterator[Sequence[str]]:
+        def all_parts() -> Iterator[Sequence[str]]:
             for words in sentences:
                 _check(words)
-                parts_of.append(self._split(words))
-                yield from parts_of[-1]
+                parts_of.append(list(self._parts(words)))
+                for start, end in parts_of[-1]:
+                    yield words[start:end]
 
-        results = (self._grammar or self._engine).decode(parts())
+        results = (self._grammar or self._engine).decode(all_parts())
         for spans in results:
             while not parts_of[0]:
                 parts_of.popleft()
                 yield []
-            first, *others = parts_of.popleft()
-            found, offset = list(spans), len(first)
-            for part in others:
-                found += [
-                    ScoredSpan(start + offset, end + offset, label, score)
-                    for start, end, label, score in next(results)
-                ]
-                offset += len(part)
+            (first, _), *others = parts_of.popleft()
+            found = _moved(spans, first)
+            for start, _ in others:
+                found += _moved(next(results), start)
             yield found
         for _ in parts_of:
             yield []
@@ -223,21 +233,26 @@ class Tagger:
         pieces = (self._model.piece(token) for token in self._model.tokenize(text))
         return b"".join(pieces).decode("utf-8", "replace")
 
-    def _split(self, words: Sequence[str]) -> list[Sequence[str]]:
-        """The sentence in as few halves, quarters, ... as fit the context."""
-        if _is_no_language(words):
-            return []
-        if self.fits(words):
-            return [words]
-        if len(words) == 1:
-            raise DataError(f"the word '{words[0][:20]}…' is too long for the model's context")
+    def _parts(self, words: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """Spans of what the model reads of a sentence, in parts that fit the context."""
+        for start, end in parts(words, lambda word: len(self._engine.chunks.tokens(word))):
+            yield from self._fitting(words, start, end)
+
+    def _fitting(self, words: Sequence[str], start: int, end: int) -> Iterator[tuple[int, int]]:
+        """`words[start:end]` in as few halves, quarters, ... as fit the context."""
+        if self.fits(words[start:end]):
+            yield start, end
+            return
+        if end - start == 1:
+            raise DataError(f"the word '{words[start][:20]}…' is too long for the model's context")
         warnings.warn(
             "a sentence is too long for the model's context: it is split",
             NerEdgeWarning,
             stacklevel=1,  # so that it is said once, from wherever
         )
-        middle = len(words) // 2
-        return self._split(words[:middle]) + self._split(words[middle:])
+        middle = (start + end) // 2
+        yield from self._fitting(words, start, middle)
+        yield from self._fitting(words, middle, end)
 
     def close(self) -> None:
         """Free the model."""
@@ -256,15 +271,15 @@ class Tagger:
 
 
 def _check(words: Sequence[str]) -> None:
+    if isinstance(words, str):
+        raise TypeError("a sentence is a list of words, not a str")
     for word in words:
         if word.split() != [word] or "\0" in word:
             raise DataError(f"{word!r} is not a word: it is empty or holds white space or a NUL")
 
 
-def _is_no_language(words: Sequence[str]) -> bool:
-    """No words, or only pieces of something endless without spaces, like base64, of which a
-    megabyte would take an hour and hold no entity."""
-    return all(len(word) == MAX_WORD for word in words)
+def _moved(spans: Iterable[ScoredSpan], by: int) -> list[ScoredSpan]:
+    return [span._replace(start=span.start + by, end=span.end + by) for span in spans]
 
 
 def _entities(text: str, words: Sequence[Word], spans: Iterable[ScoredSpan]) -> Iterator[Entity]:

@@ -186,6 +186,12 @@ def test_sentences_are_the_same_wherever_the_window_falls() -> None:
     assert sentences_of(" ".join([sentence] * 300)) == [sentence] * 300
 
 
+def test_a_long_address_is_one_run_wherever_the_window_falls() -> None:
+    words = words_of("See https://example.org/" + "a1-b2/" * 10_000 + " for more")
+    assert (words[0], words[-2:]) == ("See", ["for", "more"])
+    assert all(len(word) == MAX_WORD for word in words[1:-3])
+
+
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -202,6 +208,13 @@ def test_sentences_are_the_same_wherever_the_window_falls() -> None:
         "1. ",
         "http://!",
         "   . A",
+        "字",
+        "ไ่",
+        "\u200b",
+        "\u0301\u200b",
+        "👩\u200d",
+        "x\u200b",
+        "क\u200d",
     ],
 )
 def test_garbage_takes_linear_time(garbage: str) -> None:
@@ -210,4 +223,5 @@ def test_garbage_takes_linear_time(garbage: str) -> None:
     start = time.process_time()
     words = words_of(text)
     assert time.process_time() - start < 6
-    assert "".join(words) == visible(text)
+    assert visible("".join(words)) == visible(text)
+    assert not any(is_blank(character) for word in words for character in (word[0], word[-1]))

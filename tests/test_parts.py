@@ -1,0 +1,133 @@
+"""What the model reads of a sentence, and that its time is bounded by the text's length."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stub_model import StubModel, tokenize
+
+from ner_edge.runtime.llama import Run
+from ner_edge.runtime.parts import MAX_SIGNS, MAX_TOKENS, parts
+from ner_edge.runtime.tagger import Tagger
+from ner_edge.segment import MAX_WORD
+from ner_edge.spans import ScoredSpan
+from ner_edge.task import load_task
+
+ORDINARY = (
+    "The central bank raised its main interest rate on Thursday, and analysts in London said that "
+    "more would follow before the end of the year. Ada Novak, who leads the union of miners in "
+    'Harlan, called the decision "a gift to the banks". Shares fell 2.5 percent. '
+)
+URL = "https://example.org/" + "a1-B2/" * 17_000
+HOSTILE = {
+    "marks": "e" + "\u0301" * 500,
+    "only marks": "\u0301" * 500,
+    "emoji": "😀" * 700,
+    "families": "👩\u200d👩\u200d👧" * 200,
+    "flags": "🇩🇪" * 300,
+    "Mr.": "Mr. " * 150,
+    "[": "[" * 1000,
+    "| ": "| " * 500,
+    "entities": "[a | PER] " * 60,
+    "a ": "a " * 300,
+    "A ": "A " * 300,
+    "A B C ": "Q Z B F " * 100,
+    "1 ": "1 " * 300,
+    "lines": "x\n" * 300,
+    "URL": f"See {URL} for more",
+    "base64": ("QmFzZTY0" * 9 + "+/\n") * 9,
+    "invisible": "a" + "\u200b\u200e" * 500,
+}
+
+
+class CountingModel(StubModel):
+    """Never begins an entity, and counts what it is fed."""
+
+    fed = batches = 0
+
+    def decode(self, runs: Sequence[Run], *, whole: bool = False) -> list[dict[int, int]]:
+        self.fed += sum(len(run.tokens) for run in runs)
+        self.batches += 1
+        return super().decode(runs, whole=whole)
+
+    def logits(self, row: int, tokens: Sequence[int]) -> list[float]:
+        return [-10.0 * i for i in range(len(tokens))]  # to copy is the first candidate
+
+
+def work(text: str, model: type[CountingModel] = CountingModel) -> tuple[int, int]:
+    """Tokens fed and batches."""
+    counting = model(512, context=4096)
+    tagger = Tagger(counting, [], load_task("conll2003-short"), "copy")
+    before = counting.fed, counting.batches
+    tagger(text)
+    return counting.fed - before[0], counting.batches - before[1]
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_text_takes_no_more_work_than_three_times_ordinary_text(kind: str) -> None:
+    text = HOSTILE[kind]
+    length = min(len(text), 3000)  # what is longer must take even less
+    fed, batches = work((ORDINARY * (1 + length // len(ORDINARY)))[:length])
+    hostile_fed, hostile_batches = work(text)
+    assert hostile_fed <= 3 * fed
+    assert hostile_batches <= 3 * batches + 5
+
+
+class StubbornModel(CountingModel):
+    """Its answers are random."""
+
+    logits = StubModel.logits
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.sampled_from([*"aA1[| .\n", "é", "\u0301", "\u200b", "😀", "字", "Mr. "])).map(
+        "".join
+    ),
+    st.integers(1, 40),
+)
+def test_work_is_bounded_whatever_the_text_and_the_answers(text: str, times: int) -> None:
+    text *= times
+    written = 2 * len(tokenize(" ".join(text))) + 20 * len(text)  # even with brackets everywhere
+    fed, _ = work(text, StubbornModel)
+    assert fed <= 100 + 12 * written
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["Ada", "[", "-", "7", "é" * MAX_TOKENS, "x" * (MAX_TOKENS + 1), "a" * MAX_WORD]
+        )
+    )
+)
+def test_parts_are_all_but_endless_words_and_rows_of_signs(words: list[str]) -> None:
+    spans = list(parts(words, len))
+    read = [word for start, end in spans for word in words[start:end]]
+    assert read.count("Ada") == words.count("Ada")
+    assert not any(len(word) > MAX_TOKENS for word in read)
+    line = "".join("s" if word in "[-" else "w" for word in words)
+    rows = [row for row in line.split("w") if len(row) > MAX_SIGNS]
+    unread = words.count("x" * (MAX_TOKENS + 1)) + words.count("a" * MAX_WORD)
+    assert len(words) - len(read) == unread + sum(map(len, rows))
+
+
+class EagerModel(CountingModel):
+    """Makes every word an entity."""
+
+    def logits(self, row: int, tokens: Sequence[int]) -> list[float]:
+        return [10.0 * i for i in range(len(tokens))]
+
+
+@pytest.mark.parametrize(
+    "unread", ["x" * MAX_WORD, "ab1" * 40, " ".join("-" * 9), "y" * 450, "😀" * 9]
+)
+def test_the_rest_of_the_sentence_is_tagged_where_it_stands(unread: str) -> None:
+    tagger = Tagger(EagerModel(512, context=4096), [], load_task("conll2003-short"), "copy")
+    text = f"Ada saw {unread} in Rome"
+    found = [entity.text for entity in tagger(text)]
+    assert [text for text in found if text != "y" * 50] == ["Ada", "saw", "in", "Rome"]
+    words = ["Ada", *unread.split(), "Rome"]
+    spans: list[ScoredSpan] = next(tagger.tag_words([words]))
+    if len(unread.split()) > MAX_SIGNS:
+        assert [span[:2] for span in spans] == [(0, 1), (len(words) - 1, len(words))]

@@ -148,9 +148,7 @@ class Tagger:
     def pipe(self, texts: Iterable[str]) -> Iterator[list[Entity]]:
         """The entities of each text, in order, many sentences at a time; memory stays bounded."""
         if isinstance(texts, str):
-            raise TypeError(
-                "`pipe` takes many texts, not one str; call the tagger with that itself"
-            )
+            raise TypeError("`pipe` takes many texts, not one str; call the tagger itself for that")
         return self._pipe(texts)
 
     def _pipe(self, texts: Iterable[str]) -> Iterator[list[Entity]]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+from hostile_texts import HOSTILE, ordinary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stub_model import StubModel, tokenize
@@ -13,32 +14,6 @@ from ner_edge.runtime.tagger import Tagger
 from ner_edge.segment import MAX_WORD
 from ner_edge.spans import ScoredSpan
 from ner_edge.task import load_task
-
-ORDINARY = (
-    "The central bank raised its main interest rate on Thursday, and analysts in London said that "
-    "more would follow before the end of the year. Ada Novak, who leads the union of miners in "
-    'Harlan, called the decision "a gift to the banks". Shares fell 2.5 percent. '
-)
-URL = "https://example.org/" + "a1-B2/" * 17_000
-HOSTILE = {
-    "marks": "e" + "\u0301" * 500,
-    "only marks": "\u0301" * 500,
-    "emoji": "😀" * 700,
-    "families": "👩\u200d👩\u200d👧" * 200,
-    "flags": "🇩🇪" * 300,
-    "Mr.": "Mr. " * 150,
-    "[": "[" * 1000,
-    "| ": "| " * 500,
-    "entities": "[a | PER] " * 60,
-    "a ": "a " * 300,
-    "A ": "A " * 300,
-    "A B C ": "Q Z B F " * 100,
-    "1 ": "1 " * 300,
-    "lines": "x\n" * 300,
-    "URL": f"See {URL} for more",
-    "base64": ("QmFzZTY0" * 9 + "+/\n") * 9,
-    "invisible": "a" + "\u200b\u200e" * 500,
-}
 
 
 class CountingModel(StubModel):
@@ -68,7 +43,7 @@ def work(text: str, model: type[CountingModel] = CountingModel) -> tuple[int, in
 def test_hostile_text_takes_no_more_work_than_three_times_ordinary_text(kind: str) -> None:
     text = HOSTILE[kind]
     length = min(len(text), 3000)  # what is longer must take even less
-    fed, batches = work((ORDINARY * (1 + length // len(ORDINARY)))[:length])
+    fed, batches = work(ordinary(length))
     hostile_fed, hostile_batches = work(text)
     assert hostile_fed <= 3 * fed
     assert hostile_batches <= 3 * batches + 5

@@ -1,0 +1,71 @@
+"""The tagger's entities in text as people paste it, and what it takes."""
+
+from collections.abc import Iterator
+
+import pytest
+from conftest import TinyModel
+from hypothesis import given
+from hypothesis import strategies as st
+from stub_model import StubModel
+
+from ner_edge.formats import FORMATS
+from ner_edge.runtime.tagger import Tagger
+from ner_edge.task import load_task
+from ner_edge.visible import VisibleText, is_blank
+
+PASTED = "\u200eZoe Smith\u200f met Em\xadmanuel\u200b in\ufeff Rome\u200b.\ufe0f"
+PLAIN = "Zoe Smith met Emmanuel in Rome."
+
+
+def stub() -> Tagger:
+    return Tagger(StubModel(512, context=4096), [], load_task("conll2003-short"), "copy")
+
+
+@pytest.fixture
+def tagger(tiny: TinyModel) -> Iterator[Tagger]:
+    with Tagger.load(tiny.gguf, threads=1) as tagger:
+        yield tagger
+
+
+def test_invisible_characters_make_no_difference_but_to_offsets(tagger: Tagger) -> None:
+    plain, pasted = tagger.pipe([PLAIN, PASTED])
+    assert plain
+    assert [VisibleText(entity.text).text for entity in pasted] == [e.text for e in plain]
+    assert [entity.text for entity in pasted] == [PASTED[e.start : e.end] for e in pasted]
+    as_conll = [list(FORMATS["conll"](tagger, [text])) for text in (PLAIN, PASTED)]
+    assert as_conll[0] == as_conll[1]
+
+
+@given(st.text(st.sampled_from("aB .[|\u0301\u200b\u200d\u200c\xad\ufe0f\ufeff\0字مक्👩🇩ไ่❤")))
+def test_no_entity_begins_or_ends_with_what_cannot_be_seen(text: str) -> None:
+    for entity in stub()(text):
+        assert entity.text == text[entity.start : entity.end]
+        assert not is_blank(entity.text[0])
+        assert not is_blank(entity.text[-1])
+
+
+def test_scripts_without_spaces_have_entities_of_characters(tagger: Tagger) -> None:
+    texts = ["王芳住在北京。", "東京タワーへ行く", "สมชายอยู่ที่กรุงเทพ", "ເມືອງລາວ", "ភ្នំពេញ", "မြန်မာ"]
+    found = list(tagger.pipe(texts))
+    assert all(found)
+    assert any(entity.start > 0 for entities in found for entity in entities)
+    assert any(
+        entity.end < len(text) for text, es in zip(texts, found, strict=True) for entity in es
+    )
+
+
+def test_one_text_and_many_texts_are_told_apart() -> None:
+    tagger = stub()
+    with pytest.raises(TypeError) as caught:
+        tagger(["a", "b"])  # type: ignore[arg-type]
+    assert str(caught.value) == ("a tagger takes one text (str), not list; `pipe` takes many texts")
+    with pytest.raises(TypeError) as caught:
+        tagger.pipe("Ada")
+    assert str(caught.value) == (
+        "`pipe` takes many texts, not one str; call the tagger itself for that"
+    )
+    with pytest.raises(TypeError, match=r"^`pipe` takes texts \(str\), not bytes$"):
+        list(tagger.pipe(["Ada", b"Ada"]))  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"^a sentence is a list of words, not a str$"):
+        list(tagger.tag_words(["Ada"]))
+    assert list(tagger.pipe([])) == []

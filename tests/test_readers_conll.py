@@ -166,6 +166,8 @@ def test_a_hashtag_is_a_word_and_a_comment_is_not(path: Path) -> None:
     assert list(labelled.sentences()) == [Sentence(["#", "#Gent", "#lacht"], [Span(1, 2, "LOC")])]
     assert labelled.layout.startswith("separated by tabs; 2 comment lines; ")
     assert not labelled.plain
+    assert refused(path, "a O\n#Gent LOC\n").startswith(":2: 'LOC' is not an IOB tag")
+    assert scan(path, "a O\n# x\n").layout.startswith("separated by spaces; 1 comment line; ")
     words = scan(path, "#a O\n#b B-LOC\n")
     assert (words.located[0].sentence.words, words.plain) == (["#a", "#b"], True)
 

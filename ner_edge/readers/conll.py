@@ -41,7 +41,8 @@ class _Shape(NamedTuple):
             return False
         if self.counting or len(line.cells) != self.width:
             return True
-        return not spelt_like_a_tag(line.cells[self.columns.tag - 1])
+        # `# id 1` is none either, but `#word X-LOC` is a row with a wrong tag.
+        return line.cells[0] == "#" and not spelt_like_a_tag(line.cells[self.columns.tag - 1])
 
 
 def read_conll(

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ner_edge.errors import NerEdgeError
-from ner_edge.targets import is_stream
+from ner_edge.targets import behind_link, is_stream
 
 try:
     import fcntl
@@ -153,7 +153,7 @@ def _is_unlocked(path: Path) -> bool:
 def _unwritable(target: Path, error: OSError) -> NerEdgeError:
     # numpy reports a short write without an error number
     full = error.errno == errno.ENOSPC or (error.errno is None and disk_is_full(target.parent))
-    reason = "the disk is full" if full else str(error)
+    reason = "the disk is full" if full else error.strerror or str(error)
     return NerEdgeError(f"{target}: cannot be written: {reason}")
 
 
@@ -192,6 +192,5 @@ def write_text(text: str, target: str) -> None:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
     else:
-        path = Path(os.path.realpath(target)) if os.path.islink(target) else Path(target)
-        with atomic_path(path) as partial:
+        with atomic_path(behind_link(Path(target))) as partial:
             partial.write_bytes(data)

@@ -23,7 +23,7 @@ def cache_folder(name: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(None, "no permission to write")
+            raise PermissionError(None, "nothing can be written there")
     except OSError as error:
         raise NerEdgeError(
             f"{folder}: cannot be used as a cache ({error.strerror}); "

@@ -1,5 +1,6 @@
 """The command line: each command calls the library and prints. Heavy rooms load only in use."""
 
+import logging
 import os
 import sys
 import warnings
@@ -98,6 +99,7 @@ def _root(
     # Our warnings are one line each; those of the libraries below are not for users.
     warnings.simplefilter("ignore")
     warnings.simplefilter("default", NerEdgeWarning)
+    logging.getLogger().addHandler(logging.NullHandler())
     warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
 
 

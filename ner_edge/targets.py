@@ -21,9 +21,7 @@ def check_file(option: str, target: Path, inputs: Iterable[Path]) -> None:
         raise UsageError(f"{option}: is a folder")
     check_not_input(option, target, inputs)
     if not is_stream(target):
-        _check_writable(
-            option, Path(os.path.realpath(target)).parent if target.is_symlink() else target.parent
-        )
+        _check_writable(option, behind_link(target).parent)
 
 
 def check_folder(option: str, folder: Path) -> None:
@@ -52,6 +50,11 @@ def same_file(first: Path, second: Path) -> bool:
 def is_stream(path: Path) -> bool:
     """Is something there that is written into, not replaced, like `/dev/stdout` or a pipe?"""
     return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def behind_link(path: Path) -> Path:
+    """Where a link leads; any other path as it is."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def nearest(folder: Path) -> Path:

@@ -175,7 +175,7 @@ def test_long_line_without_spaces(tag):
 
 
 def test_sentence_longer_than_the_context_is_split_and_that_is_said_once(tag):
-    text = " ".join(["abcDEF123" * 10] * 200)
+    text = " ".join(["abcDEF123" * 4] * 200)
     result = tag(stdin=text.encode())
     assert result.exit_code == 0
     assert is_bracketing(result.stdout.removesuffix("\n"), text)

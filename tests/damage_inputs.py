@@ -1,0 +1,109 @@
+"""Whole small inputs of every kind, for `damage` to damage: made once, in a process of its own."""
+
+import os
+import shutil
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+TASK = """\
+name = "tiny"
+instruction = "Find entities."
+template = "alpaca"
+
+[labels]
+PER = "person"
+LOC = "location"
+"""
+SETTINGS = """\
+# as for a run of our own
+rank: 4
+alpha: 8
+epochs: 1.0
+learning_rate: 1e-3
+batch_size: 4
+dtype: float32
+gradient_checkpointing: false
+"""
+RECIPE = """\
+name = "mixed"
+predicted_kl_millinats = 1.5
+
+[types]
+"blk.0.attn_q.weight" = "q8_0"
+"blk.1.ffn_up.weight" = "q4_0"
+"token_embd.weight" = "f16"
+"""
+DATA = "".join(
+    f"{name} B-PER\nlives O\nin O\n{place} B-LOC\n. O\n\n"
+    for name in ("Zoe", "Ada", "Kim")
+    for place in ("Oslo", "Rome")
+)
+TEXT = "Ada Lovelace lived in London. Zoe did not.\n"
+
+
+def make_inputs(folder: Path) -> None:
+    """Write them all to `folder`: a base in one file and one in parts, an adapter trained on it,
+    the files exported from both, and what a user writes by hand."""
+    from tiny_models import save_model
+
+    os.chdir(folder)  # so that no file names it
+    folder = Path()
+    for name, text in {
+        "task.toml": TASK,
+        "settings.yaml": SETTINGS,
+        "recipe.toml": RECIPE,
+        "data.conll": DATA,
+        "text.txt": TEXT,
+    }.items():
+        (folder / name).write_text(text)
+    size = {"hidden_size": 32, "intermediate_size": 64, "max_position_embeddings": 2048}
+    save_model(folder / "base", **size)
+    save_model(folder / "parts", max_shard_size="50KB", **size)
+    sources = "data.conll --base base --task task.toml"
+    _command(f"train {sources} -o adapter --config settings.yaml")
+    (folder / "adapter" / "ner_edge_temperature.json").write_text('{"temperature": 1.5}\n')
+    export = "export adapter --base base --name model --threads 1"
+    _command(f"{export} -q f16")
+    (folder / "model-f16.gguf").rename(folder / "model.gguf")
+    manifest = (folder / "model-f16.json").read_text()
+    (folder / "model-f16.json").unlink()
+    (folder / "model.json").write_text(manifest.replace("model-f16.gguf", "model.gguf"))
+    _write_imatrix(folder)
+    _command(f"{export} -q q4_0 --calibrate imatrix.gguf")
+    (folder / "model-q4_0.gguf").rename(folder / "small.gguf")
+    (folder / "model-q4_0.json").unlink()
+    _command(f"{export} --adapter-only")
+    (folder / "model-lora.gguf").rename(folder / "lora.gguf")
+
+
+def _command(line: str) -> None:
+    """Run it, and raise what it said if it failed."""
+    from ner_edge.cli import main
+
+    said = StringIO()
+    try:
+        with redirect_stdout(said), redirect_stderr(said):
+            main(line.split())
+    except SystemExit as end:
+        if end.code:
+            raise RuntimeError(f"ner-edge {line}: {said.getvalue()}") from None
+
+
+def _write_imatrix(folder: Path) -> None:
+    from ner_edge.export.calibrate import collect_imatrix
+    from ner_edge.export.calibration import CalibrationSet, read_calibration
+    from ner_edge.task import Task
+
+    data = read_calibration(folder / "data.conll")
+    assert isinstance(data, CalibrationSet)
+    task = Task.from_toml(folder / "task.toml")
+    collect_imatrix(folder / "model.gguf", task, data, threads=1).save(folder / "imatrix.gguf")
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1]).resolve()
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    make_inputs(target)

@@ -1,0 +1,351 @@
+"""Run commands on damaged inputs, each in a process of its own with limits, and say how each ended.
+
+Workers import what the commands need once and fork a process for each, which takes milliseconds.
+They start no thread, or what they fork would wait for it for ever.
+"""
+
+import gc
+import json
+import os
+import re
+import resource
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout, suppress
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from io import StringIO
+from pathlib import Path
+
+from damage import Case, Command, make_case
+
+SECONDS = 20.0
+BYTES = 2 * 10**9
+_LARGEST_FILE = 4 * 10**9  # so that no export fills the disk
+_BETWEEN_LOOKS = 0.02
+_SHOWN = 4000  # characters of output kept
+_QUIET = re.compile(r"(error|warning|note): |[\w ]+: (\d+%|at work)|[✓✗–] |  [^ ]|Making |$")
+_CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f]")
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+    "GGML_NO_BACKTRACE": "1",
+}
+_LIGHT = (
+    *("nervaluate", "rich._emoji_codes", "rich.progress", "seqeval.metrics", "tokenizers"),
+    *("ner_edge.data_check", "ner_edge.data_report", "ner_edge.eval.compare"),
+    *("ner_edge.eval.output", "ner_edge.export.calibrate", "ner_edge.export.lora_gguf"),
+    *("ner_edge.export.pipeline", "ner_edge.export.verify", "ner_edge.formats"),
+    *("ner_edge.progress", "ner_edge.runtime.tagger", "ner_edge.texts"),
+)
+_TORCH = (
+    *("peft", "torch", "transformers.models.llama.modeling_llama", "yaml"),
+    *("ner_edge.export.parity", "ner_edge.train.run"),
+)
+FAILURES = (
+    *("traceback", "abort", "hang", "memory", "leftover", "escape", "noise", "accepted", "unclear"),
+)
+OUTCOMES = ("ok", "error", *FAILURES)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one command ended on one case."""
+
+    number: int
+    family: str
+    kind: str
+    what: str
+    command: str
+    outcome: str
+    reason: str
+    """What distinguishes this failure from others."""
+    seconds: float
+    megabytes: float
+    output: str
+
+
+def run_cases(
+    inputs: Path, seed: int, numbers: Sequence[int], *, jobs: int = 2, keep: Path | None = None
+) -> Iterator[Result]:
+    """Run all commands of these cases, in `jobs` workers: first those without torch."""
+    with tempfile.TemporaryDirectory(prefix="damaged-") as work:
+        for part in ("light", "torch"):
+            yield from _run_part(part, inputs, seed, numbers, jobs, keep or Path(work))
+
+
+def _run_part(
+    part: str, inputs: Path, seed: int, numbers: Sequence[int], jobs: int, work: Path
+) -> Iterator[Result]:
+    workers = []
+    with selectors.DefaultSelector() as ready:
+        try:
+            for job in range(jobs):
+                order = json.dumps([part, str(inputs), seed, list(numbers[job::jobs]), str(work)])
+                worker = subprocess.Popen(
+                    [sys.executable, __file__],
+                    env=os.environ | _ENVIRONMENT | {"NER_EDGE_CACHE": str(work / "cache")},
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+                workers.append(worker)
+                assert worker.stdin is not None
+                assert worker.stdout is not None
+                with worker.stdin:
+                    worker.stdin.write(order)
+                ready.register(worker.stdout, selectors.EVENT_READ, worker)
+            while ready.get_map():
+                for key, _ in ready.select():
+                    line = key.data.stdout.readline()
+                    if line:
+                        yield Result(**json.loads(line))
+                    else:
+                        ready.unregister(key.data.stdout)
+                        if key.data.wait():
+                            raise RuntimeError(f"a worker ended with {key.data.returncode}")
+        finally:
+            for worker in workers:
+                worker.kill()
+                worker.wait()
+
+
+def _work(part: str, inputs: Path, seed: int, numbers: Sequence[int], work: Path) -> None:
+    _import(part, inputs)
+    for number in numbers:
+        case = make_case(inputs, seed, number)
+        for command in case.commands:
+            if command.uses_torch == (part == "torch"):
+                result = run_command(case, command, inputs, work)
+                print(json.dumps(asdict(result)), flush=True)
+
+
+def _import(part: str, inputs: Path) -> None:
+    """All that the commands import themselves."""
+    import ner_edge.cli
+    from ner_edge.segment import segment
+
+    for module in _LIGHT:
+        import_module(module)
+    if part == "torch":
+        for module in _TORCH:
+            import_module(module)
+    with redirect_stdout(StringIO()), suppress(SystemExit):
+        ner_edge.cli.main(["info", str(inputs / "model.gguf")])  # typer imports when it parses
+    list(segment("Ada. Zoe."))  # loads what it splits by
+    gc.freeze()
+
+
+def run_command(case: Case, command: Command, inputs: Path, work: Path) -> Result:
+    """Run it on a case, laid out in a folder of its own in `work`."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{case.number}-", dir=work))
+    try:
+        case.write(inputs, folder)
+        before = _files(folder)
+        started = time.monotonic()
+        child = os.fork()
+        if child == 0:
+            _become(command.arguments, folder)
+        status, peak, broken = _watch(child, started)
+        seconds = time.monotonic() - started
+        said, complained = (_text(folder / f".{name}") for name in ("stdout", "stderr"))
+        outcome, reason = broken or _judge(status, said, complained, case.must_fail)
+        new = sorted(_files(folder) - before)
+        if outcome == "error" and new:
+            outcome, reason = "leftover", f"error, but left {', '.join(new)}"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    shown = _shorten(said) + "\n--- stderr\n" + _shorten(complained)
+    what = case.what.encode("utf-8", "backslashreplace").decode()
+    figures = (round(seconds, 3), round(peak / 1e6, 1))
+    return Result(
+        case.number, case.family, case.kind, what, command.name, outcome, reason, *figures, shown
+    )
+
+
+def _become(arguments: Sequence[str], folder: Path) -> None:
+    """Be a fresh process that runs the command line; does not return."""
+    code = 1
+    try:
+        os.setsid()
+        os.chdir(folder)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (_LARGEST_FILE, _LARGEST_FILE))
+        flags = os.O_WRONLY | os.O_CREAT
+        for target, name in ((0, os.devnull), (1, ".stdout"), (2, ".stderr")):
+            handle = os.open(name, flags if target else os.O_RDONLY, 0o600)
+            os.dup2(handle, target)
+            os.close(handle)
+        sys.stdin = os.fdopen(0, closefd=False)  # and not what the parent has put in their place
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+        import faulthandler
+
+        from ner_edge.cli import main
+
+        faulthandler.enable(2)
+        main(list(arguments))
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def _watch(child: int, started: float) -> tuple[int, int, tuple[str, str] | None]:
+    """Wait for a process; returns its status, the most memory that it and its own children held
+    at once, in bytes, and which limit it broke, if one, for which it was killed."""
+    peak, broken, look = 0, None, 0.002
+    while True:
+        ended, status, usage = os.wait4(child, os.WNOHANG)
+        if ended:
+            break
+        held = _memory_of_session(child)
+        peak = max(peak, held)
+        if held > BYTES:
+            broken = "memory", f"more than {BYTES / 1e9:g} GB"
+        elif time.monotonic() - started > SECONDS:
+            broken = "hang", f"more than {SECONDS:g} s"
+        if broken:
+            os.killpg(child, signal.SIGKILL)
+            _, status, usage = os.wait4(child, 0)
+            break
+        time.sleep(look)
+        look = min(_BETWEEN_LOOKS, look * 1.5)
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)  # what it left behind
+    peak = max(peak, usage.ru_maxrss * 1024)
+    if broken is None and peak > BYTES:
+        broken = "memory", f"more than {BYTES / 1e9:g} GB"
+    return status, peak, broken
+
+
+def _memory_of_session(leader: int) -> int:
+    """Resident bytes of all processes that `leader` started, and its own."""
+    total = 0
+    for entry in os.scandir("/proc"):
+        if entry.name.isdecimal():
+            fields = _stat(entry.name)
+            if fields and int(fields[3]) == leader:
+                total += int(fields[21]) * resource.getpagesize()
+    return total
+
+
+def memory_of_process() -> int:
+    """Resident bytes of this process."""
+    return int(_stat("self")[21]) * resource.getpagesize()
+
+
+def _stat(process: str) -> list[bytes]:
+    """The fields of /proc/PID/stat behind the name, from the third; none if it has ended."""
+    try:
+        with open(f"/proc/{process}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
+
+
+def _judge(status: int, said: str, complained: str, must_fail: bool) -> tuple[str, str]:
+    """What a run was, and why."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number == signal.SIGKILL:
+            return "memory", "killed by the system"
+        return "abort", f"{signal.Signals(number).name} at {_last_frame(complained)}"
+    if "Traceback (most recent call last)" in complained:
+        return "traceback", f"{_last_line(complained)} at {_last_frame(complained)}"
+    code = os.WEXITSTATUS(status)
+    if match := _CONTROLS.search(said + complained):
+        line = next(x for x in (said + complained).split("\n") if _CONTROLS.search(x))
+        return "escape", f"{match[0]!r} in {re.sub('[0-9]+', '0', line[:30])!r}"
+    strange = [line for line in complained.split("\n") if not _QUIET.match(line)]
+    if strange:
+        return "noise", strange[0][:100]
+    if code == 0:
+        return ("accepted", "exit code 0") if must_fail else ("ok", "")
+    errors = [line for line in complained.split("\n") if line.startswith("error: ")]
+    table = "✗" in said or "problem" in said
+    if code in (1, 2) and (len(errors) == 1 or (not complained and table)):
+        return "error", ""
+    return "unclear", f"exit code {code}, {len(errors)} lines of error"
+
+
+def _last_line(text: str) -> str:
+    lines = [
+        line
+        for line in text.split("\n")
+        if re.match(r"[\w.]+(Error|Exception|Warning|\w+): |\w+Error$", line)
+    ]
+    return re.sub(r"0x[0-9a-f]+|\d+|'[^']*'|\"[^\"]*\"", "…", lines[-1] if lines else "?")[:120]
+
+
+def _last_frame(text: str) -> str:
+    """The innermost line of ours in a traceback, or in faulthandler's, whose order is turned."""
+    frames = re.findall(r'File "[^"]*?/((?:ner_edge/)?\w+/\w+\.py)", line (\d+)', text)
+    ours = [f"{path}:{line}" for path, line in frames if _is_ours(path)]
+    if not ours:
+        return "?"
+    return ours[0] if "most recent call first" in text and "Traceback" not in text else ours[-1]
+
+
+def _is_ours(path: str) -> bool:
+    folder = path.split("/")[-2]
+    return folder in ("ner_edge", "train", "export", "runtime", "eval")
+
+
+def _files(folder: Path) -> set[str]:
+    """All that is no folder and not hidden."""
+    return {
+        str(Path(root, name).relative_to(folder))
+        for root, _, names in os.walk(folder)
+        for name in names
+        if not name.startswith(".")
+    }
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(1_000_000).decode("utf-8", "backslashreplace")
+    except OSError:
+        return ""
+
+
+def _shorten(text: str) -> str:
+    return (
+        text if len(text) <= _SHOWN else f"{text[: _SHOWN // 4]}\n […]\n{text[-3 * _SHOWN // 4 :]}"
+    )
+
+
+def table(results: Counter[tuple[str, str, str]]) -> str:
+    """Counts by family, command and outcome, as lines."""
+    rows = sorted({key[:2] for key in results})
+    shown = [outcome for outcome in OUTCOMES if any(key[2] == outcome for key in results)]
+    lines = [f"{'family':<10}{'command':<20}" + "".join(f"{outcome:>11}" for outcome in shown)]
+    for row in rows:
+        counts = (results[(*row, outcome)] for outcome in shown)
+        lines.append(
+            f"{row[0]:<10}{row[1]:<20}" + "".join(f"{count or '':>11}" for count in counts)
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    a_part, some_inputs, a_seed, some_numbers, a_folder = json.load(sys.stdin)
+    os.nice(10)
+    _work(a_part, Path(some_inputs), a_seed, some_numbers, Path(a_folder))

@@ -11,12 +11,14 @@ from damage_bytes import Mutator
 from damage_json import JSON_KINDS
 
 
-def _parse(data: bytes) -> tuple[dict[str, Any], bytes]:
+def parse_safetensors(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """Header and tensors of a whole file."""
     start = 8 + int.from_bytes(data[:8], "little")
     return json.loads(data[8:start]), data[start:]
 
 
-def _bytes(header: Any, body: bytes) -> bytes:
+def safetensors_bytes(header: Any, body: bytes) -> bytes:
+    """A file with this header, as a table or as it is written."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + body
 
@@ -38,15 +40,15 @@ def header_length(source: Random, data: bytes) -> tuple[bytes, str]:
 
 def header_json(source: Random, data: bytes) -> tuple[bytes, str]:
     """The header is damaged JSON."""
-    header, body = _parse(data)
+    header, body = parse_safetensors(data)
     kind = source.choice(JSON_KINDS)
     changed, what = kind(source, json.dumps(header).encode())
-    return _bytes(changed, body), f"{kind.__name__}: {what}"
+    return safetensors_bytes(changed, body), f"{kind.__name__}: {what}"
 
 
 def offsets(source: Random, data: bytes) -> tuple[bytes, str]:
     """A tensor lies elsewhere: over another, before the start, behind the end, backwards."""
-    header, body = _parse(data)
+    header, body = parse_safetensors(data)
     name, entry = _entry(source, header)
     first, last = entry["data_offsets"]
     size = last - first
@@ -73,12 +75,12 @@ def offsets(source: Random, data: bytes) -> tuple[bytes, str]:
             *([True, size + 1], [None, None], {"0": first}, [-(2**70), size - 2**70]),
         )
     )
-    return _bytes(header, body), f"{name}: {str(entry['data_offsets'])[:60]}"
+    return safetensors_bytes(header, body), f"{name}: {str(entry['data_offsets'])[:60]}"
 
 
 def dtype(source: Random, data: bytes) -> tuple[bytes, str]:
     """A tensor is said to be of another type."""
-    header, body = _parse(data)
+    header, body = parse_safetensors(data)
     name, entry = _entry(source, header)
     kinds = (
         "F64",
@@ -100,12 +102,12 @@ def dtype(source: Random, data: bytes) -> tuple[bytes, str]:
     if source.random() < 0.3:  # all of them, and no size contradicts it
         for _, other in header.items():
             other["dtype"] = {4: "I32", 2: "I16"}.get(4, "I32")
-    return _bytes(header, body), f"{name}: {entry['dtype']}"
+    return safetensors_bytes(header, body), f"{name}: {entry['dtype']}"
 
 
 def shape(source: Random, data: bytes) -> tuple[bytes, str]:
     """A tensor has another shape, of the same size or not."""
-    header, body = _parse(data)
+    header, body = parse_safetensors(data)
     name, entry = _entry(source, header)
     old = entry["shape"]
     entry["shape"] = source.choice(
@@ -141,12 +143,12 @@ def shape(source: Random, data: bytes) -> tuple[bytes, str]:
     )
     if isinstance(entry["shape"], list) and 0 in entry["shape"]:
         entry["data_offsets"][1] = entry["data_offsets"][0]
-    return _bytes(header, body), f"{name}: {old} -> {str(entry['shape'])[:60]}"
+    return safetensors_bytes(header, body), f"{name}: {old} -> {str(entry['shape'])[:60]}"
 
 
 def names(source: Random, data: bytes) -> tuple[bytes, str]:
     """A tensor has another name, stands twice, or is missing."""
-    header, body = _parse(data)
+    header, body = parse_safetensors(data)
     name, entry = _entry(source, header)
     other, _ = _entry(source, header)
     change = source.choice(("swap", "missing", "twice", "odd", "layer"))
@@ -156,7 +158,9 @@ def names(source: Random, data: bytes) -> tuple[bytes, str]:
     elif change == "missing":
         del header[name]
     elif change == "twice":
-        return _bytes(f'{text[:-1]}, "{name}": {json.dumps(header[other])}}}'.encode(), body), name
+        return safetensors_bytes(
+            f'{text[:-1]}, "{name}": {json.dumps(header[other])}}}'.encode(), body
+        ), name
     elif change == "odd":
         odd = (
             "",
@@ -172,28 +176,28 @@ def names(source: Random, data: bytes) -> tuple[bytes, str]:
     else:
         far = source.choice(("99", "-1", "1e9", "9" * 5000, "x"))
         header[name.replace(".0.", f".{far}.").replace(".1.", f".{far}.")] = header.pop(name)
-    return _bytes(header, body), f"{change}: {name}"
+    return safetensors_bytes(header, body), f"{change}: {name}"
 
 
 def metadata(source: Random, data: bytes) -> tuple[bytes, str]:
     """What the file says of itself is no table of texts."""
-    header, body = _parse(data)
+    header, body = parse_safetensors(data)
     value = source.choice(
         (None, 3, [], "x", {"format": 3}, {"format": "tf"}, {"format": None}, {"a": {}})
     )
     header["__metadata__"] = value
-    return _bytes(header, body), str(value)
+    return safetensors_bytes(header, body), str(value)
 
 
 def values(source: Random, data: bytes) -> tuple[bytes, str]:
     """Weights are not numbers, infinite, or all zero."""
-    header, body = _parse(data)
+    header, body = parse_safetensors(data)
     value = source.choice(
         (b"\x00\x7e\xc0\x7f", b"\x00\x7c\x80\x7f", b"\0" * 4, b"\xff\x7b\x7f\x7f")
     )
     count = source.choice((1, 100, len(body) // 4))
     start = source.randrange(max(1, len(body) // 4 - count + 1)) * 4
-    return _bytes(
+    return safetensors_bytes(
         header, body[:start] + value * count + body[start + 4 * count :]
     ), f"{count} at {start}"
 

@@ -74,14 +74,12 @@ _YAML = (
 )
 
 
-def _bomb() -> str:
-    """Aliases of aliases: 10^9 items."""
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
-    for i in range(9):
-        lines.append(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]")
-    return "\n".join(lines) + "\nrank: *a9\n"
-
-
+# Aliases of aliases: 10^10 items.
+ALIAS_BOMB = (
+    "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+    + "".join(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]\n" for i in range(9))
+    + "rank: *a9"
+)
 _TOML_LINES = (
     *(
         "a." * 50_000 + "a = 1",
@@ -126,7 +124,7 @@ _TOML_LINES = (
 )
 _YAML_LINES = (
     *(
-        _bomb(),
+        ALIAS_BOMB,
         "a: &a [*a]",
         "rank: 4\nrank: 5",
         "- 1",

@@ -14,11 +14,11 @@ from random import Random
 from damage_bytes import BLIND
 from damage_families import FAMILIES
 from damage_places import PLACES, Place
-from damage_seen import MUST_FAIL, SEEN
+from damage_seen import MUST_FAIL, SEEN, TRIED_ON
 from damage_settings import contradict_weights, manifest_lie
 
 ODD_NAMES = ("a\x1b[2Jb", "a\nb", "a\udcff", "\u202eb", "-", "a b", "a%sb{0}", "a\x85", "[red]b")
-_TRIED = 3  # commands of a family for one case
+_TRIED = 2  # commands of a family for one case
 _REFUSED = {manifest_lie.__name__, contradict_weights.__name__}
 
 
@@ -73,11 +73,12 @@ def make_case(inputs: Path, seed: int, number: int) -> Case:
     if number < 0:
         commands = _commands(names[number])
         return Case(number, names[number], "whole", "", "", None, None, commands)
-    source = Random(f"{seed}:{number}")
     if number < len(SEEN):
         name, path, what, change = SEEN[number]
         data = change((inputs / path).read_bytes())
-        return Case(number, name, "seen", what, path, data, None, _some_commands(source, name))
+        commands = [c for c in _commands(name) if c.name in TRIED_ON[name]]
+        return Case(number, name, "seen", what, path, data, None, commands)
+    source = Random(f"{seed}:{number}")
     name = source.choices(names, [family.weight for family in FAMILIES.values()])[0]
     return _random_case(source, inputs, number, name)
 

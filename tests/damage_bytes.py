@@ -80,13 +80,7 @@ def append(source: Random, data: bytes) -> tuple[bytes, str]:
 def other_file(source: Random, data: bytes) -> tuple[bytes, str]:
     """It is another kind of file."""
     heads = (
-        b"",
-        b"\n",
-        b"\xff\xfe",
-        b"PK\x03\x04",
-        b"\x80\x04\x95",
-        b"GGUF",
-        b"<!DOCTYPE html>\n",
+        *(b"", b"\n", b"\xff\xfe", b"PK\x03\x04", b"\x80\x04\x95", b"GGUF", b"<!DOCTYPE html>\n"),
         b"\x7fELF",
     )
     head = source.choice(heads)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from damage_bytes import Mutator
-from damage_gguf import GGUF_KINDS
 from damage_json import JSON_KINDS
+from damage_metadata import METADATA_KINDS
 from damage_safetensors import SAFETENSORS_KINDS
 from damage_settings import (
     config_setting,
@@ -14,7 +14,10 @@ from damage_settings import (
     manifest_lie,
     tokenizer_part,
 )
+from damage_tensors import TENSOR_KINDS
 from damage_text import TOML_KINDS, YAML_KINDS
+
+GGUF_KINDS = [*METADATA_KINDS, *TENSOR_KINDS]
 
 
 @dataclass(frozen=True)

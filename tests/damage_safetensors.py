@@ -54,25 +54,11 @@ def offsets(source: Random, data: bytes) -> tuple[bytes, str]:
     size = last - first
     entry["data_offsets"] = source.choice(
         (
-            *(
-                [0, size],
-                [last, first],
-                [-size, 0],
-                [first + 1, last + 1],
-                [first, last + 4],
-                [0, 0],
-            ),
-            *([len(body), len(body) + size], [2**63, 2**63 + size], [10**400, 10**400 + size]),
-            *(
-                [first],
-                [first, last, last],
-                [],
-                None,
-                "x",
-                [str(first), str(last)],
-                [1.5, 1.5 + size],
-            ),
-            *([True, size + 1], [None, None], {"0": first}, [-(2**70), size - 2**70]),
+            *([0, size], [last, first], [-size, 0], [first + 1, last + 1], [first, last + 4]),
+            *([0, 0], [len(body), len(body) + size], [2**63, 2**63 + size]),
+            *([10**400, 10**400 + size], [first], [first, last, last], [], None, "x"),
+            *([str(first), str(last)], [1.5, 1.5 + size], [True, size + 1], [None, None]),
+            *({"0": first}, [-(2**70), size - 2**70]),
         )
     )
     return safetensors_bytes(header, body), f"{name}: {str(entry['data_offsets'])[:60]}"
@@ -83,19 +69,7 @@ def dtype(source: Random, data: bytes) -> tuple[bytes, str]:
     header, body = parse_safetensors(data)
     name, entry = _entry(source, header)
     kinds = (
-        "F64",
-        "F32",
-        "F16",
-        "BF16",
-        "I32",
-        "I8",
-        "BOOL",
-        "F8_E4M3",
-        "f32",
-        "",
-        None,
-        3,
-        [],
+        *("F64", "F32", "F16", "BF16", "I32", "I8", "BOOL", "F8_E4M3", "f32", "", None, 3, []),
         {},
     )
     entry["dtype"] = source.choice(kinds)
@@ -112,33 +86,10 @@ def shape(source: Random, data: bytes) -> tuple[bytes, str]:
     old = entry["shape"]
     entry["shape"] = source.choice(
         (
-            *(
-                [],
-                [0],
-                old[::-1],
-                [*old, 1],
-                [1, *old],
-                [-side for side in old],
-                [10**400],
-                [2**32, 2**32],
-            ),
-            *(
-                [*old[:-1], old[-1] + 1],
-                [str(side) for side in old],
-                [float(s) for s in old],
-                None,
-                "x",
-            ),
-            *(
-                3,
-                [None],
-                [[2]],
-                [True, *old],
-                [0, 2**70],
-                [10**9, 0],
-                [*old[:-1], 0],
-                [1] * 100 + old,
-            ),
+            *([], [0], old[::-1], [*old, 1], [1, *old], [-side for side in old], [10**400]),
+            *([2**32, 2**32], [*old[:-1], old[-1] + 1], [str(side) for side in old]),
+            *([float(s) for s in old], None, "x", 3, [None], [[2]], [True, *old], [0, 2**70]),
+            *([10**9, 0], [*old[:-1], 0], [1] * 100 + old),
         )
     )
     if isinstance(entry["shape"], list) and 0 in entry["shape"]:
@@ -163,13 +114,7 @@ def names(source: Random, data: bytes) -> tuple[bytes, str]:
         ), name
     elif change == "odd":
         odd = (
-            "",
-            "\x1b[2J",
-            "\ud800",
-            "x" * 10_000,
-            "__metadata__",
-            name + "\n",
-            "\u202e",
+            *("", "\x1b[2J", "\ud800", "x" * 10_000, "__metadata__", name + "\n", "\u202e"),
             "lm_head.weight",
         )
         header[source.choice(odd)] = header.pop(name)

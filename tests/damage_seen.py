@@ -173,3 +173,13 @@ MUST_FAIL = {
     *("a layer less than there are", "another width than there is"),
     *("passed 0", "another size", "another file", "another task"),
 }
+TRIED_ON = {
+    "model": ("tag", "export q8_0"),
+    "adapter": ("export", "train --from"),
+    "base": ("export base", "train --base"),
+    "task": ("data check",),
+    "settings": ("train --config",),
+    "recipe": ("export --recipe",),
+    "manifest": ("verify",),
+}
+"""The commands of a family that read most of a file."""

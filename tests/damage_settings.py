@@ -16,15 +16,7 @@ def _setting(
 
 
 SLOW_PATTERNS = (
-    "(a+)+$",
-    "(x|x)*y",
-    "(.*)*z",
-    "(.+.+)+z",
-    "(" * 5000,
-    "[",
-    "*",
-    "(?P<a>",
-    "a{99999}",
+    *("(a+)+$", "(x|x)*y", "(.*)*z", "(.+.+)+z", "(" * 5000, "[", "*", "(?P<a>", "a{99999}"),
     "\\",
 )
 SLOW_PATTERNS += (
@@ -130,16 +122,8 @@ def tokenizer_part(source: Random, data: bytes) -> tuple[bytes, str]:
     model = document["model"]
     change = source.choice(
         (
-            "merges",
-            "shuffle",
-            "ids",
-            "holes",
-            "negative",
-            "type",
-            "added",
-            "pre",
-            "normalizer",
-            "pair",
+            *("merges", "shuffle", "ids", "holes", "negative", "type", "added", "pre"),
+            *("normalizer", "pair"),
         )
     )
     if change == "merges":
@@ -182,20 +166,9 @@ def manifest_lie(source: Random, data: bytes) -> tuple[bytes, str]:
     document = load_object(data)
     key, value = source.choice(
         (
-            *(
-                ("sha256", "0" * 64),
-                ("sha256", None),
-                ("bytes", 1),
-                ("bytes", -1),
-                ("file", "b.gguf"),
-            ),
-            *(
-                ("task", "other"),
-                ("quantization", "q4_0"),
-                ("parameters", 1),
-                ("architecture", "x"),
-            ),
-            ("passed", source.choice((False, 0))),
+            *(("sha256", "0" * 64), ("sha256", None), ("bytes", 1), ("bytes", -1)),
+            *(("file", "b.gguf"), ("task", "other"), ("quantization", "q4_0"), ("parameters", 1)),
+            *(("architecture", "x"), ("passed", source.choice((False, 0)))),
         )
     )
     if key == "passed":

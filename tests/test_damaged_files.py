@@ -9,8 +9,9 @@ import pytest
 from damage import cases
 from damage_bytes import BLIND
 from damage_families import FAMILIES
+from damage_outcomes import FAILURES
 from damage_places import PLACES
-from damage_runs import FAILURES, run_cases
+from damage_runs import run_cases
 from damage_seen import SEEN
 
 SEARCHED = 1500  # cases, for one of each kind

@@ -80,7 +80,9 @@ def make_case(inputs: Path, seed: int, number: int) -> Case:
         return Case(number, name, "seen", what, path, data, None, commands)
     source = Random(f"{seed}:{number}")
     name = source.choices(names, [family.weight for family in FAMILIES.values()])[0]
-    return _random_case(source, inputs, number, name)
+    case = _random_case(source, inputs, number, name)
+    some = source.sample(case.commands, min(_TRIED, len(case.commands)))
+    return replace(case, commands=some)
 
 
 def cases(inputs: Path, seed: int, count: int) -> Iterator[Case]:
@@ -92,16 +94,11 @@ def _commands(family: str) -> list[Command]:
     return [Command(name, shlex.split(line)) for name, line in FAMILIES[family].commands.items()]
 
 
-def _some_commands(source: Random, family: str) -> list[Command]:
-    commands = _commands(family)
-    return source.sample(commands, min(_TRIED, len(commands)))
-
-
 def _random_case(source: Random, inputs: Path, number: int, name: str) -> Case:
     files = FAMILIES[name].files
     file = source.choice(list(files))
     path = "model.gguf" if file == "small.gguf" else file
-    case = Case(number, name, "", "", path, None, None, _some_commands(source, name))
+    case = Case(number, name, "", "", path, None, None, _commands(name))
     sort = source.random()
     if sort < 0.06:
         place = source.choice(PLACES)

@@ -1,9 +1,11 @@
 """Run commands on damaged inputs, each in a process of its own with limits, and say how each ended.
 
 Workers import what the commands need once and fork a process for each, which takes milliseconds.
-They start no thread, or what they fork would wait for it for ever.
+They start no thread, or what they fork would wait for it for ever. Linux only: memory is that of
+/proc.
 """
 
+import ctypes
 import gc
 import json
 import os
@@ -29,6 +31,7 @@ from damage_outcomes import judge
 SECONDS = 20.0
 BYTES = 2 * 10**9
 _LARGEST_FILE = 4 * 10**9  # so that no export fills the disk
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 _BETWEEN_LOOKS = 0.02
 _SHOWN = 4000  # characters of output kept
 _ENVIRONMENT = {
@@ -68,13 +71,11 @@ class Result:
     output: str
 
 
-def run_cases(
-    inputs: Path, seed: int, numbers: Sequence[int], *, jobs: int = 2, keep: Path | None = None
-) -> Iterator[Result]:
+def run_cases(inputs: Path, seed: int, numbers: Sequence[int], jobs: int = 2) -> Iterator[Result]:
     """Run all commands of these cases, in `jobs` workers: first those without torch."""
     with tempfile.TemporaryDirectory(prefix="damaged-") as work:
         for part in ("light", "torch"):
-            yield from _run_part(part, inputs, seed, numbers, jobs, keep or Path(work))
+            yield from _run_part(part, inputs, seed, numbers, jobs, Path(work))
 
 
 def _run_part(
@@ -170,6 +171,7 @@ def _become(arguments: Sequence[str], folder: Path) -> None:
     """Be a fresh process that runs the command line; does not return."""
     code = 1
     try:
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
         os.setsid()
         os.chdir(folder)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

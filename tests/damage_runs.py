@@ -153,7 +153,9 @@ def run_command(case: Case, command: Command, inputs: Path, work: Path) -> Resul
         status, peak, broken = _watch(child, started)
         seconds = time.monotonic() - started
         said, complained = (_text(folder / f".{name}") for name in ("stdout", "stderr"))
-        outcome, reason = broken or judge(status, said, complained, case.must_fail)
+        # A result's path is printed as it is, or no other program could open it.
+        lines = [line for line in said.split("\n") if not os.path.exists(folder / line)]
+        outcome, reason = broken or judge(status, "\n".join(lines), complained, case.must_fail)
         new = sorted(_files(folder) - before)
         if outcome == "error" and new:
             outcome, reason = "leftover", f"error, but left {', '.join(new)}"

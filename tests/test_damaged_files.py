@@ -14,7 +14,7 @@ from damage_places import PLACES
 from damage_runs import run_cases
 from damage_seen import SEEN
 
-SEARCHED = 1500  # cases, for one of each kind
+SEARCHED = 1000  # cases, for one of each kind
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from damage_bytes import Mutator
+from damage_checkpoint import CHECKPOINT_KINDS
 from damage_json import JSON_KINDS
 from damage_metadata import METADATA_KINDS
 from damage_safetensors import SAFETENSORS_KINDS
@@ -69,6 +70,7 @@ FAMILIES = {
             "adapter/ner_edge_task.json": JSON_KINDS,
             "adapter/ner_edge_temperature.json": JSON_KINDS,
             "adapter/training_settings.json": JSON_KINDS,
+            "adapter/scores.json": JSON_KINDS,
         },
         {**_BASE_COMMANDS, "train --from": f"{_TRAIN} {_SETTINGS} --base base --from adapter"},
     ),
@@ -143,6 +145,14 @@ FAMILIES = {
             "tag": f"tag -m lora.gguf {_RUN} text.txt",
             "verify": f"verify lora.gguf {_RUN}",
             "export --base": "export --base lora.gguf -q f16 -o out",
+        },
+    ),
+    "checkpoint": Family(
+        1,
+        {"run/checkpoint.pt": CHECKPOINT_KINDS},
+        {
+            "train --resume": "train data.conll --task task.toml --config settings.yaml "
+            "--base base -o run --resume",
         },
     ),
 }

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 
@@ -25,6 +25,7 @@ learning_rate: 1e-3
 batch_size: 4
 dtype: float32
 gradient_checkpointing: false
+checkpoint_every: 1
 """
 RECIPE = """\
 name = "mixed"
@@ -40,6 +41,7 @@ DATA = "".join(
     for name in ("Zoe", "Ada", "Kim")
     for place in ("Oslo", "Rome")
 )
+SCORES = '{"strict_micro": {"f1": 91.5, "precision": 90.0, "recall": 93.0}}\n'
 TEXT = "Ada Lovelace lived in London. Zoe did not.\n"
 
 
@@ -64,6 +66,8 @@ def make_inputs(folder: Path) -> None:
     sources = "data.conll --base base --task task.toml"
     _command(f"train {sources} -o adapter --config settings.yaml")
     (folder / "adapter" / "ner_edge_temperature.json").write_text('{"temperature": 1.5}\n')
+    (folder / "adapter" / "scores.json").write_text(SCORES)
+    _interrupt_training(folder)
     export = "export adapter --base base --name model --threads 1"
     _command(f"{export} -q f16")
     (folder / "model-f16.gguf").rename(folder / "model.gguf")
@@ -100,6 +104,24 @@ def _write_imatrix(folder: Path) -> None:
     assert isinstance(data, CalibrationSet)
     task = Task.from_toml(folder / "task.toml")
     collect_imatrix(folder / "model.gguf", task, data, threads=1).save(folder / "imatrix.gguf")
+
+
+def _interrupt_training(folder: Path) -> None:
+    """Leave a checkpoint in `run`."""
+    from ner_edge.task import Task
+    from ner_edge.train.run import run_training
+    from ner_edge.train.settings import resolve_settings
+
+    def interrupt(*_: object, **__: object) -> None:
+        if (folder / "run" / "checkpoint.pt").exists():
+            raise KeyboardInterrupt
+
+    settings = resolve_settings("edge", folder / "settings.yaml")
+    task = Task.from_toml(folder / "task.toml")
+    with suppress(KeyboardInterrupt):
+        run_training(
+            "base", folder / "data.conll", None, folder / "run", task, settings, update=interrupt
+        )
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "GGML_NO_BACKTRACE": "1",
 }
+# What commands import only in use: without and with torch.
 _LIGHT = (
     *("nervaluate", "rich._emoji_codes", "rich.progress", "seqeval.metrics", "tokenizers"),
     *("ner_edge.data_check", "ner_edge.data_report", "ner_edge.eval.compare"),
@@ -276,9 +277,9 @@ def _text(path: Path) -> str:
 
 
 def _shorten(text: str) -> str:
-    return (
-        text if len(text) <= _SHOWN else f"{text[: _SHOWN // 4]}\n […]\n{text[-3 * _SHOWN // 4 :]}"
-    )
+    if len(text) <= _SHOWN:
+        return text
+    return f"{text[: _SHOWN // 4]}\n […]\n{text[-3 * _SHOWN // 4 :]}"
 
 
 if __name__ == "__main__":

@@ -12,6 +12,10 @@ from damage import Case, Command
 
 import ner_edge.cli
 
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="memory is read from /proc"
+)
+
 
 def print_error(text="error: x.gguf: damaged\n", code=1):
     sys.stderr.write(text)

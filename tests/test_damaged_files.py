@@ -16,6 +16,10 @@ from damage_seen import SEEN
 
 SEARCHED = 1000  # cases, for one of each kind
 
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="memory is read from /proc"
+)
+
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):

@@ -144,7 +144,7 @@ def values(source: Random, data: bytes) -> tuple[bytes, str]:
     start = source.randrange(max(1, len(body) // 4 - count + 1)) * 4
     return safetensors_bytes(
         header, body[:start] + value * count + body[start + 4 * count :]
-    ), f"{count} at {start}"
+    ), f"{count} times {value!r} at {start}"
 
 
 SAFETENSORS_KINDS: list[Mutator] = [

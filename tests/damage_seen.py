@@ -92,6 +92,11 @@ def _twice(data: bytes) -> bytes:
     return safetensors_bytes(text.encode(), body)
 
 
+def _no_numbers(data: bytes) -> bytes:
+    """The last weights are NaN in every type of float."""
+    return data[:-64] + _NAN * 16
+
+
 def _is(text: str) -> Change:
     return lambda data: text.encode()
 
@@ -100,6 +105,7 @@ def _with(line: str) -> Change:
     return lambda data: f"{line}\n".encode() + data
 
 
+_NAN = b"\x00\x7e\xc0\x7f"  # as one float32 and as two float16
 _LAYERS = "llama.block_count"
 _FEED = "blk.0.ffn_up.weight"
 _DEEP = '{"a":' * 100_000
@@ -140,6 +146,9 @@ SEEN: list[tuple[str, str, str, Change]] = [
      _task('{"name": "t", "labels": {"A\\u001b[2J": "a"}, "instruction": "x"}')),
     ("model", "model.gguf", "temperature 1e-320",
      _value("ner_edge.temperature", STRING, b"1e-320")),
+    ("model", "model.gguf", "weights that are no numbers", _no_numbers),
+    ("adapter", _LORA, "weights that are no numbers", _no_numbers),
+    ("base", _WEIGHTS, "weights that are no numbers", _no_numbers),
     ("adapter", _LORA_CONFIG, "rank 0", _set("r", 0)),
     ("adapter", _LORA_CONFIG, "alpha of 400 digits", _set("lora_alpha", 10**400)),
     *(("adapter", _LORA_CONFIG, f"alpha for {pattern[:20]}", _set("alpha_pattern", {pattern: 2}))
@@ -153,6 +162,7 @@ SEEN: list[tuple[str, str, str, Change]] = [
     ("base", "base/config.json", "10^9 layers", _set("num_hidden_layers", 10**9)),
     ("base", "base/config.json", "a layer less than there are", _set("num_hidden_layers", 1)),
     ("base", "base/config.json", "another width than there is", _set("intermediate_size", 48)),
+    ("base", _WEIGHTS, "integer weights", _entry(dtype="I32")),
     ("base", _WEIGHTS, "overlapping tensors", _entry(data_offsets=[0, 4])),
     ("base", _WEIGHTS, "a header of exabytes", lambda data: struct.pack("<q", -1) + data[8:]),
     ("base", "base/tokenizer.json", "nesting", _is(_DEEP)),
@@ -171,7 +181,14 @@ SEEN: list[tuple[str, str, str, Change]] = [
 ]  # fmt: skip
 MUST_FAIL = {
     *("a layer less than there are", "another width than there is"),
-    *("passed 0", "another size", "another file", "another task"),
+    *(
+        "weights that are no numbers",
+        "integer weights",
+        "passed 0",
+        "another size",
+        "another file",
+        "another task",
+    ),
 }
 TRIED_ON = {
     "model": ("tag", "export q8_0"),

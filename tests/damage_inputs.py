@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 from contextlib import redirect_stderr, redirect_stdout, suppress
-from io import StringIO
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 TASK = """\
@@ -86,13 +86,14 @@ def _command(line: str) -> None:
     """Run it, and raise what it said if it failed."""
     from ner_edge.cli import main
 
-    said = StringIO()
+    said = TextIOWrapper(BytesIO(), "utf-8")
     try:
         with redirect_stdout(said), redirect_stderr(said):
             main(line.split())
     except SystemExit as end:
         if end.code:
-            raise RuntimeError(f"ner-edge {line}: {said.getvalue()}") from None
+            said.seek(0)
+            raise RuntimeError(f"ner-edge {line}: {said.read()}") from None
 
 
 def _write_imatrix(folder: Path) -> None:

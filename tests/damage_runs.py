@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout, suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
-from io import StringIO
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 from damage import Case, Command, make_case
@@ -135,7 +135,7 @@ def _import(part: str, inputs: Path) -> None:
     if part == "torch":
         for module in _TORCH:
             import_module(module)
-    with redirect_stdout(StringIO()), suppress(SystemExit):
+    with redirect_stdout(TextIOWrapper(BytesIO())), suppress(SystemExit):
         ner_edge.cli.main(["info", str(inputs / "model.gguf")])  # typer imports when it parses
     list(segment("Ada. Zoe."))  # loads what it splits by
     gc.freeze()

@@ -15,7 +15,7 @@ from peft import (
 from safetensors.torch import save
 
 from ner_edge.adapter_config import CONFIG_FILE, WEIGHTS_FILE, check_adapter
-from ner_edge.atomic import atomic_path, scratch_folder, write_text
+from ner_edge.atomic import atomic_path, make_folder, scratch_folder, write_text
 from ner_edge.errors import ModelError
 from ner_edge.train.checkpoint import adapter_weights
 from ner_edge.train.lora import speed_up_lora
@@ -67,7 +67,9 @@ def _load_adapter(adapted: Any, folder: Path, settings: TrainSettings) -> None:
 
 
 def save_adapter(model: Any, folder: Path, base: str) -> None:
-    """Write the adapter in peft's format, as float16 safetensors; `base` is what it is for."""
+    """Write the adapter in peft's format, as float16 safetensors, to `folder`, made if it is not
+    there; `base` is what it is for."""
+    make_folder(folder)
     halves = {name: weight.half() for name, weight in adapter_weights(model).items()}
     # Told to decide itself about the embeddings, peft would look for the base on the hub.
     weights = get_peft_model_state_dict(model, state_dict=halves, save_embedding_layers=False)

@@ -44,6 +44,19 @@ class Hyperparameters:
         if self.head_width < 2 or self.head_width % 2:
             raise self._impossible(f"heads {self.head_width} wide; rotation takes pairs")
 
+    def matrices(self) -> dict[str, Shape]:
+        """The linear layers of one block."""
+        queries, keys = self.heads * self.head_width, self.key_value_heads * self.head_width
+        return {
+            "attn_q": (queries, self.width),
+            "attn_k": (keys, self.width),
+            "attn_v": (keys, self.width),
+            "attn_output": (self.width, queries),
+            "ffn_gate": (self.feed_forward_width, self.width),
+            "ffn_up": (self.feed_forward_width, self.width),
+            "ffn_down": (self.width, self.feed_forward_width),
+        }
+
     def required(self) -> dict[str, Shape]:
         """The tensors that every such model has. The output matrix is not among them: it may be
         the embedding."""
@@ -52,7 +65,7 @@ class Hyperparameters:
             "output_norm.weight": (self.width,),
         }
         for layer in range(self.layers):
-            for kind, shape in self._matrices().items():
+            for kind, shape in self.matrices().items():
                 shapes[f"blk.{layer}.{kind}.weight"] = shape
             for kind, size in self._vectors().items():
                 shapes[f"blk.{layer}.{kind}"] = (size,)
@@ -65,7 +78,7 @@ class Hyperparameters:
             "rope_freqs.weight": (self.head_width // 2,),
         }
         for layer in range(self.layers):
-            for kind, (rows, _) in self._matrices().items():
+            for kind, (rows, _) in self.matrices().items():
                 shapes[f"blk.{layer}.{kind}.bias"] = (rows,)
         return shapes
 
@@ -87,18 +100,6 @@ class Hyperparameters:
         ]
         if wrong:
             raise ModelError(f"{self.path}: its weights contradict its settings: {listed(wrong)}")
-
-    def _matrices(self) -> dict[str, Shape]:
-        queries, keys = self.heads * self.head_width, self.key_value_heads * self.head_width
-        return {
-            "attn_q": (queries, self.width),
-            "attn_k": (keys, self.width),
-            "attn_v": (keys, self.width),
-            "attn_output": (self.width, queries),
-            "ffn_gate": (self.feed_forward_width, self.width),
-            "ffn_up": (self.feed_forward_width, self.width),
-            "ffn_down": (self.width, self.feed_forward_width),
-        }
 
     def _vectors(self) -> dict[str, int]:
         vectors = {"attn_norm.weight": self.width, "ffn_norm.weight": self.width}

@@ -15,6 +15,7 @@ from ner_edge.gguf_file import GGUFFile
 from ner_edge.gguf_model import check_model
 from ner_edge.hf_folder import open_hf_folder
 from ner_edge.prompts import PromptEncoder
+from ner_edge.shapes import Hyperparameters
 
 if TYPE_CHECKING:
     import torch
@@ -58,13 +59,13 @@ def load_base(
     return model.to(device), tokenizer
 
 
-def check_base(path: Path) -> None:
-    """Raise `ModelError` if a folder or a GGUF file contradicts itself: transformers would make
-    whatever model its settings describe, however large."""
-    if path.is_dir():
-        open_hf_folder(path)
-    else:
-        check_model(GGUFFile(path))
+def check_base(path: Path) -> Hyperparameters:
+    """The sizes of the model in a folder or a GGUF file, of which no weight is read.
+
+    Raises `ModelError` if it contradicts itself: transformers would make whatever model its
+    settings describe, however large.
+    """
+    return open_hf_folder(path).hyperparameters if path.is_dir() else check_model(GGUFFile(path))
 
 
 def load_adapted(

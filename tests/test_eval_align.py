@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner_edge.eval.align import align
 from ner_edge.documents import Document, Mark
+from ner_edge.eval.align import align
 from ner_edge.segment import segment
 from ner_edge.spans import Span
 

@@ -15,6 +15,7 @@ from ner_edge.brackets import write_brackets
 from ner_edge.corpus import Sentence
 from ner_edge.errors import DataError, ModelError, NerEdgeError
 from ner_edge.prompts import Example, PromptEncoder
+from ner_edge.shapes import Hyperparameters
 from ner_edge.targets import nearest
 from ner_edge.task import Task
 from ner_edge.train.batches import plan_epoch, split_by_tokens
@@ -75,12 +76,12 @@ def preflight(
         yield check_time(start, encoder.prefix, examples, settings, world)
 
 
-def check_disk(out: Path, start: Start) -> Check:
-    """Is there room in `out`, which need not exist, for the adapter and two checkpoints, of which
-    one replaces the other?"""
-    weights = sum(weight.numel() for weight in start.model.parameters() if weight.requires_grad)
+def check_disk(out: Path, base: Hyperparameters, rank: int, recovers: bool) -> Check:
+    """Is there room in `out`, which need not exist, for an adapter of all linear layers and two
+    checkpoints, of which one replaces the other?"""
+    weights = rank * sum(sum(shape) for shape in base.matrices().values()) * base.layers
     # Weights and both moments of the optimizer, and with a rounding the adapter that was rounded.
-    checkpoint = weights * (16 if start.rounding else 12)
+    checkpoint = weights * (16 if recovers else 12)
     there = out / CHECKPOINT_FILE
     need = 2 * weights + 2 * checkpoint - (there.stat().st_size if there.is_file() else 0)
     free = shutil.disk_usage(nearest(out)).free

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 
 import ner_edge
@@ -11,10 +10,12 @@ from ner_edge.corpus import Sentence
 from ner_edge.errors import DataError
 from ner_edge.inputs import name_as_text
 from ner_edge.labelled import scan_labelled
+from ner_edge.models import resolve_base
 from ner_edge.progress import Update
 from ner_edge.prompts import PromptEncoder
 from ner_edge.readers.columns import Columns
 from ner_edge.task import Task
+from ner_edge.torch_model import check_base
 from ner_edge.train.augment import lower_cased
 from ner_edge.train.checkpoint import CHECKPOINT_FILE, check_checkpoint
 from ner_edge.train.dev import dev_f1
@@ -59,6 +60,10 @@ def run_training(
     sentences, note = _read(train_file, task, columns)
     dev_sentences, dev_note = _read(dev_file, task, columns) if dev_file else ([], "")
     notes = {"data": note, "dev": dev_note}
+    disk = check_disk(out, check_base(resolve_base(base)), settings.rank, recovery is not None)
+    say(disk)
+    if disk.error:
+        raise disk.error
     opened = open_start(base, settings, start, recovery)
     encoder = PromptEncoder(opened.tokenizer, task)
     more = lower_cased(sentences, settings.lowercase, settings.seed)
@@ -66,8 +71,7 @@ def run_training(
     identity = run_identity(settings, encoder.prefix, examples, opened.identity)
     if resume:
         check_checkpoint(out, identity)
-    checks = preflight(opened, encoder, sentences, dev_sentences, examples, settings)
-    for check in chain([check_disk(out, opened)], checks):
+    for check in preflight(opened, encoder, sentences, dev_sentences, examples, settings):
         say(replace(check, text=check.text + notes.get(check.name, "")))
         if check.error:
             raise check.error

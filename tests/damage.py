@@ -17,7 +17,7 @@ from damage_places import PLACES, Place
 from damage_seen import MUST_FAIL, SEEN, TRIED_ON
 from damage_settings import contradict_weights, manifest_lie
 
-ODD_NAMES = ("a\x1b[2Jb", "a\nb", "a\udcff", "\u202eb", "-", "a b", "a%sb{0}", "a\x85", "[red]b")
+ODD_NAMES = ("a\x1b[2Jb", "a\nb", "a\udcff", "\u202eb", "a b", "a%sb{0}", "a\x85", "[red]b")
 _TRIED = 2  # commands of a family for one case
 _REFUSED = {manifest_lie.__name__, contradict_weights.__name__}
 

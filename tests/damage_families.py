@@ -32,7 +32,7 @@ class Family:
 
 
 _RUN = "--threads 1"
-_TRAIN = "train data.conll --dry-run --task task.toml"
+_TRAIN = "train data.conll --dry-run --task task.toml -o out"
 _SETTINGS = "--config settings.yaml"
 _BASE_COMMANDS = {
     "export": f"export adapter --base base -q f16 -o out {_RUN}",

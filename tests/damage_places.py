@@ -77,9 +77,9 @@ def own_memory(path: Path) -> None:
 
 
 def huge(path: Path) -> None:
-    """A sparse file of gigabytes: its own beginning, then zeros."""
-    if path.is_file():  # llama.cpp maps a whole model, and that is no fault
-        os.truncate(path, 3 * 10**9 // 2 if path.suffix == ".gguf" else 3 * 10**9)
+    """A sparse file: its own beginning, then zeros."""
+    if path.is_file():  # a model is mapped whole, by us and by a child of ours: no fault
+        os.truncate(path, 5 * 10**8 if path.suffix == ".gguf" else 3 * 10**9)
 
 
 def unreadable(path: Path) -> None:

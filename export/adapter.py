@@ -101,6 +101,7 @@ def open_adapter(folder: Path, base: Base) -> Adapter:
             hint = "; a .bin file can run code when read, save the adapter as safetensors"
         raise ModelError(f"{folder}: holds no {WEIGHTS_FILE}{hint}")
     file = SafetensorsFile(weights)
+    file.check_floats()
     pairs, problems = {}, []
     modules: dict[str, set[str]] = {}
     for name in file.entries:

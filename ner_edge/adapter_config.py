@@ -99,6 +99,7 @@ def check_adapter(folder: Path) -> None:
     than its settings say."""
     config = read_adapter_config(folder)
     file = SafetensorsFile(folder / WEIGHTS_FILE)
+    file.check_floats()
     for name, entry in file.entries.items():
         module, half, _ = name.removeprefix("base_model.model.").partition(".lora_A.")
         if half and entry.shape[0] != config.rank(module):

@@ -49,6 +49,7 @@ def open_hf_folder(path: Path) -> HFFolder:
     files = _weight_files(path)
     weights, unknown = {}, []
     for file in files:
+        file.check_floats()
         for name in file.entries:
             module, _, part = name.rpartition(".")
             target = gguf_name(module)

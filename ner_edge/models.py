@@ -44,7 +44,7 @@ def resolve_model(name: str | None) -> Path:
     if model in BUILT_IN:
         return built_in_model(model, quant)
     path = Path(name)
-    if not os.path.isfile(name):
+    if os.path.isdir(name) or not os.path.exists(name):
         kind = "is a folder" if os.path.isdir(name) else "no such file"
         raise ModelError(
             f"{name}: {kind}; give the path of a .gguf file made by `ner-edge export`, "

@@ -45,17 +45,21 @@ class SafetensorsFile:
                 f"{path}: damaged or incomplete safetensors file ({error}); fetch it again"
             ) from None
 
+    def check_floats(self) -> None:
+        """Raise `ModelError` if a tensor is of a type that is not plain floats."""
+        for name, entry in self.entries.items():
+            if entry.dtype not in _BYTES:
+                raise ModelError(
+                    f"{self.path}: tensor {name} has type {entry.dtype}; "
+                    f"only {', '.join(_BYTES)} can be read"
+                )
+
     def float32(self, name: str, start: int = 0, end: int | None = None) -> NDArray[np.float32]:
         """A tensor, or a part of its first axis, in a fresh array.
 
-        Raises `ModelError` for types that are not plain floats, and if the file is gone or shrunk.
+        It must be of plain floats. Raises `ModelError` if the file is gone or shrunk.
         """
         entry = self.entries[name]
-        if entry.dtype not in _BYTES:
-            raise ModelError(
-                f"{self.path}: tensor {name} has type {entry.dtype}; "
-                f"only {', '.join(_BYTES)} can be read"
-            )
         length = (entry.shape[0] if end is None else end) - start
         item, width = _BYTES[entry.dtype], prod(entry.shape[1:])
         dtype = np.dtype("<u2" if entry.dtype == "BF16" else f"<f{item}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ner_edge.errors import NerEdgeError
 from ner_edge.prompts import Example
 from ner_edge.train.batches import plan_epoch, split_by_tokens
 from ner_edge.train.checkpoint import load_checkpoint, save_checkpoint
@@ -147,7 +148,7 @@ def add_gradients(
     in_step_with: Sequence[Sequence[Example]] = (),
 ) -> torch.Tensor:
     """Add the gradient of the loss of `batch`, a sum over tokens divided by `targets`, in packed
-    sequences of at most `max_tokens`; returns that loss.
+    sequences of at most `max_tokens`; returns that loss. Raises `NerEdgeError` if it is no number.
 
     Processes that share out a base must all pass through it equally often: as often as the longest
     of `in_step_with`, the shares of all, needs.
@@ -163,6 +164,11 @@ def add_gradients(
         loss = packed_loss(base, packed, teacher) * weight
         loss.backward()
         total += loss.detach().cpu()
+    if not total.isfinite():
+        raise NerEdgeError(
+            f"the loss is {total.item()}: the weights of base or adapter are damaged, or "
+            "the learning rate is too high"
+        )
     return total
 
 

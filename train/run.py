@@ -1,20 +1,23 @@
 """A whole training run, from files to an adapter directory."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import ner_edge
-from ner_edge.atomic import make_folder
+from ner_edge.atomic import exclusive, make_folder
 from ner_edge.corpus import Sentence
 from ner_edge.errors import DataError
 from ner_edge.inputs import name_as_text
 from ner_edge.labelled import scan_labelled
 from ner_edge.models import resolve_base
 from ner_edge.progress import Update
-from ner_edge.prompts import PromptEncoder
+from ner_edge.prompts import Example, PromptEncoder
 from ner_edge.readers.columns import Columns
 from ner_edge.task import Task
+from ner_edge.temperature import TEMPERATURE_FILE
 from ner_edge.torch_model import check_base
 from ner_edge.train.augment import lower_cased
 from ner_edge.train.checkpoint import CHECKPOINT_FILE, check_checkpoint
@@ -25,7 +28,7 @@ from ner_edge.train.out import check_out
 from ner_edge.train.preflight import Check, check_disk, preflight
 from ner_edge.train.processes import rank_and_world
 from ner_edge.train.settings import TrainSettings
-from ner_edge.train.start import Recovery, open_start, with_dtype
+from ner_edge.train.start import Recovery, Start, open_start, with_dtype
 
 
 def run_training(
@@ -78,6 +81,39 @@ def run_training(
     if dry_run:
         return None
     make_folder(out)
+    busy = f"--out {out}: another run of train writes there"
+    with exclusive(out / CHECKPOINT_FILE, busy) if rank_and_world()[0] == 0 else nullcontext():
+        return _train(
+            opened,
+            encoder,
+            examples,
+            dev_sentences,
+            settings,
+            out,
+            identity=identity,
+            resume=resume,
+            update=update,
+            files={
+                "train_file": name_as_text(train_file),
+                "dev_file": name_as_text(dev_file) if dev_file else None,
+            },
+        )
+
+
+def _train(
+    opened: Start,
+    encoder: PromptEncoder,
+    examples: Sequence[Example],
+    dev_sentences: Sequence[Sentence],
+    settings: TrainSettings,
+    out: Path,
+    *,
+    identity: dict[str, Any],
+    resume: bool,
+    update: Update,
+    files: dict[str, str | None],
+) -> float | None:
+    """Train, save, and report on the dev set; `files` are put on record."""
 
     def report(step: StepReport) -> None:
         note = f"loss {step.loss:.4f}, {step.sentences_per_second:.1f} sentences/s"
@@ -100,7 +136,8 @@ def run_training(
         return None
     if is_main:
         save_adapter(opened.model, out, opened.base)
-        task.save(out)
+        encoder.task.save(out)
+        (out / TEMPERATURE_FILE).unlink(missing_ok=True)  # of the adapter that was there
     f1 = None
     if dev_sentences:  # a base that is shared out takes all processes to answer
 
@@ -110,10 +147,6 @@ def run_training(
         f1 = dev_f1(opened.model, opened.tokenizer, encoder, dev_sentences, report_dev)
     if not is_main:
         return None
-    files = {
-        "train_file": name_as_text(train_file),
-        "dev_file": name_as_text(dev_file) if dev_file else None,
-    }
     settings.save(out, ner_edge=ner_edge.__version__, **opened.provenance, **files, dev_f1=f1)
     (out / CHECKPOINT_FILE).unlink(missing_ok=True)
     return f1

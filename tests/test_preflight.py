@@ -55,7 +55,9 @@ def test_what_is_left_out_and_how_columns_were_read_is_said(
     (tmp_path / "dev.tsv").write_text("1\tZoe\tB-PER\tO\n2\tRome\tI-PER\tB-LOC\n")
     dev = ["--dev", tmp_path / "dev.tsv", "--dry-run"]
     assert "choose with --columns 2,3 or --columns 2,4" in run(*command, *dev).stderr
-    assert run_ok(*command, *dev, "--columns", "2,4").startswith(
+    disk, _, others = run_ok(*command, *dev, "--columns", "2,4").partition("\n")
+    assert disk.startswith("✓ disk ")
+    assert others.startswith(
         "✓ data      1 sentences, 1 entities (PER 1, LOC 0); 1 sentence left out (an entity does "
         "not begin and end with a word), 1 entity left out\n"
         "✓ dev       1 sentences, 1 entities (PER 0, LOC 1); separated by tabs; word column 2; "

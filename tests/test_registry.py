@@ -14,9 +14,10 @@ from command_line import assert_error, run, run_ok
 from tiny_models import save_adapter
 
 from ner_edge import models, registry
+from ner_edge.adapter_config import read_adapter_config
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.facts import describe
-from ner_edge.models import base_of, named_base, resolve_base, resolve_model
+from ner_edge.models import named_base, resolve_base, resolve_model
 from ner_edge.registry import HubModel, PackagedModel, fetch
 from ner_edge.task import load_saved_task
 
@@ -169,7 +170,7 @@ def test_the_built_in_model_is_named_in_any_way(cache, monkeypatch):
 def test_the_package_holds_what_its_models_are_made_of(name):
     built_in = models.BUILT_IN[name]
     folder = Path(models.__file__).parent / built_in.folder
-    assert base_of(folder) == built_in.base
+    assert read_adapter_config(folder).base_model_name_or_path == built_in.base
     assert built_in.base in models.BASES
     assert load_saved_task(folder).name == "conll2003-short"
     assert (folder / "adapter_model.safetensors").stat().st_size > 10_000_000

@@ -86,9 +86,8 @@ REFUSED = [
 def test_refused_before_anything_is_loaded(command, message, folder, monkeypatch):
     monkeypatch.setattr("ner_edge.train.run.open_start", lambda *_: pytest.fail("loaded"))
     monkeypatch.setattr("ner_edge.runtime.tagger.Tagger.load", lambda *_: pytest.fail("loaded"))
-    monkeypatch.setattr(
-        "ner_edge.train.settings._read_yaml", lambda *_: {}, raising=False
-    )  # the settings of a run are not those of a file
+    # The settings of a run are not those of a file.
+    monkeypatch.setattr("ner_edge.train.settings._read_file", lambda path: {})
     before = contents(folder)
     assert_error(run(*command.split()), message, exit_code=2)
     assert contents(folder) == before
@@ -152,7 +151,9 @@ def test_a_base_that_is_not_there(folder):
     paper = ["eval", "gold.conll", "--protocol", "paper", "--adapter", "own"]
     assert_error(run(*paper), message, exit_code=2)
     Path("own/adapter_config.json").write_text("{")
-    assert_error(run("export", "own", "--out", "new"), r"own/adapter_config\.json: not JSON")
+    assert_error(
+        run("export", "own", "--out", "new"), r"own/adapter_config\.json: not a LoRA configuration"
+    )
 
 
 def test_a_link_is_written_through(tmp_path):

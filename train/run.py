@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,7 @@ def run_training(
     dev_sentences, dev_note = _read(dev_file, task, columns) if dev_file else ([], "")
     notes = {"data": note, "dev": dev_note}
     disk = check_disk(out, check_base(resolve_base(base)), settings.rank, recovery is not None)
-    say(disk)
-    if disk.error:
+    if disk.error:  # told before anything is loaded
         raise disk.error
     opened = open_start(base, settings, start, recovery)
     encoder = PromptEncoder(opened.tokenizer, task)
@@ -74,7 +74,8 @@ def run_training(
     identity = run_identity(settings, encoder.prefix, examples, opened.identity)
     if resume:
         check_checkpoint(out, identity)
-    for check in preflight(opened, encoder, sentences, dev_sentences, examples, settings):
+    checks = preflight(opened, encoder, sentences, dev_sentences, examples, settings)
+    for check in chain([disk], checks):
         say(replace(check, text=check.text + notes.get(check.name, "")))
         if check.error:
             raise check.error

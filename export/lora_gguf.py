@@ -13,6 +13,7 @@ from ner_edge.errors import ModelError
 from ner_edge.export.adapter import Adapter, LoraPair, open_adapter
 from ner_edge.export.source import open_base
 from ner_edge.inputs import name_as_text
+from ner_edge.targets import check_not_input
 from ner_edge.task import GGUF_KEY, Task, load_saved_task
 
 
@@ -33,6 +34,7 @@ def export_adapter(base: Path, adapter: Path, out: Path, task: Task | None = Non
             "cannot apply that; merge the adapter instead"
         )
     task = task or load_saved_task(adapter)
+    check_not_input(str(out), out, [base, adapter])
     make_folder(out.parent)
     with atomic_path(out) as temporary:
         writer = GGUFWriter(temporary, model.architecture)

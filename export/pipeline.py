@@ -46,6 +46,7 @@ def export_model(
     modelfile: bool = False,
     progress: Progress | None = None,
     threads: int | None = None,
+    read: Sequence[Path] = (),
 ) -> list[Path]:
     """Write `out_dir/{name}-{quant}.gguf` for each level in `quants`, and for each recipe, each
     with its manifest, and return their paths.
@@ -63,7 +64,8 @@ def export_model(
     each of `max_losses`, in millinats of divergence a decision, for the smallest recipe that is
     predicted to do no more damage. Both need right answers to calibrate on.
 
-    `card` adds a Markdown model card, `modelfile` an Ollama Modelfile for each file.
+    `card` adds a Markdown model card, `modelfile` an Ollama Modelfile for each file. No file is
+    written over one that is read here or, as `read`, was by the caller.
 
     Raises `UsageError` for an unknown level, `ModelError` if base and adapter are damaged or do not
     fit, `NerEdgeError` if the disk is full or llama.cpp fails.
@@ -81,7 +83,7 @@ def export_model(
     with (
         exclusive(out_dir / name, busy),
         scratch_folder(out_dir, name) as scratch,
-        Staging(source.files) as staging,
+        Staging([*source.files, *read]) as staging,
     ):
         remove_abandoned(out_dir, name)
         mixes = len(recipes) + len(sizes) + len(max_losses)

@@ -3,12 +3,12 @@ of them are whole."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from os.path import samefile
 from pathlib import Path
 from types import TracebackType
 
 from ner_edge.atomic import atomic_path
-from ner_edge.errors import NerEdgeError, UsageError
+from ner_edge.errors import NerEdgeError
+from ner_edge.targets import check_not_input
 
 
 class Staging:
@@ -26,8 +26,7 @@ class Staging:
 
     def add(self, path: Path, outdated: Iterable[Path] = ()) -> Path:
         """Where to write what becomes `path`. The files `outdated` are removed just before."""
-        if path.exists() and any(samefile(path, source) for source in self._inputs):
-            raise UsageError(f"{path}: is what this export is made from; choose another --name")
+        check_not_input(str(path), path, self._inputs)
         whole = atomic_path(path, outdated=outdated)
         self._temporary[path] = self._stack.enter_context(whole)
         return self._temporary[path]

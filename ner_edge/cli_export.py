@@ -100,6 +100,7 @@ def export(
             card=card,
             modelfile=modelfile,
             threads=threads,
+            read=[path for path in (calibrate, *(recipe or [])) if path],
             progress=lambda stage, done, total: update(done, total, label=stage),
         )
     for path in paths:

@@ -78,6 +78,12 @@ class Tagger:
         self._prefix = prefix = model.tokenize(task.prefix, special=True, start=True)
         self._suffix = suffix = model.tokenize(task.suffix, special=True)
         labels = list(task.labels)
+        context = min(model.context_size, model.trained_context)
+        if len(prefix) + len(suffix) >= context:
+            raise ModelError(
+                f"the instruction of task '{task.name}' takes {len(prefix) + len(suffix)} tokens, "
+                f"all of the model's context of {context}"
+            )
         read_prefix(model, prefix, cache_dir() / "instructions", files)
         self._engine = CopyEngine(model, labels, len(prefix), suffix, in_flight=IN_FLIGHT)
         self._grammar = None

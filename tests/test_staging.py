@@ -3,6 +3,8 @@
 import os
 
 import pytest
+from command_line import assert_error, run
+from tiny_models import save_adapter
 
 from ner_edge.errors import ModelError, NerEdgeError, UsageError
 from ner_edge.export.pipeline import export_model
@@ -37,7 +39,7 @@ def test_an_input_is_not_overwritten(link, tmp_path):
     source.write_text("precious")
     link(source, alias)
     with (
-        pytest.raises(UsageError, match="is what this export is made from"),
+        pytest.raises(UsageError, match=r"alias: would replace .*source, which is read"),
         Staging([source]) as staging,
     ):
         staging.add(alias)
@@ -47,7 +49,7 @@ def test_an_input_is_not_overwritten(link, tmp_path):
 def test_an_export_over_its_base_is_refused(tiny, tmp_path):
     base = tmp_path / "m-q8_0.gguf"
     base.write_bytes(tiny.gguf.read_bytes())
-    with pytest.raises(UsageError, match=r"m-q8_0\.gguf: is what this export is made from"):
+    with pytest.raises(UsageError, match=r"m-q8_0\.gguf: would replace .*, which is read"):
         export_model(base, None, tmp_path, ["f16", "q8_0"], name="m")
     assert [path.name for path in tmp_path.iterdir()] == ["m-q8_0.gguf"]
     assert base.read_bytes() == tiny.gguf.read_bytes()
@@ -63,3 +65,23 @@ def test_a_second_export_to_one_name_is_refused(tiny, tmp_path, monkeypatch):
     with pytest.raises(NerEdgeError, match="m: another export writes files of this name"):
         export_model(tiny.folder, None, tmp_path, ["f16"], name="m")
     assert not [path for path in tmp_path.iterdir() if path.suffix == ".gguf"]
+
+
+def test_a_recipe_that_was_read_stays(tiny, tmp_path):
+    recipe = tmp_path / "m-a.toml"
+    recipe.write_text('name = "a"\n[types]\n"blk.0.ffn_up.weight" = "q5_0"\n')
+    alias = tmp_path / "m-a.gguf"
+    alias.symlink_to(recipe)
+    command = ["export", "--base", tiny.folder, "--name", "m", "-o", tmp_path]
+    result = run(*command, "--recipe", recipe)
+    assert_error(result, r"m-a\.gguf: would replace .*m-a\.toml, which is read", 2)
+    assert recipe.read_text().startswith("name")
+
+
+def test_an_adapter_alone_does_not_replace_its_base(tiny, tmp_path):
+    base = tmp_path / "ner-lora.gguf"
+    base.write_bytes(tiny.gguf.read_bytes())
+    adapter = save_adapter(tmp_path / "ner", tiny.folder)
+    result = run("export", adapter, "--base", base, "--adapter-only", "-o", tmp_path)
+    assert_error(result, r"ner-lora\.gguf: would replace .*, which is read", 2)
+    assert base.read_bytes() == tiny.gguf.read_bytes()

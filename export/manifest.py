@@ -6,10 +6,9 @@ written after its file and removed before the file is replaced, so that it never
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -40,8 +39,7 @@ class Check:
         return f"{mark} {self.name}: {self.detail}"
 
 
-@dataclass(frozen=True)
-class FileFacts:
+class FileFacts(msgspec.Struct, frozen=True):
     """What a manifest repeats of what can be read from its model file."""
 
     file: str
@@ -79,12 +77,12 @@ class Manifest:
 
     def contradictions(self, facts: ModelFacts) -> list[str]:
         """What it says otherwise than the file that `facts` describe, like `bytes 5, not 4`."""
-        said, true = asdict(self.facts), asdict(FileFacts.of(facts))
+        said, true = msgspec.structs.asdict(self.facts), msgspec.structs.asdict(FileFacts.of(facts))
         return [f"{key} {said[key]}, not {true[key]}" for key in true if said[key] != true[key]]
 
     def save(self, path: Path) -> None:
         """Write it to `path`."""
-        facts = asdict(self.facts)
+        facts = msgspec.structs.asdict(self.facts)
         record = {
             "file": facts.pop("file"),
             "sha256": self.sha256,
@@ -111,16 +109,8 @@ class _CheckRecord(msgspec.Struct):
     detail: str
 
 
-class _Record(msgspec.Struct):
-    file: str
+class _Record(FileFacts, frozen=True):
     sha256: str
-    bytes: int
-    architecture: str
-    parameters: int
-    quantization: str
-    bits_per_weight: float
-    tensor_types: dict[str, int]
-    task: str | None
     made_of: MadeOf
     checks: dict[str, _CheckRecord]
 
@@ -132,7 +122,6 @@ def read_manifest(model: Path) -> Manifest | None:
     if not path.exists():
         return None
     record = read_json(path, _Record, "a manifest", error=ModelError)
-    fields: dict[str, Any] = msgspec.structs.asdict(record)
-    checks = [Check(name, c.passed, c.detail) for name, c in fields.pop("checks").items()]
-    sha256, made_of = fields.pop("sha256"), fields.pop("made_of")
-    return Manifest(FileFacts(**fields), sha256, made_of, checks)
+    facts = FileFacts(*(getattr(record, name) for name in FileFacts.__struct_fields__))
+    checks = [Check(name, c.passed, c.detail) for name, c in record.checks.items()]
+    return Manifest(facts, record.sha256, record.made_of, checks)

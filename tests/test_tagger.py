@@ -77,8 +77,6 @@ def test_one_text_and_many_texts_are_told_apart() -> None:
 def test_an_instruction_that_fills_the_context_is_one_line(tiny: TinyModel, tmp_path: Path) -> None:
     task = Task("wordy", {"PER": "person"}, "Find entities. " * 2000)
     (path,) = export_model(tiny.folder, None, tmp_path, ["f16"], task=task)
-    message = (
-        r"the instruction of task 'wordy' takes \d+ tokens, all of the model's context"
-    )
+    message = r"the instruction of task 'wordy' takes \d+ tokens, all of the model's context"
     with pytest.raises(ModelError, match=message):
         Tagger.load(path)

@@ -19,29 +19,9 @@ from ner_edge.export.base import Base, Tensor
 from ner_edge.gguf_names import gguf_name, permuted_rows
 from ner_edge.hashing import sha256_of
 from ner_edge.safetensors_file import SafetensorsFile
+from ner_edge.shapes import listed
 
 _PREFIX = "base_model.model."
-_LISTED = 8
-
-# What changes the arithmetic, so that an adapter with it must not be merged as plain LoRA.
-_UNSUPPORTED = (
-    "alora_invocation_tokens",
-    "arrow_config",
-    "fan_in_fan_out",
-    "kasa_config",
-    "layer_replication",
-    "lora_bias",
-    "modules_to_save",
-    "monteclora_config",
-    "target_parameters",
-    "trainable_token_indices",
-    "use_bdlora",
-    "use_dora",
-    "use_qalora",
-    "velora_config",
-)
-# Initialisations that leave the base weights as they are; others (pissa, loftq, ...) subtract.
-_PLAIN_INITS = (True, False, None, "gaussian", "eva", "orthogonal")
 
 
 @dataclass(frozen=True)
@@ -93,7 +73,11 @@ def open_adapter(folder: Path, base: Base) -> Adapter:
     Raises `ModelError` if it is damaged, needs more than plain LoRA, does not fit the base (naming
     the tensors), or changes nothing.
     """
-    config = _read_config(folder)
+    config = read_adapter_config(folder)
+    if config.beyond:
+        raise ModelError(
+            f"{folder / CONFIG_FILE}: cannot merge an adapter with {', '.join(config.beyond)}"
+        )
     weights = folder / WEIGHTS_FILE
     if not weights.exists():
         hint = ""
@@ -121,27 +105,13 @@ def open_adapter(folder: Path, base: Base) -> Adapter:
         else:
             pairs[pair.tensor] = pair
     if problems:
-        shown = problems[:_LISTED]
-        more = [f"and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
         raise ModelError(
             f"{folder}: does not fit the base {base.path}; "
-            f"{len(problems)} of its tensors do not: {'; '.join(shown + more)}"
+            f"{len(problems)} of its tensors do not: {listed(problems, '; ')}"
         )
     if not any(pair.b().any() and pair.a().any() for pair in pairs.values()):
         raise ModelError(f"{folder}: the adapter changes nothing (all its updates are zero)")
     return Adapter(folder, config.lora_alpha, pairs, sha256_of(weights))
-
-
-def _read_config(folder: Path) -> AdapterConfig:
-    config = read_adapter_config(folder)
-    wrong = [key for key in _UNSUPPORTED if getattr(config, key)]
-    if config.bias != "none":
-        wrong.append("bias")
-    if config.init_lora_weights not in _PLAIN_INITS:
-        wrong.append(f"init_lora_weights={config.init_lora_weights}")
-    if wrong:
-        raise ModelError(f"{folder / CONFIG_FILE}: cannot merge an adapter with {', '.join(wrong)}")
-    return config
 
 
 def _pair(module: str, config: AdapterConfig, base: Base, file: SafetensorsFile) -> LoraPair:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import msgspec
 
-from ner_edge.atomic import write_text
 from ner_edge.errors import DataError, ModelError
 from ner_edge.export.manifest import Manifest
 from ner_edge.export.source import Source
@@ -29,8 +28,8 @@ def card_path(folder: Path, name: str) -> Path:
     return folder / f"{name}.md"
 
 
-def write_card(source: Source, name: str, files: Files, target: Path) -> None:
-    """Write the card of model files in one folder, and of their manifests, to `target`."""
+def model_card(source: Source, name: str, files: Files) -> str:
+    """The card of model files in one folder, and of their manifests."""
     parts = [
         _front_matter(source),
         f"# {name}",
@@ -41,7 +40,7 @@ def write_card(source: Source, name: str, files: Files, target: Path) -> None:
         _scores(source),
         _provenance(source, files),
     ]
-    write_text("\n\n".join(part for part in parts if part) + "\n", str(target))
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def licence_of(source: Source) -> str | None:

@@ -60,7 +60,7 @@ def add_tokenizer(
     if not special.merges:
         raise ModelError(f"{path}: has no merges")
     if "eos" not in special.special_token_ids:
-        special.special_token_ids["eos"] = _first_eos(folder, eos)
+        special.special_token_ids["eos"] = _first_eos(folder, eos, vocabulary)
     special.add_special_token.setdefault("bos", False)
     special.add_to_gguf(writer, quiet=True)
 
@@ -74,10 +74,9 @@ def _vocabulary(
     added = {token.content: token.id for token in tokenizer.added_tokens or []}
     assert isinstance(tokenizer.model.vocab, dict)
     ids = tokenizer.model.vocab | added
-    if max(ids.values(), default=0) >= size:
-        raise ModelError(
-            f"{path}: has token {max(ids.values())}, but the model only {size} embeddings"
-        )
+    largest = max([*ids.values(), *(token.id for token in tokenizer.added_tokens or [])], default=0)
+    if largest >= size:
+        raise ModelError(f"{path}: has token {largest}, but the model only {size} embeddings")
     for token, number in ids.items():
         tokens[number], types[number] = token, TokenType.NORMAL
     if len(set(ids.values())) < len(ids):
@@ -122,10 +121,10 @@ def _steps(node: "_Node") -> list[str]:
     return [f"unknown {kind}"]
 
 
-def _first_eos(folder: Path, eos: int | list[int] | None) -> int:
+def _first_eos(folder: Path, eos: int | list[int] | None, vocabulary: int) -> int:
     """The end token where the configuration lists several or the tokenizer names none."""
     first = next(iter(eos), None) if isinstance(eos, list) else eos
-    if first is None:
+    if first is None or not 0 <= first < vocabulary:
         raise ModelError(f"{folder}: names no end-of-sequence token (eos_token)")
     return first
 

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import msgspec
 
-from ner_edge.atomic import write_text
-from ner_edge.errors import ModelError
 from ner_edge.export.modelfile import modelfile_path
 from ner_edge.facts import ModelFacts
 from ner_edge.inputs import name_as_text
@@ -80,8 +78,8 @@ class Manifest:
         said, true = msgspec.structs.asdict(self.facts), msgspec.structs.asdict(FileFacts.of(facts))
         return [f"{key} {said[key]}, not {true[key]}" for key in true if said[key] != true[key]]
 
-    def save(self, path: Path) -> None:
-        """Write it to `path`."""
+    def to_json(self) -> str:
+        """As it is written beside the file."""
         facts = msgspec.structs.asdict(self.facts)
         record = {
             "file": facts.pop("file"),
@@ -91,7 +89,7 @@ class Manifest:
             "tools": {name: version(name) for name in _TOOLS},
             "checks": {c.name: {"passed": c.ok, "detail": c.detail} for c in self.checks},
         }
-        write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", str(path))
+        return json.dumps(record, ensure_ascii=False, indent=2) + "\n"
 
 
 def manifest_path(model: Path) -> Path:
@@ -100,7 +98,7 @@ def manifest_path(model: Path) -> Path:
 
 
 def descriptions(model: Path) -> list[Path]:
-    """All that speaks of one model file, whether it is there or not."""
+    """The paths of the files that describe a model; they may not exist."""
     return [manifest_path(model), modelfile_path(model)]
 
 
@@ -116,12 +114,12 @@ class _Record(FileFacts, frozen=True):
 
 
 def read_manifest(model: Path) -> Manifest | None:
-    """What `Manifest.save` wrote beside a model, None if there is nothing. Raises `ModelError` if
+    """What was written beside a model, None if there is nothing. Raises `ModelError` if
     it is anything else."""
     path = manifest_path(model)
     if not path.exists():
         return None
-    record = read_json(path, _Record, "a manifest", error=ModelError)
+    record = read_json(path, _Record, "a manifest")
     facts = FileFacts(*(getattr(record, name) for name in FileFacts.__struct_fields__))
     checks = [Check(name, c.passed, c.detail) for name, c in record.checks.items()]
     return Manifest(facts, record.sha256, record.made_of, checks)

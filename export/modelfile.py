@@ -6,7 +6,6 @@ Format: Ollama, `docs/modelfile.md` and `parser/parser.go`; templates are Go's `
 import re
 from pathlib import Path
 
-from ner_edge.atomic import write_text
 from ner_edge.errors import UsageError
 from ner_edge.facts import ModelFacts
 from ner_edge.task import Task
@@ -38,9 +37,9 @@ def modelfile_path(model: Path) -> Path:
     return model.with_suffix(".Modelfile")
 
 
-def write_modelfile(facts: ModelFacts, target: Path) -> None:
-    """Write the Modelfile of the model file that `facts` describe to `target`. Raises `UsageError`
-    if there is no task in it."""
+def modelfile(facts: ModelFacts) -> str:
+    """The Modelfile of the model file that `facts` describe. Raises `UsageError` if there is no
+    task in it."""
     model = facts.path
     if facts.task is None:
         raise UsageError(f"{model}: holds no task, so there is no prompt for a Modelfile")
@@ -50,7 +49,7 @@ def write_modelfile(facts: ModelFacts, target: Path) -> None:
         f'TEMPLATE """{template(facts.task)}"""\n',
         _PARAMETERS,
     ]
-    write_text("".join(lines), str(target))
+    return "".join(lines)
 
 
 def template(task: Task) -> str:

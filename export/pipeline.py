@@ -10,10 +10,10 @@ from typing import Any
 from ner_edge.atomic import exclusive, make_folder, remove_abandoned, scratch_folder
 from ner_edge.errors import NerEdgeWarning, UsageError
 from ner_edge.export.calibration import CalibrationSet
-from ner_edge.export.card import card_path, write_card
+from ner_edge.export.card import card_path, model_card
 from ner_edge.export.integrity import read_whole
 from ner_edge.export.manifest import FileFacts, Manifest, descriptions, manifest_path
-from ner_edge.export.modelfile import modelfile_path, write_modelfile
+from ner_edge.export.modelfile import modelfile, modelfile_path
 from ner_edge.export.plan import Plan, plan_files
 from ner_edge.export.quantize import quantize
 from ner_edge.export.quants import QUANTS, Quant, parse_quants
@@ -103,7 +103,7 @@ def export_model(
         paths = [plan.path(level.name) for level in levels]
         paths += [path for path in run.made if path not in paths]
         if page:
-            write_card(source, name, [run.made[path] for path in paths], staging.written(page))
+            staging.write(page, model_card(source, name, [run.made[path] for path in paths]))
     return paths
 
 
@@ -189,7 +189,9 @@ class _Run:
             recipes = find_recipes(reference, task, imatrix, calibration, **settings)
         imatrix.save(path)
         for recipe in recipes:
-            recipe.save(self.staging.add(self.plan.path(recipe.name).with_suffix(".toml")))
+            path_of_recipe = self.plan.path(recipe.name).with_suffix(".toml")
+            self.staging.add(path_of_recipe)
+            self.staging.write(path_of_recipe, recipe.to_toml())
         return _Rounding(path, _calibrated_on(imatrix, path), recipes)
 
     def quantize(
@@ -254,9 +256,9 @@ class _Run:
             made_of["recipe"] = recipe.facts()
         facts = replace(describe(written), path=path)
         manifest = Manifest(FileFacts.of(facts), integrity.sha256, made_of, checks)
-        manifest.save(self.staging.written(manifest_path(path)))
+        self.staging.write(manifest_path(path), manifest.to_json())
         if self.modelfile:
-            write_modelfile(facts, self.staging.written(modelfile_path(path)))
+            self.staging.write(modelfile_path(path), modelfile(facts))
         self.made[path] = (facts, manifest)
 
     def _stage(self, label: str) -> Callable[[int, int], None]:

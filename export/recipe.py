@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 from gguf import GGMLQuantizationType
 
-from ner_edge.atomic import write_text
 from ner_edge.errors import UsageError
 from ner_edge.typed import read_toml
 
@@ -39,14 +38,14 @@ class Recipe:
             {} if prediction is None else {"predicted_kl_millinats": round(prediction, 4)}
         )
 
-    def save(self, path: Path) -> None:
-        """Write it as TOML, one tensor a line."""
+    def to_toml(self) -> str:
+        """As TOML, one tensor a line."""
         lines = [f'name = "{self.name}"']
         if self.predicted_kl_millinats is not None:
             lines.append(f"predicted_kl_millinats = {self.predicted_kl_millinats:.4f}")
         lines += ["", "[types]"]
         lines += [f'"{tensor}" = "{kind}"' for tensor, kind in self.types.items()]
-        write_text("\n".join(lines) + "\n", str(path))
+        return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Choice:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read what `Recipe.save` wrote, or was written by hand. Raises `UsageError`."""
+    """Read what `Recipe.to_toml` wrote, or was written by hand. Raises `UsageError`."""
     recipe = read_toml(path, _RecipeFile, "a recipe", error=UsageError)
     name = path.stem if recipe.name is None else recipe.name
     if not re.fullmatch(r"[\w.-]{1,100}", name):

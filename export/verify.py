@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ner_edge.atomic import write_text
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.export.integrity import read_whole
 from ner_edge.export.manifest import (
@@ -65,7 +66,8 @@ class Verification:
         facts = describe(self.model)
         made_of = earlier.made_of if earlier else _made_of(facts.provenance)
         path = manifest_path(self.model)
-        Manifest(FileFacts.of(facts), self._sha256, made_of, list(checks.values())).save(path)
+        manifest = Manifest(FileFacts.of(facts), self._sha256, made_of, list(checks.values()))
+        write_text(manifest.to_json(), str(path))
         return path
 
     def _run(self) -> Iterator[Check]:

@@ -31,8 +31,29 @@ _REPETITION = re.compile(r"(?:\.|\\[dw]|\[[\w-]+\])[*+]")
 _MAX_REPETITIONS = 2
 
 
+# What changes the arithmetic, so that an adapter with it is more than plain LoRA.
+_MORE_THAN_LORA = (
+    "alora_invocation_tokens",
+    "arrow_config",
+    "fan_in_fan_out",
+    "kasa_config",
+    "layer_replication",
+    "lora_bias",
+    "modules_to_save",
+    "monteclora_config",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_dora",
+    "use_qalora",
+    "velora_config",
+)
+# Initialisations that leave the base weights as they are; others (pissa, loftq, ...) subtract.
+_PLAIN_INITS = (True, False, None, "gaussian", "eva", "orthogonal")
+
+
 class AdapterConfig(msgspec.Struct):
-    """The settings that are read; the others, which change the arithmetic, must be empty."""
+    """The settings that are read."""
 
     peft_type: str
     lora_alpha: Alpha
@@ -46,20 +67,8 @@ class AdapterConfig(msgspec.Struct):
     target_modules: list[str] | str | None = None
     exclude_modules: list[str] | str | None = None
     layers_pattern: list[str] | str | None = None
-    alora_invocation_tokens: Any = None
-    arrow_config: Any = None
-    fan_in_fan_out: Any = None
-    kasa_config: Any = None
-    layer_replication: Any = None
-    lora_bias: Any = None
-    modules_to_save: Any = None
-    monteclora_config: Any = None
-    target_parameters: Any = None
-    trainable_token_indices: Any = None
-    use_bdlora: Any = None
-    use_dora: Any = None
-    use_qalora: Any = None
-    velora_config: Any = None
+    beyond: list[str] = []
+    """What makes it more than plain LoRA."""
 
     def rank(self, module: str) -> int:
         """The rank of a module's update."""
@@ -71,12 +80,21 @@ class AdapterConfig(msgspec.Struct):
 
 
 def read_adapter_config(folder: Path) -> AdapterConfig:
-    """The settings of the adapter in a folder. Raises `ModelError` if there are none, they are no
-    LoRA's, or hold a regular expression that might never end."""
+    """The settings of the adapter in a folder.
+
+    Raises `ModelError` if there are none, if they are not those of a LoRA, and if they hold a
+    regular expression that could take exponential time.
+    """
     path = folder / CONFIG_FILE
     if not path.exists():
         raise ModelError(f"{folder}: not an adapter (holds no {CONFIG_FILE})")
     config = read_json(path, AdapterConfig, "a LoRA configuration")
+    values = read_json(path, dict[str, Any], "a LoRA configuration")
+    config.beyond = [key for key in _MORE_THAN_LORA if values.get(key)]
+    if config.bias != "none":
+        config.beyond.append("bias")
+    if config.init_lora_weights not in _PLAIN_INITS:
+        config.beyond.append(f"init_lora_weights={config.init_lora_weights}")
     if config.peft_type != "LORA":
         raise ModelError(f"{path}: peft type '{config.peft_type}' cannot be used, only LORA")
     for pattern in _patterns(config):
@@ -85,12 +103,14 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
         if repetitions > _MAX_REPETITIONS or not _SIMPLE_PATTERN.fullmatch(rest):
             raise ModelError(
                 f"{path}: the pattern {pattern[:60]!r} is too complex to be evaluated safely; "
-                "write the modules' names"
+                "list the module names instead"
             )
         try:
             re.compile(pattern)
         except re.error as error:
-            raise ModelError(f"{path}: {pattern[:60]!r} is no pattern ({error})") from None
+            raise ModelError(
+                f"{path}: {pattern[:60]!r} is not a valid regular expression ({error})"
+            ) from None
     return config
 
 

@@ -49,11 +49,12 @@ def check(
     from ner_edge.data_report import print_data_report, to_json
     from ner_edge.readers.columns import parse_columns
     from ner_edge.targets import check_file
-    from ner_edge.task import load_task
+    from ner_edge.task import load_task, task_files
 
     chosen = parse_columns(columns)
     if json is not None and json != "-":
-        check_file(f"--json {json}", Path(json), [*files, *map(Path, filter(None, (model, task)))])
+        read = [*files, *([Path(model)] if model else []), *task_files(task)]
+        check_file(f"--json {json}", Path(json), read)
     labels = None if task is None else load_task(task).labels
     fits = None
     with ExitStack() as stack:

@@ -79,10 +79,12 @@ def evaluate(
     """Measure models on gold data: F1, what each loses to the baseline, size and speed."""
     from ner_edge.eval.output import Output
     from ner_edge.readers.columns import parse_columns
+    from ner_edge.task import task_files
 
     chosen = parse_columns(columns)
     output = Output(markdown, json, report_folder)
-    output.check([data, *map(Path, [*(model or []), *filter(None, (adapter, base, task))])])
+    named = [*(model or []), *filter(None, (adapter, base))]
+    output.check([data, *map(Path, named), *task_files(task)])
     first: list[Candidate] = []
     if protocol == ProtocolName.paper:
         first.append(_paper_candidate(adapter, base, task, threads))
@@ -109,10 +111,13 @@ def evaluate(
 
 
 def _check_can_save(folder: Path, models: list[str] | None, protocol: ProtocolName) -> None:
+    from ner_edge.targets import check_folder
+
     if protocol != ProtocolName.edge or (models and len(models) > 1):
         raise UsageError("--save-temperature is about the scores of one model file")
     if not (folder / "adapter_config.json").is_file():
         raise UsageError(f"{folder}: is not an adapter's folder")
+    check_folder(f"--save-temperature {folder}", folder)
 
 
 def _save_temperature(comparison: "Comparison", folder: Path) -> None:

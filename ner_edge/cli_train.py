@@ -72,7 +72,7 @@ def train(
     from ner_edge.models import resolve_model
     from ner_edge.progress import progress_bar
     from ner_edge.readers.columns import parse_columns
-    from ner_edge.task import load_task
+    from ner_edge.task import load_task, task_files
 
     chosen_columns = parse_columns(columns)
     if dry_run:
@@ -122,7 +122,7 @@ def train(
             dry_run=dry_run,
             say=checklist,
             update=update,
-            read=[config, Path(task)] if config else [Path(task)],
+            read=[*([config] if config else []), *task_files(task)],
         )
     if dry_run:
         raise typer.Exit(0 if checklist.passed else 1)

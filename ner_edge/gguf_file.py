@@ -90,6 +90,10 @@ class GGUFFile:
             f"{self.path}: damaged or incomplete GGUF file ({reason}); fetch or export it again"
         )
 
+    def unsupported(self, reason: str) -> ModelError:
+        """The error for a file that may be whole, but is nothing that can be used."""
+        return ModelError(f"{self.path}: cannot be used: {reason}")
+
     @property
     def size_bytes(self) -> int:
         """The file's size."""

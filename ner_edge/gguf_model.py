@@ -27,9 +27,9 @@ def check_model(file: GGUFFile) -> Hyperparameters:
     architecture = check_architecture(file.text("general.architecture"), file.path, ARCHITECTURES)
     kind = file.text("general.type") or "model"
     if kind != "model":
-        raise file.damaged(f"it holds no model but '{kind}'")
+        raise file.unsupported(f"it is of type '{kind}', not a model")
     if (file.integer("split.count") or 0) > 1:
-        raise file.damaged("it is one part of a split model; merge the parts first")
+        raise file.unsupported("it is one part of a split model; merge the parts first")
     shape = _hyperparameters(file, architecture)
     shape.check({name: info.shape for name, info in file.tensors.items()})
     for name, info in file.tensors.items():
@@ -51,7 +51,7 @@ def _hyperparameters(file: GGUFFile, architecture: str) -> Hyperparameters:
 
     for key in ("expert_count", "expert_used_count", "nextn_predict_layers"):
         if size(key, 0):
-            raise file.damaged(f"{architecture}.{key} is {size(key)}: only dense models are run")
+            raise file.unsupported(f"{architecture}.{key} is {size(key)}; only dense models are")
     if not size("context_length"):
         raise file.damaged("its context holds no token")
     width, heads = size("embedding_length"), size("attention.head_count")
@@ -88,7 +88,7 @@ def _check_numbers(file: GGUFFile, architecture: str) -> None:
     if not isinstance(value, float) or not 0 < value < 1:
         raise file.damaged(f"{epsilon} is {value}")
     base = file.get(f"{architecture}.rope.freq_base")
-    if base is not None and not base > 0:
+    if base is not None and not (isinstance(base, int | float) and base > 0):
         raise file.damaged(f"{architecture}.rope.freq_base is {base}")
 
 
@@ -96,7 +96,7 @@ def _check_vocabulary(file: GGUFFile, size: int) -> None:
     """Do the arrays of the vocabulary fit each other and its kind?"""
     kind = file.text("tokenizer.ggml.model")
     if kind not in _TOKENIZERS:
-        raise file.damaged(f"its tokenizer is '{kind}', not {' or '.join(_TOKENIZERS)}")
+        raise file.unsupported(f"its tokenizer is '{kind}', not {' or '.join(_TOKENIZERS)}")
     tokens = file.items("tokenizer.ggml.tokens") or []
     if not all(isinstance(token, bytes) for token in tokens):
         raise file.damaged("its tokens are no texts")

@@ -12,7 +12,6 @@ import numpy as np
 from gguf import GGUFWriter
 from numpy.typing import NDArray
 
-from ner_edge.atomic import atomic_path
 from ner_edge.errors import ModelError
 from ner_edge.gguf_file import GGUFFile
 
@@ -47,24 +46,23 @@ class Imatrix:
 
     def save(self, path: Path) -> None:
         """Write it to `path`."""
-        with atomic_path(path) as temporary:
-            writer = GGUFWriter(temporary, "imatrix")
-            try:
-                writer.add_type("imatrix")
-                writer.add_array("imatrix.datasets", [self.dataset])
-                if self.dataset_sha256:
-                    writer.add_string(_SHA256, self.dataset_sha256)
-                writer.add_uint32("imatrix.chunk_count", 1)
-                writer.add_uint32("imatrix.chunk_size", max(self.counts.values(), default=1))
-                for name, sums in self.sums.items():
-                    writer.add_tensor(name + _SUMS, sums.astype(np.float32)[None])
-                    count = np.array([[self.counts[name]]], np.float32)
-                    writer.add_tensor(name + _COUNTS, count)
-                writer.write_header_to_file()
-                writer.write_kv_data_to_file()
-                writer.write_tensors_to_file()
-            finally:
-                writer.close()
+        writer = GGUFWriter(path, "imatrix")
+        try:
+            writer.add_type("imatrix")
+            writer.add_array("imatrix.datasets", [self.dataset])
+            if self.dataset_sha256:
+                writer.add_string(_SHA256, self.dataset_sha256)
+            writer.add_uint32("imatrix.chunk_count", 1)
+            writer.add_uint32("imatrix.chunk_size", max(self.counts.values(), default=1))
+            for name, sums in self.sums.items():
+                writer.add_tensor(name + _SUMS, sums.astype(np.float32)[None])
+                count = np.array([[self.counts[name]]], np.float32)
+                writer.add_tensor(name + _COUNTS, count)
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_tensors_to_file()
+        finally:
+            writer.close()
 
 
 def read_imatrix(path: Path) -> Imatrix:
@@ -85,7 +83,7 @@ def read_imatrix(path: Path) -> Imatrix:
         if prod(rows) != 1 or counts is None or prod(counts.shape) != 1:
             raise ModelError(f"{path}: {name} is no plain matrix; mixtures of experts are not read")
         sums, (count,) = (file.float32(name + part).ravel() for part in (_SUMS, _COUNTS))
-        if not np.isfinite(sums).all() or sums.min() < 0 or not 0 < count < 1e15:
+        if not np.isfinite(sums).all() or sums.min() < 0 or not 1 <= count < 1e15:
             raise ModelError(f"{path}: {name} holds what no measurement gives; collect it again")
         found.sums[name], found.counts[name] = sums.astype(np.float64), int(count)
     return found

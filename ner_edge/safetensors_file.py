@@ -104,7 +104,7 @@ def _read_header(file: BinaryIO) -> dict[str, Entry]:
             raise ValueError(f"it ends before tensor {name}")
         width = _BYTES.get(fields.dtype)
         shape = tuple(fields.shape)
-        if not shape or (width is not None and last - first != width * prod(shape)):
+        if width is not None and last - first != width * prod(shape):
             raise ValueError(f"tensor {name} has the wrong size")
         entries[name] = Entry(fields.dtype, shape, start + first)
         spans.append((first, last, name))

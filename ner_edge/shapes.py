@@ -4,7 +4,7 @@ Names and shapes are GGUF's, rows first as in numpy: https://github.com/ggml-org
 `src/llama-model.cpp`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,10 +39,11 @@ class Hyperparameters:
             raise self._impossible(f"{self.layers} layers; 1 to {_MAX_LAYERS} are possible")
         if self.heads % self.key_value_heads:
             raise self._impossible(
-                f"{self.heads} heads that share {self.key_value_heads} key-value heads"
+                f"{self.heads} attention heads are not a multiple of "
+                f"{self.key_value_heads} key-value heads"
             )
         if self.head_width < 2 or self.head_width % 2:
-            raise self._impossible(f"heads {self.head_width} wide; rotation takes pairs")
+            raise self._impossible(f"the head size must be even, not {self.head_width}")
 
     def matrices(self) -> dict[str, Shape]:
         """The linear layers of one block."""
@@ -112,11 +113,10 @@ class Hyperparameters:
         return vectors
 
     def _impossible(self, what: str) -> ModelError:
-        return ModelError(f"{self.path}: describes a model that cannot be: {what}")
+        return ModelError(f"{self.path}: its settings are impossible: {what}")
 
 
-def listed(items: Iterable[str]) -> str:
+def listed(items: Sequence[str], separator: str = ", ") -> str:
     """The first few of many, for a message."""
-    items = list(items)
     more = f" and {len(items) - _LISTED} more" if len(items) > _LISTED else ""
-    return ", ".join(items[:_LISTED]) + more
+    return separator.join(items[:_LISTED]) + more

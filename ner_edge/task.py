@@ -113,6 +113,11 @@ def _task(parsed: _TaskFile, where: str, error: type[ModelError] | type[UsageErr
         raise error(f"{where}: not a task ({problem})") from None
 
 
+def task_files(name: str | None) -> list[Path]:
+    """The file that `load_task` reads for a name that is a path."""
+    return [Path(name)] if name and name.endswith(".toml") else []
+
+
 def load_task(name: str) -> Task:
     """A built-in task by name, with another prompt template as `NAME:TEMPLATE`, or a user's TOML
     file by path. Raises `UsageError`."""

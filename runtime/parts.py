@@ -10,7 +10,8 @@ from itertools import groupby
 from ner_edge.segment import MAX_WORD
 
 MAX_TOKENS = 64
-"""A word of more tokens is not read, nor is a piece of what segmentation had to cut."""
+"""A word of more tokens is not read, nor is one as long as segmentation leaves them: it is a piece
+of something longer."""
 MAX_SIGNS = 8
 """Nor are more words in a row that hold neither a letter nor a digit."""
 

@@ -182,7 +182,7 @@ class Tagger:
     def tag_words(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
         """The entities, as spans of words, of sentences that are already split into words.
 
-        Raises `DataError` on a word that is empty, holds white space, or is too long.
+        Raises `DataError` on a word that is empty or holds white space.
         """
         if not self._in_use.acquire(blocking=False):
             raise UsageError(

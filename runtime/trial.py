@@ -38,15 +38,16 @@ def ensure_loadable(path: Path, sha256: str | None = None) -> None:
         return
     check_model(GGUFFile(path))
     passed = _marker(sha256 or sha256_of(path))
-    if not (passed and passed.exists()):
-        _try(path)
-    for marker in (passed, seen):
+    if not (passed and passed.exists()) and not _try(path):
+        return
+    for marker in (passed, None if sha256 else seen):  # the path of a known hash is temporary
         if marker:
             with suppress(OSError):  # then it is tried again
                 marker.touch()
 
 
-def _try(path: Path) -> None:
+def _try(path: Path) -> bool:
+    """Has the child loaded the file? False if it could not be started."""
     limit = _SECONDS + path.stat().st_size / _BYTES_PER_SECOND
     # -P: what lies in the working directory is not to be imported.
     command = [sys.executable, "-P", "-m", "ner_edge.runtime.trial", str(path)]
@@ -54,14 +55,17 @@ def _try(path: Path) -> None:
         child = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit, check=False
         )
-    except OSError:  # nothing to start it with
-        return
+    except OSError:
+        return False
     except subprocess.TimeoutExpired:
         raise ModelError(
-            f"{path}: llama.cpp did not load it within {limit:.0f} seconds; is it damaged?"
+            f"{path}: llama.cpp did not finish loading it within {limit:.0f} seconds; "
+            "the file may be damaged"
         ) from None
-    if child.returncode == 0 or _STARTED not in child.stdout:
-        return  # where Python is part of another program, there may be no way to start it
+    if _STARTED not in child.stdout:
+        return False  # as where Python is part of another program
+    if child.returncode == 0:
+        return True
     lines = child.stderr.decode("utf-8", "replace").strip().splitlines()
     if child.returncode == 1 and lines and lines[-1].startswith("error: "):
         raise ModelError(lines[-1].removeprefix("error: "))

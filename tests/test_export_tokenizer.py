@@ -76,3 +76,26 @@ def test_more_tokens_than_embeddings(tmp_path):
     base = save_model(tmp_path / "base", padding=-2)
     with pytest.raises(ModelError, match="but the model only 420 embeddings"):
         export_model(base, None, tmp_path / "out", ["f16"])
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        (
+            "tokenizer.json",
+            {"added_tokens": [{"id": 9999, "content": "<x>"}, {"id": 1, "content": "<x>"}]},
+            r"has token 9999, but the model only \d+ embeddings",
+        ),
+        ("config.json", {"eos_token_id": [-1]}, "names no end-of-sequence token"),
+    ],
+)
+def test_token_numbers_that_cannot_be(file, change, message, tmp_path):
+    base = save_model(tmp_path / "base")
+    for name in ("tokenizer_config.json", "generation_config.json"):
+        values = json.loads((base / name).read_text())
+        values = {key: value for key, value in values.items() if not key.startswith("eos")}
+        (base / name).write_text(json.dumps(values))
+    path = base / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ModelError, match=message):
+        export_model(base, None, tmp_path, ["f16"])

@@ -61,17 +61,17 @@ def array(items, kind):
 
 
 CONTRADICTIONS = {
-    "no layer": ({"llama.block_count": number(0)}, "a model that cannot be: 0 layers"),
+    "no layer": ({"llama.block_count": number(0)}, "settings are impossible: 0 layers"),
     "a thousand layers": (
         {"llama.block_count": number(1000)},
         "1000 layers; 1 to 512",
     ),
     "a layer too many": ({"llama.block_count": number(3)}, r"weights lack blk\.2\.attn_q\.weight"),
-    "experts": ({"llama.expert_count": number(8)}, "expert_count is 8: only dense models"),
+    "experts": ({"llama.expert_count": number(8)}, "expert_count is 8; only dense models"),
     "experts used": ({"llama.expert_used_count": number(2)}, "expert_used_count is 2"),
     "heads that do not share": (
         {"llama.attention.head_count_kv": number(3)},
-        "share 3 key-value",
+        "multiple of 3 key-value",
     ),
     "no head": ({"llama.attention.head_count": number(0)}, "heads 0"),
     "wider heads": ({"llama.attention.key_length": number(64)}, "but heads are 64 wide"),
@@ -84,9 +84,10 @@ CONTRADICTIONS = {
         {"llama.attention.layer_norm_rms_epsilon": fraction(float("nan"))},
         "epsilon is nan",
     ),
+    "text for rotation": ({"llama.rope.freq_base": text("1e4")}, "freq_base is 1e4"),
     "rotation": ({"llama.rope.freq_base": fraction(0.0)}, r"freq_base is 0\.0"),
     "a part of a model": ({"split.count": number(2)}, "one part of a split model"),
-    "no model": ({"general.type": text("adapter")}, "no model but 'adapter'"),
+    "no model": ({"general.type": text("adapter")}, "type 'adapter', not a model"),
     "unknown tokenizer": ({"tokenizer.ggml.model": text("bert")}, "its tokenizer is 'bert'"),
     "another tokenizer": ({"tokenizer.ggml.model": text("llama")}, "its tokens have no scores"),
     "no merges": ({"tokenizer.ggml.merges": REMOVED}, "its merges are missing"),
@@ -166,8 +167,10 @@ def test_a_crash_of_the_child_is_one_line(tiny, cache, monkeypatch):
 
 def test_where_no_child_can_be_started_the_checks_must_do(tiny, cache, monkeypatch):
     """As in a server that has Python built in."""
-    end_with(monkeypatch, 2, b"usage: server [options]\n", stdout=b"")
+    asked = end_with(monkeypatch, 2, b"usage: server [options]\n", stdout=b"")
     ensure_loadable(tiny.gguf)
+    ensure_loadable(tiny.gguf)
+    assert len(asked) == 2, "what was not tried is not remembered"
 
 
 def test_a_child_that_hangs_is_one_line(tiny, cache, monkeypatch):
@@ -175,7 +178,7 @@ def test_a_child_that_hangs_is_one_line(tiny, cache, monkeypatch):
         raise subprocess.TimeoutExpired("child", timeout)
 
     monkeypatch.setattr(trial.subprocess, "run", hang)
-    with pytest.raises(ModelError, match="did not load it within 12 seconds"):
+    with pytest.raises(ModelError, match="did not finish loading it within 12 seconds"):
         ensure_loadable(tiny.gguf)
 
 

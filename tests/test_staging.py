@@ -1,6 +1,7 @@
 """Files that get their names together, or not at all."""
 
 import os
+import re
 
 import pytest
 from command_line import assert_error, run
@@ -8,6 +9,7 @@ from tiny_models import save_adapter
 
 from ner_edge.errors import ModelError, NerEdgeError, UsageError
 from ner_edge.export.pipeline import export_model
+from ner_edge.export.recipe import Recipe
 from ner_edge.export.staging import Staging
 
 
@@ -85,3 +87,36 @@ def test_an_adapter_alone_does_not_replace_its_base(tiny, tmp_path):
     result = run("export", adapter, "--base", base, "--adapter-only", "-o", tmp_path)
     assert_error(result, r"ner-lora\.gguf: would replace .*, which is read", 2)
     assert base.read_bytes() == tiny.gguf.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["m.md", "m-f16.json", "m-f16.Modelfile", "m-f16.gguf"])
+def test_a_folder_in_the_way_is_told_before_anything_is_replaced(name, tiny, tmp_path):
+    (tmp_path / name).mkdir()
+    arguments = {"name": "m", "task": tiny.task, "card": True}
+    with pytest.raises(UsageError, match=f"{re.escape(name)}: is a folder"):
+        export_model(tiny.folder, None, tmp_path, ["f32", "f16"], **arguments)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_two_files_of_one_name_are_refused(tiny, tmp_path):
+    recipe = Recipe("a", {"blk.0.ffn_up.weight": "q5_0"})
+    with pytest.raises(UsageError, match=r"m-a\.json: would be written twice"):
+        export_model(tiny.folder, None, tmp_path, [], name="m", recipes=[recipe, recipe])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_exports_whose_names_begin_alike_leave_each_other_alone(tiny, tmp_path, monkeypatch):
+    """Each removes what a killed export of its name left."""
+    from ner_edge.export import pipeline
+
+    original = pipeline.check_tokens
+
+    def export_another(*arguments):
+        monkeypatch.setattr(pipeline, "check_tokens", original)
+        export_model(tiny.folder, None, tmp_path, ["f16"], name="m")
+        return original(*arguments)
+
+    monkeypatch.setattr(pipeline, "check_tokens", export_another)
+    export_model(tiny.folder, None, tmp_path, ["f32", "f16"], name="m-2", card=True)
+    names = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
+    assert {"m-2-f32.gguf", "m-2-f32.json", "m-2-f16.json", "m-2.md", "m-f16.json"} <= names

@@ -23,9 +23,9 @@ from ner_edge.gguf_file import GGUFFile
 from ner_edge.gguf_names import gguf_name, heads_to_permute, permute_rows, restore_rows
 from ner_edge.imatrix import Imatrix
 from ner_edge.rounding import needs_importance, round_trip
+from ner_edge.shapes import listed
 from ner_edge.train.checkpoint import adapter_weights
 
-_LISTED = 8
 # q8_0 loses next to nothing, and where it is all that a file holds, export rounds to it by itself.
 _EXACT = (
     GGMLQuantizationType.F32,
@@ -157,10 +157,9 @@ def _types(file: GGUFFile, weights: Mapping[str, torch.Tensor]) -> dict[str, GGM
         if name in found and found[name].shape != shape:
             problems.append(f"{name} ({found[name].shape} in the file, {shape} in the base)")
     if problems:
-        more = [f"and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
         raise ModelError(
             f"{file.path}: was not made from this base; {len(problems)} of the matrices do not "
-            f"fit: {'; '.join(problems[:_LISTED] + more)}"
+            f"fit: {listed(problems, '; ')}"
         )
     return {module: found[name].type for name, module in names.items()}
 

@@ -66,6 +66,7 @@ def run_training(
     notes = {"data": note, "dev": dev_note}
     disk = check_disk(out, check_base(resolve_base(base)), settings.rank, recovery is not None)
     if disk.error:  # told before anything is loaded
+        say(disk)
         raise disk.error
     opened = open_start(base, settings, start, recovery)
     encoder = PromptEncoder(opened.tokenizer, task)

@@ -57,7 +57,7 @@ def read_whole(
     if broken is None:
         finite = Check("finite", True, f"all weights of {len(tensors)} tensors")
     else:
-        finite = Check("finite", False, f"{broken} holds numbers that are not")
+        finite = Check("finite", False, f"{broken} holds NaN or infinite values")
     return Integrity(digest.hexdigest(), finite)
 
 

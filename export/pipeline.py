@@ -79,7 +79,10 @@ def export_model(
     _check_usage(name, source.task, has_data, modelfile)
 
     make_folder(out_dir)
-    busy = f"{out_dir / name}: another export writes files of this name; wait, or choose --name"
+    busy = (
+        f"{out_dir / name}: another export is writing files of this name; wait for it, or choose "
+        "another --name"
+    )
     with (
         exclusive(out_dir / name, busy),
         scratch_folder(out_dir, name) as scratch,

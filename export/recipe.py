@@ -67,7 +67,7 @@ def read_recipe(path: Path) -> Recipe:
         raise UsageError(f"{path}: has no [types], a line 'tensor = \"type\"' for each tensor")
     for tensor, kind in recipe.types.items():
         if kind.upper() not in GGMLQuantizationType.__members__:
-            raise UsageError(f"{path}: {tensor} has no type of ggml but {kind!r}")
+            raise UsageError(f"{path}: {tensor}: {kind!r} is not a ggml type")
     return Recipe(name, recipe.types, _number(recipe.predicted_kl_millinats))
 
 

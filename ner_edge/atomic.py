@@ -162,7 +162,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise NerEdgeError(f"{folder}: cannot be made a folder: {error.strerror}") from None
+        raise NerEdgeError(f"{folder}: cannot be created as a folder: {error.strerror}") from None
 
 
 def disk_is_full(folder: Path) -> bool:
@@ -175,7 +175,8 @@ def check_disk_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise NerEdgeError(
-            f"{folder}: needs about {needed / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free"
+            f"{folder}: needs about {needed / 1e9:.1f} GB of disk space; "
+            f"{free / 1e9:.1f} GB are free"
         )
 
 

@@ -27,6 +27,6 @@ def cache_folder(name: str) -> Path:
     except OSError as error:
         raise NerEdgeError(
             f"{folder}: cannot be used as a cache ({error.strerror}); "
-            "set NER_EDGE_CACHE to a folder that can be written"
+            "set NER_EDGE_CACHE to a writable folder"
         ) from None
     return folder

@@ -29,10 +29,12 @@ def check(
     files: Annotated[list[Path], typer.Argument(help="CoNLL columns, or JSON.")],
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="Do this model's labels and its context suffice?"),
+        typer.Option(
+            "--model", "-m", help="Also check labels and sentence lengths against this model."
+        ),
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="Do the labels of this task suffice? A name or a TOML file.")
+        str | None, typer.Option(help="Also check labels against this task: a name or a TOML file.")
     ] = None,
     columns: ColumnsOption = None,
     json: JsonOption = None,

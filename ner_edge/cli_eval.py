@@ -61,9 +61,7 @@ def evaluate(
     report_folder: ReportOption = None,
     save_temperature: Annotated[
         Path | None,
-        typer.Option(
-            help="Adapter's folder: keep there what makes the scores of one model honest on DATA."
-        ),
+        typer.Option(help="Adapter folder: fit a score temperature on DATA and save it there."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N sentences.")] = None,
     decoder: DecoderOption = DecoderName.copy,

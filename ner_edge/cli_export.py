@@ -17,14 +17,16 @@ def export(
     ] = None,
     base: Annotated[
         str | None,
-        typer.Option(help="Its base, as for train; what the adapter says unless told."),
+        typer.Option(help="Its base, as for train (default: the one the adapter names)."),
     ] = None,
     quant: Annotated[
         list[str] | None, typer.Option("--quant", "-q", help="Level, like q4_k_m; repeat.")
     ] = None,
     calibrate: Annotated[
         Path | None,
-        typer.Option(help="Training sentences, or an importance matrix: round with care for them."),
+        typer.Option(
+            help="Training sentences, or an importance matrix, to weight the rounding by."
+        ),
     ] = None,
     recipe: Annotated[
         list[Path] | None, typer.Option(help="TOML with a type for each tensor; repeat.")

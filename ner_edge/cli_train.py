@@ -32,7 +32,8 @@ def train(
         typer.Option(help="A GGUF exported from --from: train to make up for its rounding."),
     ] = None,
     imatrix: Annotated[
-        Path | None, typer.Option(help="The importance matrix that it was rounded by.")
+        Path | None,
+        typer.Option(help="The importance matrix that the --recover file was quantized with."),
     ] = None,
     dev: Annotated[Path | None, typer.Option(help="Report F1 on this file at the end.")] = None,
     columns: ColumnsOption = None,
@@ -80,7 +81,7 @@ def train(
     if recover and start is None:
         raise UsageError("--recover needs --from: the adapter that the file was exported from")
     if imatrix and recover is None:
-        raise UsageError("--imatrix is that of a file given with --recover")
+        raise UsageError("--imatrix needs --recover: it is the matrix that file was quantized with")
     flags = {
         "rank": rank,
         "alpha": alpha,

@@ -1,4 +1,4 @@
-"""What of a text can be seen: no invisible characters, and only the first few marks on a letter."""
+"""The visible part of a text: no invisible characters, and only the first few marks on a letter."""
 
 import re
 import unicodedata

@@ -32,7 +32,7 @@ def check_threads(threads: int) -> None:
         _parallel_in = os.getpid()
     if _parallel_in != os.getpid():
         raise UsageError(
-            "the process that this one was forked from has run a model in several threads, so "
-            "that none can run in several here: load it with threads=1, load none before the "
-            "fork, or start processes with multiprocessing's 'spawn'"
+            "the parent process has run a model on several threads, so that none can here: pass "
+            "threads=1, load no model before the fork, or start processes with "
+            "multiprocessing's 'spawn'"
         )

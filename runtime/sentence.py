@@ -92,7 +92,7 @@ class SentenceDecoder:
             best = max(values)
             total = sum(math.exp(value - best) for value in values)
             if not math.isfinite(total):
-                raise ModelError("the model computes numbers that are not finite; is it damaged?")
+                raise ModelError("the model's logits are not finite; the file may be damaged")
             token, log_p = candidates[values.index(best)], -math.log(total)
         self._take(token, log_p)
         return token

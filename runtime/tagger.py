@@ -186,7 +186,7 @@ class Tagger:
         """
         if not self._in_use.acquire(blocking=False):
             raise UsageError(
-                "this tagger is in use: finish or close what it works on, or load another"
+                "this tagger is busy: exhaust or close its current iterator, or load another tagger"
             )
         try:
             for spans in self._tag_words(sentences):

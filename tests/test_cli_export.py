@@ -74,7 +74,11 @@ def test_wrong_level_shows_all_levels(tiny, tmp_path):
         (["ADAPTER", "--base", "BASE", "--name", "a/b"], "name 'a/b' must not hold a path", 2),
         (["ADAPTER", "--base", "BASE", "--task", "x"], "no task 'x'; built in: conll2003", 2),
         (["ADAPTER", "--base", "BASE", "--task", "x.toml"], "x.toml: no such file", 2),
-        (["ADAPTER", "--base", "BASE", "-o", "text.gguf"], "text.gguf: cannot be made a folder", 1),
+        (
+            ["ADAPTER", "--base", "BASE", "-o", "text.gguf"],
+            "text.gguf: cannot be created as a folder",
+            1,
+        ),
     ],
 )
 def test_mistakes_are_one_line(arguments, message, exit_code, tiny, adapter, tmp_path, monkeypatch):

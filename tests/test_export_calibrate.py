@@ -195,7 +195,7 @@ def test_mistakes_are_one_line(arguments, message, tiny, data, tmp_path, monkeyp
     [
         ("types", "not a recipe"),
         ("[types]", r"has no \[types\]"),
-        ('[types]\na = "q9"', "a has no type of ggml but 'q9'"),
+        ('[types]\na = "q9"', "a: 'q9' is not a ggml type"),
         ("[types]\na = 4", "Expected `str`, got `int`"),
         ('name = "a/b"\n[types]\na = "q4_0"', "name must be letters"),
     ],

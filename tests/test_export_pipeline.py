@@ -230,7 +230,7 @@ def test_full_disk_is_noticed_before_work(base, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     monkeypatch.setattr(pipeline, "write_models", lambda *_: pytest.fail("began to write"))
-    with pytest.raises(NerEdgeError, match=r"needs about 0\.\d GB of disk, 0\.0 GB are free"):
+    with pytest.raises(NerEdgeError, match=r"needs about 0\.\d GB of disk space; 0\.0 GB are free"):
         export_model(base, None, tmp_path, ["q8_0"])
 
 
@@ -294,7 +294,7 @@ def test_bases_that_are_none(tmp_path):
 
 def test_output_folder_that_is_a_file(base, tmp_path):
     (tmp_path / "out").touch()
-    with pytest.raises(NerEdgeError, match="out: cannot be made a folder: File exists"):
+    with pytest.raises(NerEdgeError, match="out: cannot be created as a folder: File exists"):
         export_model(base, None, tmp_path / "out", ["f16"])
 
 

@@ -40,9 +40,8 @@ NOT_HERE = (
     "without --preload)\n"
 )
 NO_THREADS = (
-    "the process that this one was forked from has run a model in several threads, so that none "
-    "can run in several here: load it with threads=1, load none before the fork, or start "
-    "processes with multiprocessing's 'spawn'\n"
+    "the parent process has run a model on several threads, so that none can here: pass threads=1, "
+    "load no model before the fork, or start processes with multiprocessing's 'spawn'\n"
 )
 
 

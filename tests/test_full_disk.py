@@ -76,7 +76,9 @@ def test_train_says_before_it_starts_that_there_is_no_room(work, disk):
     result = train(work, disk / "out")
     assert result.returncode == 1
     (error,) = errors(result)
-    assert error.startswith(f"error: --out {disk / 'out'}: the disk is too full: a run needs about")
+    assert error.startswith(
+        f"error: --out {disk / 'out'}: not enough disk space: a run needs about"
+    )
     assert names(disk) == set()
 
 

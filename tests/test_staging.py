@@ -64,7 +64,7 @@ def test_a_second_export_to_one_name_is_refused(tiny, tmp_path, monkeypatch):
         export_model(tiny.folder, None, tmp_path, ["f32"], name="m")
 
     monkeypatch.setattr(pipeline, "write_models", export_again)
-    with pytest.raises(NerEdgeError, match="m: another export writes files of this name"):
+    with pytest.raises(NerEdgeError, match="m: another export is writing files of this name"):
         export_model(tiny.folder, None, tmp_path, ["f16"], name="m")
     assert not [path for path in tmp_path.iterdir() if path.suffix == ".gguf"]
 

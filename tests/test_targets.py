@@ -73,7 +73,7 @@ REFUSED = [
     ("train gold.conll --out base", "--out base: holds a base model; give another folder"),
     (
         "train gold.conll --out foreign",
-        "--out foreign: holds adapter_model.safetensors that no run of train made; give another",
+        "--out foreign: holds adapter_model.safetensors that `ner-edge train` did not write; give",
     ),
     (
         "train gold.conll --config own/training_settings.json --out own",
@@ -108,7 +108,9 @@ def test_a_checkpoint_that_is_none_stays(kind, folder):
     else:
         socket.socket(socket.AF_UNIX).bind(str(path))
     train = ["train", "gold.conll", "--base", "base", "--task", "tiny.toml", "--out", "new"]
-    message = "--out new: holds checkpoint.pt that no run of train made; give another folder"
+    message = (
+        "--out new: holds checkpoint.pt that `ner-edge train` did not write; give another folder"
+    )
     assert_error(run(*train), message, exit_code=2)
     result = run(*train, "--resume")
     assert result.exit_code == 1

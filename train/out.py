@@ -39,4 +39,6 @@ def check_out(
 
 
 def _foreign(option: str, path: Path) -> UsageError:
-    return UsageError(f"{option}: holds {path.name} that no run of train made; give another folder")
+    return UsageError(
+        f"{option}: holds {path.name} that `ner-edge train` did not write; give another folder"
+    )

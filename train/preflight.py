@@ -88,7 +88,7 @@ def check_disk(out: Path, base: Hyperparameters, rank: int, recovers: bool) -> C
     text = f"needs about {need / 1e9:.2f} GB; {free / 1e9:.1f} GB are free"
     error = None
     if free < need:
-        error = NerEdgeError(f"--out {out}: the disk is too full: a run {text}")
+        error = NerEdgeError(f"--out {out}: not enough disk space: a run {text}")
     return Check("disk", text, error is None, error=error)
 
 

@@ -83,7 +83,7 @@ def run_training(
     if dry_run:
         return None
     make_folder(out)
-    busy = f"--out {out}: another run of train writes there"
+    busy = f"--out {out}: another training run is writing there"
     with exclusive(out / CHECKPOINT_FILE, busy) if rank_and_world()[0] == 0 else nullcontext():
         return _train(
             opened,

@@ -56,13 +56,17 @@ def add_tokenizer(
     tokens, types = _vocabulary(path, tokenizer, vocabulary)
     writer.add_token_list(tokens)
     writer.add_token_types(types)
-    special = _special_vocabulary(folder, vocabulary)
-    if not special.merges:
-        raise ModelError(f"{path}: has no merges")
-    if "eos" not in special.special_token_ids:
-        special.special_token_ids["eos"] = _first_eos(folder, eos, vocabulary)
-    special.add_special_token.setdefault("bos", False)
-    special.add_to_gguf(writer, quiet=True)
+    try:
+        special = SpecialVocab(folder, load_merges=True, n_vocab=vocabulary)
+        special.add_special_token.setdefault("bos", False)
+        if "eos" not in special.special_token_ids:
+            special.special_token_ids["eos"] = _first_eos(folder, eos, vocabulary)
+        special.add_to_gguf(writer, quiet=True)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # gguf takes the types in those files for granted.
+        raise ModelError(f"{folder}: its tokenizer's settings cannot be read ({error})") from error
+    if not special.merges or not all(isinstance(merge, str) for merge in special.merges):
+        raise ModelError(f"{path}: has no merges, or some that are no pairs of tokens")
 
 
 def _vocabulary(
@@ -127,17 +131,6 @@ def _first_eos(folder: Path, eos: int | list[int] | None, vocabulary: int) -> in
     if first is None or not 0 <= first < vocabulary:
         raise ModelError(f"{folder}: names no end-of-sequence token (eos_token)")
     return first
-
-
-def _special_vocabulary(folder: Path, size: int) -> SpecialVocab:
-    """As gguf reads it from the files beside tokenizer.json, once they are known to be JSON."""
-    for name in ("tokenizer_config.json", "special_tokens_map.json", "generation_config.json"):
-        if (folder / name).exists():
-            read_json(folder / name, dict[str, Any], "a tokenizer's settings", limit=_LIMIT)
-    try:
-        return SpecialVocab(folder, load_merges=True, n_vocab=size)
-    except Exception as error:  # it takes the types in those files for granted
-        raise ModelError(f"{folder}: its tokenizer's settings cannot be read ({error})") from error
 
 
 class _AddedToken(msgspec.Struct):

@@ -72,12 +72,12 @@ def parse_quants(names: Sequence[str], *, calibrated: bool = False) -> list[Quan
     """Levels by name, in any case, each once. Raises `UsageError` with the whole table for an
     unknown name, and for a level that needs an importance matrix unless it is `calibrated`."""
     if not names:
-        raise UsageError(f"no quantization level given; choose from\n{quant_table()}")
+        raise UsageError("no quantization level given; choose from", quant_table())
     chosen: dict[str, Quant] = {}
     for name in names:
         quant = QUANTS.get(name.strip().lower())
         if quant is None:
-            raise UsageError(f"no quantization level '{name}'; choose from\n{quant_table()}")
+            raise UsageError(f"no quantization level '{name}'; choose from", quant_table())
         if quant.needs_imatrix and not calibrated:
             raise UsageError(
                 f"{quant.name} needs an importance matrix: give training sentences with "

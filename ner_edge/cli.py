@@ -53,7 +53,7 @@ def _one_line_errors() -> Iterator[None]:
             raise
         sys.stdout.flush()
     except NerEdgeError as error:
-        _fail(f"error: {error}", error.exit_code)
+        _fail(f"error: {error}", error.exit_code, error.details)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except BrokenPipeError:
@@ -73,9 +73,9 @@ app = typer.Typer(
 )
 
 
-def _fail(message: str | None, exit_code: int) -> NoReturn:
+def _fail(message: str | None, exit_code: int, details: str = "") -> NoReturn:
     if message is not None:
-        say(message)
+        say(message, details)
     try:
         sys.stdout.flush()
     except OSError:  # Python would try again, at exit, to write what could not be written

@@ -179,7 +179,7 @@ def verify(
             progress=update,
         )
         for check in verification:
-            print(printable(str(check)), flush=True)
+            print(printable(str(check), keep=""), flush=True)
     if not verification.passed:
         raise typer.Exit(1)
     if manifest:

@@ -156,4 +156,4 @@ class _Checklist:
             details = check.details if self._dry_run else ()
             lines = [str(check), *(f"  {line}" for line in details)]
             stream = sys.stdout if self._dry_run else sys.stderr
-            print(printable("\n".join(lines)), file=stream, flush=True)
+            print(*(printable(line, keep="") for line in lines), sep="\n", file=stream, flush=True)

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ner_edge.data_check import DataReport, FileFacts
+from ner_edge.terminal import printable
 
 _SHOWN = 50
 """Findings of one kind that a terminal shows."""
@@ -70,7 +71,8 @@ def _rows(files: Sequence[FileFacts], labels: Sequence[str]) -> list[tuple[str, 
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    line = printable(text, keep="")
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _number(number: int) -> str:

@@ -2,9 +2,16 @@
 
 
 class NerEdgeError(Exception):
-    """Something failed in a way the message explains; the CLI exits with code 1."""
+    """Something failed in a way the message, one line, explains; the CLI exits with code 1.
+
+    `details` are further lines for who wants to know, such as what there is to choose from.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class UsageError(NerEdgeError):

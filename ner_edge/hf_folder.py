@@ -1,19 +1,24 @@
 """A model in a Hugging Face folder: what its files hold, checked against its settings."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ner_edge.errors import ModelError
 from ner_edge.gguf_names import gguf_name
 from ner_edge.hf_config import HFConfig, read_config
+from ner_edge.inputs import read_input
 from ner_edge.safetensors_file import SafetensorsFile
 from ner_edge.shapes import Hyperparameters, listed
 from ner_edge.typed import read_json
 
 _IGNORED = ".rotary_emb.inv_freq"  # old checkpoints store what the configuration says
 _INDEX_LIMIT = 64_000_000  # bytes
+# What transformers and gguf read beside config.json, whatever its size and depth.
+_SETTINGS = ("generation_config.json", "special_tokens_map.json", "tokenizer_config.json")
+_SETTINGS_LIMIT = 16_000_000
+_TOKENIZER_LIMIT = 128_000_000
 
 
 class Weight(NamedTuple):
@@ -45,6 +50,11 @@ def open_hf_folder(path: Path) -> HFFolder:
     architecture.
     """
     config = read_config(path / "config.json")
+    for name in _SETTINGS:
+        if (path / name).exists():
+            read_json(path / name, dict[str, Any], "a model's settings", limit=_SETTINGS_LIMIT)
+    if (path / "tokenizer.json").exists():
+        read_input(path / "tokenizer.json", _TOKENIZER_LIMIT, error=ModelError)
     hyperparameters = config.hyperparameters(path)
     files = _weight_files(path)
     weights, unknown = {}, []

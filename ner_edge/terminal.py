@@ -30,10 +30,12 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
-def say(text: str) -> None:
-    """Print a message, with the foreign names in it made printable, to standard error."""
+def say(message: str, details: str = "") -> None:
+    """Print a message, one line, and lines of details to standard error, with the foreign names in
+    them made printable."""
+    lines = [printable(message, keep="\t"), *([printable(details)] if details else [])]
     with suppress(OSError):  # a full disk, say, is no reason not to go on
-        print(printable(text), file=sys.stderr, flush=True)
+        print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 def open_streams() -> None:

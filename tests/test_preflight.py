@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -229,3 +230,18 @@ def test_histogram() -> None:
         *(f"{low:>6} to {low + 2:<6}       0" for low in range(4, 28, 3)),
         "    28 to 30           1 " + "█" * 13,
     ]
+
+
+def test_a_tokenizer_of_another_base_is_refused(
+    command: list[Any], tiny: Any, tmp_path: Path
+) -> None:
+    base = tmp_path / "other"
+    shutil.copytree(tiny.folder, base)
+    path = base / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["e"] += 1000
+    path.write_text(json.dumps(tokenizer))
+    result = run(*command, "--base", base, "--dry-run")
+    assert result.exit_code == 1
+    assert re.search(r"error: the tokenizer gives token 1\d\d\d, but the model has", result.stderr)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import run, run_ok
+from command_line import assert_error, run, run_ok
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -198,3 +198,9 @@ def test_json_holds_half_a_character_as_an_escape(tmp_path):
     value = {"caf\udce9": "\ud800"}
     write_text(json.dumps(value, ensure_ascii=False), str(tmp_path / "a.json"))
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == value
+
+
+def test_a_message_is_one_line_whatever_name_is_in_it(tmp_path):
+    name = tmp_path / "a\nb.gguf"
+    assert_error(run("info", name), r"a\\nb\.gguf: no such file")
+    assert_error(run("data", "check", name), r"a\\nb\.gguf: no such file")

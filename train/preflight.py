@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -67,6 +68,7 @@ def preflight(
     context = model.config.max_position_embeddings
     limits = {"max_tokens": settings.max_tokens, "the model's context": context}
     what = min(limits, key=lambda name: limits[name])
+    check_vocabulary(encoder.prefix, examples, model.config.vocab_size)
     yield check_tokens(encoder.prefix, examples, sentences, limits[what], what)
     if rounding:
         yield check_rounding(rounding, model, start.adapter)
@@ -133,6 +135,16 @@ def check_tokens(
             f"split it{', or raise --max-tokens' * (what == 'max_tokens')}"
         )
     return Check("tokens", text, error is None, histogram(lengths), error)
+
+
+def check_vocabulary(prefix: Sequence[int], examples: Sequence[Example], size: int) -> None:
+    """Raise `ModelError` if the tokenizer gives tokens that the model has no embedding for."""
+    ids = chain(prefix, *(chain(example.prompt, example.response) for example in examples))
+    if (largest := max(ids)) >= size:
+        raise ModelError(
+            f"the tokenizer gives token {largest}, but the model has {size} embeddings; "
+            "do both belong to one base?"
+        )
 
 
 def check_rounding(rounding: Rounding, model: Any, adapter: Path | None) -> Check:

@@ -281,6 +281,28 @@ def test_tasks_without_an_annotation_are_left_out_and_said_to_be(tmp_path: Path)
         assert read_labelled(path) == [READ]
 
 
+@pytest.mark.parametrize(
+    ("lists", "doubts"),
+    [
+        ({"annotation_id": 3, "ner": [region["value"] for region in REGIONS]}, []),
+        ({"entities": [], "spans": TRIPLES}, []),
+        ({"entities": TRIPLES, "labels": ["sports"], "tokens": [{"start": 0, "end": 3}]}, []),
+        (
+            {"entities": TRIPLES, "spans": [[0, 3, "X"]], "pos": [[4, 9, "Y"]]},
+            [(1, "has entities in spans, pos too; those in entities are read")],
+        ),
+    ],
+)
+def test_entities_are_found_under_any_key(
+    tmp_path: Path, lists: dict[str, Any], doubts: list[Any]
+) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(json.dumps({"text": TEXT, **lists}))
+    labelled = scan_labelled(path)
+    assert list(labelled.sentences()) == [READ]
+    assert (labelled.illegal, labelled.doubtful) == ([], doubts)
+
+
 def test_of_several_labels_one_is_kept_and_the_others_counted(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     result = [region(0, 9, "PER", "ORG"), REGIONS[1]]

@@ -15,7 +15,7 @@ from ner_edge.documents import Document, Mark
 from ner_edge.readers.contents import Contents
 from ner_edge.readers.shape import Place, Shape
 
-# In this order: ours, GLiNER's and doccano's with relations; Prodigy's; spaCy's; doccano's and
+# First these, in this order: ours, GLiNER's and doccano's with relations; Prodigy's; spaCy's; doccano's and
 # Label Studio's; what people call the output of pipelines and analyzers.
 _ENTITY_KEYS = ("entities", "spans", "ents", "label", "labels", "results", "predictions")
 # Whose tool writes no list where nothing was marked: Prodigy, Label Studio.
@@ -35,13 +35,30 @@ def _read(value: Any, place: Place, contents: Contents) -> Document:
     assert text is not None
     answer = value.get("answer", "accept")
     rejected = "" if answer == "accept" else f"was answered {shortened(str(answer))}"
-    for key in _ENTITY_KEYS:
-        if isinstance(value.get(key), list):
-            return document_from(text, value[key], place, contents, rejected)
+    lists = [key for key in _ENTITY_KEYS if isinstance(value.get(key), list)]
+    marked = [key for key in dict.fromkeys([*lists, *value]) if _are_marks(value[key])]
+    filled = [key for key in lists[:1] if value[key]] or marked or lists
+    if filled:
+        others = dict.fromkeys(key for key in marked if key != filled[0])
+        if others:
+            also = f"has entities in {keys_of(others)} too; those in {keys_of({filled[0]: None})}"
+            contents.doubtful.append(place.problem(f"{also} are read"))
+        return document_from(text, value[filled[0]], place, contents, rejected)
     if any(key in value for key in _ANNOTATED):
         return Document(place.line, text, [], rejected)
     raise ValueError(
         f"has no list of entities ({', '.join(_ENTITY_KEYS)}); its keys are {keys_of(value)}"
+    )
+
+
+def _are_marks(items: Any) -> bool:
+    """Are they entities, whatever key they stand under? (Label Studio lets its users choose one;
+    tokens have offsets, but no label.)"""
+    return isinstance(items, list) and any(
+        "start" in item and any(key in item for key in (*_LABEL_KEYS, "labels"))
+        if isinstance(item, dict)
+        else isinstance(item, list) and list(map(type, item)) == [int, int, str]
+        for item in items
     )
 
 

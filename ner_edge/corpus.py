@@ -68,7 +68,7 @@ class Labelled:
     """What was read all the same, but perhaps otherwise than was meant."""
     left_out: list[Problem]
     """Entities that cannot be expressed: those inside of others, and those that make a sentence
-    unusable."""
+    unusable; and records without entities that an annotator rejected."""
 
     def sentences(self) -> Iterator[Sentence]:
         """The usable sentences, with the `-DOCSTART-` lines."""
@@ -94,9 +94,17 @@ class Labelled:
                 for reason, count in reasons.most_common()
             )
             counts.append(f"{counted(reasons.total(), 'sentence')} left out ({why})")
-        if self.left_out:
-            counts.append(f"{counted(len(self.left_out), 'entity')} left out")
+        if entities := self._entities_left_out():
+            counts.append(f"{counted(entities, 'entity')} left out")
         return ", ".join(counts)
+
+    def _entities_left_out(self) -> int:
+        """Also those of sentences that others make unusable, but not a record without any."""
+        unusable = [located for located in self.located if located.unusable]
+        reasons = {located.unusable for located in unusable}
+        return sum(len(located.sentence.spans) for located in unusable) + sum(
+            message not in reasons for _, message in self.left_out
+        )
 
     def require_legal(self) -> None:
         """Raise `DataError` naming the first illegal line, or if there is no sentence at all; warn
@@ -112,8 +120,8 @@ class Labelled:
         if left_out:
             unusable = sum(bool(located.unusable) for located in self.located)
             warnings.warn(
-                f"{self.path}: {len(self.left_out)} entities and {unusable} sentences are left out "
-                + left_out,
+                f"{self.path}: {self._entities_left_out()} entities and {unusable} sentences "
+                f"are left out {left_out}",
                 NerEdgeWarning,
                 stacklevel=2,
             )

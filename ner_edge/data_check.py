@@ -40,6 +40,7 @@ class FileFacts:
     docstart_lines: int
     tokens: int
     entities: int
+    """Those of sentences that are not left out."""
     labels: dict[str, int]
     """Entities of each label, most frequent first."""
     longest: int
@@ -125,7 +126,12 @@ def check_data(
 
 def _facts(labelled: Labelled, sentences: Sequence[Located]) -> FileFacts:
     lengths = [len(located.sentence.words) for located in sentences]
-    labels = Counter(span.label for located in sentences for span in located.sentence.spans)
+    labels = Counter(
+        span.label
+        for located in sentences
+        for span in located.sentence.spans
+        if not located.unusable
+    )
     return FileFacts(
         path=labelled.path,
         format=labelled.format,

@@ -29,7 +29,9 @@ def read_utf8(path: Path) -> bytes:
 
 
 def decoded(line: bytes) -> tuple[str, str | None]:
-    """The text of a line, and what is wrong with it."""
+    """The text of a line, and what is wrong with it. A signature, which files that were put
+    together from others have before any line, is no part of it."""
+    line = line.removeprefix(codecs.BOM_UTF8)
     try:
         return line.decode(), None
     except UnicodeDecodeError as error:

@@ -1,5 +1,6 @@
 """Records in JSON: one on each line, or all of them in one list."""
 
+import codecs
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -81,7 +82,7 @@ def _is_record(value: Any) -> bool:
 
 def _lines(data: bytes) -> Iterator[tuple[Place, bytes]]:
     for number, line in enumerate(data.split(b"\n"), 1):
-        if line.strip():
+        if line.removeprefix(codecs.BOM_UTF8).strip():
             yield Place(number), line
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ner_edge.corpus import Sentence
+from ner_edge.data_check import check_data
 from ner_edge.errors import DataError, NerEdgeWarning
 from ner_edge.labelled import read_documents, read_labelled, scan_labelled
 from ner_edge.spans import Span
@@ -274,8 +275,7 @@ def test_tasks_without_an_annotation_are_left_out_and_said_to_be(tmp_path: Path)
     assert list(labelled.sentences()) == [READ]
     assert labelled.doubtful == [(1, "record 3: has 2 annotations, of which one is read")]
     assert labelled.account() == (
-        "2 sentences left out (1: has no annotation; 1: was skipped by its annotator), "
-        "2 entities left out"
+        "2 sentences left out (1: has no annotation; 1: was skipped by its annotator)"
     )
     with pytest.warns(NerEdgeWarning, match="2 sentences are left out"):
         assert read_labelled(path) == [READ]
@@ -301,6 +301,38 @@ def test_entities_are_found_under_any_key(
     labelled = scan_labelled(path)
     assert list(labelled.sentences()) == [READ]
     assert (labelled.illegal, labelled.doubtful) == ([], doubts)
+
+
+def test_all_entities_are_read_or_counted_as_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    records = [
+        {"text": "Adabo met Cy Di in Rome.", "spans": [[0, 3, "X"], [10, 15, "X"], [19, 23, "X"]]},
+        {"text": TEXT, "spans": TRIPLES, "answer": "reject"},
+        {"text": "Bo waits.", "answer": "ignore"},
+        {"text": "Bo sleeps.", "spans": [[0, 2, "PER"]]},
+    ]
+    path.write_text("\n".join(map(json.dumps, records)))
+    (facts,) = check_data([path]).files
+    assert (facts.sentences, facts.left_out, facts.entities) == (4, 3, 1)
+    assert facts.labels == {"PER": 1}
+    assert facts.account.endswith(", 5 entities left out")
+    with pytest.warns(NerEdgeWarning, match="5 entities and 3 sentences are left out"):
+        assert len(read_labelled(path)) == 1
+
+
+def test_an_empty_list_of_tokens_hides_no_entities(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(json.dumps({"text": TEXT, "tokens": [], "tags": [], "entities": TRIPLES}))
+    assert read_labelled(path) == [READ]
+
+
+def test_signatures_inside_of_a_file_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    line = json.dumps({"text": TEXT, "entities": TRIPLES})
+    path.write_text(f"\ufeff{line}\n\ufeff{line}\n\ufeff\n", encoding="utf-8")
+    assert read_labelled(path) == [READ, READ]
+    path.write_text("Ada B-PER\n\ufeff\n\ufeff-DOCSTART- O\n\ufeffBo B-PER\n", encoding="utf-8")
+    assert [sentence.words for sentence in read_labelled(path)] == [["Ada"], ["Bo"]]
 
 
 def test_of_several_labels_one_is_kept_and_the_others_counted(tmp_path: Path) -> None:

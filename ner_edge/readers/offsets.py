@@ -15,8 +15,8 @@ from ner_edge.documents import Document, Mark
 from ner_edge.readers.contents import Contents
 from ner_edge.readers.shape import Place, Shape
 
-# First these, in this order: ours, GLiNER's and doccano's with relations; Prodigy's; spaCy's; doccano's and
-# Label Studio's; what people call the output of pipelines and analyzers.
+# First, in this order: ours, GLiNER's and doccano's with relations; Prodigy's; spaCy's; doccano's
+# and Label Studio's; what people call the output of pipelines and analyzers.
 _ENTITY_KEYS = ("entities", "spans", "ents", "label", "labels", "results", "predictions")
 # Whose tool writes no list where nothing was marked: Prodigy, Label Studio.
 _ANNOTATED = ("answer", "annotation_id")

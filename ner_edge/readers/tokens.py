@@ -37,7 +37,9 @@ def _tag_key(value: dict[str, Any]) -> str | None:
 
 
 def _fits(value: Any) -> bool:
-    return _word_key(value) is not None and _tag_key(value) is not None
+    key = _word_key(value)
+    # An empty list beside a text is one that nobody filled.
+    return key is not None and bool(value[key] or not value.get("text")) and bool(_tag_key(value))
 
 
 def _read(value: Any, place: Place, contents: Contents) -> Record:

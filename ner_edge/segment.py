@@ -81,7 +81,7 @@ def _shape_of(character: str) -> str | None:
 
 
 _SPACE = re.compile(r"\s")
-_BREAK = re.compile(r"\n\s*\n|(?P<stop>[。！？｡។။]+[」』”’）]*)")
+_BREAK = re.compile(r"\n\s*\n|(?P<stop>[。！？｡។။]+\u0301*[」』”’）]*)")
 # nupunkt looks back and ahead over runs of punctuation, in quadratic time; a window bounds that.
 _WINDOW = 2000
 
@@ -135,10 +135,10 @@ _WORD = re.compile(
     r"""
       [^\W\d_]+ (?= [\s,] )                                      # most words, quickly
     | (?: https?:// | www\. ) [^\s<>"\u3013]* [\w/\u0301]             # a web address
-    | [#@] \w+                                                  # a hashtag, a mention
+    | [#@] [\w\u0301]+                                          # a hashtag, a mention
     | [A-Z]{1,3} \$                                             # US$  C$
     | (?<! [\w\u0301] ) [+-]? \.? \d+ (?: [.,:/-] \d+ )*        # 1,000.5  1996-08-22  6-4  .500
-      (?: \. (?= \s+ \S ) | [\w\u0301]* (?: [-&'’/] \w+ )* )    # 1. Smith  20th-century
+      (?: \. (?= \s+ \S ) | [\w\u0301]* (?: [-&'’/] [\w\u0301]+ )* )  # 1. Smith  20th-century
     | (?: (?: ABBREVIATIONS ) \.                                # Mr.
       | (?: [^\W\d_] \. )+ (?! [\w\u0301] )                    # U.S.
       | [A-Z] \. (?= [A-Z][a-z] )                               # J.Smith
@@ -148,7 +148,7 @@ _WORD = re.compile(
       (?: (?: \.? [-&@+'’] | \. (?! [A-Z][a-z] ) ) [\w\u0301]+ )*  # one-day  O'Brien  S&P  a@b.org
       (?: (?<= \.[A-Za-z] ) \. )?                               # the last dot of Iraq-U.N.
     | ['’] (?i: s | re | ve | ll | d | m ) (?! \w )             # a clitic that stands alone
-    | ( [-.*=~!?'`] ) \1+                                       # --  ...  **
+    | ( [-.*=~!?'`] ) \1+ \u0301*                               # --  ...  **
     | \S \u0301*
     """.replace("ABBREVIATIONS", r"\b(?:" + _ABBREVIATIONS.replace(" ", "|") + ")"),
     re.VERBOSE,

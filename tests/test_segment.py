@@ -2,7 +2,7 @@ import time
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ner_edge.segment import MAX_WORD, Word, segment, trimmed
@@ -56,6 +56,17 @@ def test_words_are_slices_in_order_and_cover_the_text(text: str) -> None:
         assert not any(skipped(c) for c in word.text if c not in "\u200c\u200d")
         position = word.end
     assert all(skipped(character) for character in text[position:])
+
+
+@given(any_text)
+@example("#\u0928\u092e\u0938\u094d\u0924\u0947 @Jose\u0301 1-e\u0301 --\u0301")
+@example("\u3002\u0301a")
+def test_a_mark_stays_with_what_it_is_on(text: str) -> None:
+    for sentence in segment(text):
+        for word in sentence:
+            if unicodedata.category(word.text[0])[0] == "M" and len(text) < MAX_WORD:
+                before = [c for c in text[: word.start] if not is_blank(c) or c.isspace()]
+                assert not before or skipped(before[-1])
 
 
 @settings(deadline=None)

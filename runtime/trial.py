@@ -51,9 +51,15 @@ def _try(path: Path) -> bool:
     limit = _SECONDS + path.stat().st_size / _BYTES_PER_SECOND
     # -P: what lies in the working directory is not to be imported.
     command = [sys.executable, "-P", "-m", "ner_edge.runtime.trial", str(path)]
+    environment = os.environ | {"GGML_NO_BACKTRACE": "1"}  # or gdb is started, which says much
     try:
         child = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit, check=False
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=limit,
+            check=False,
+            env=environment,
         )
     except OSError:
         return False
@@ -68,9 +74,10 @@ def _try(path: Path) -> bool:
         return True
     lines = child.stderr.decode("utf-8", "replace").strip().splitlines()
     if child.returncode == 1 and lines and lines[-1].startswith("error: "):
-        raise ModelError(lines[-1].removeprefix("error: "))
+        said = lines[-1].removeprefix("error: ")
+        raise ModelError(said if str(path) in said else f"{path}: {said}")
     lines = [*lines, f"exit code {child.returncode}"]
-    reason = next((line for line in lines if "ASSERT" in line), lines[0])
+    reason = next((line for line in lines if "ASSERT" in line or "what():" in line), lines[0])
     raise ModelError(
         f"{path}: llama.cpp crashes when it loads this file ({reason.strip()}); "
         "fetch or export it again"

@@ -57,7 +57,7 @@ class Task:
             one_word = label.isprintable() and label.split() == [label]
             if not one_word or any(c in "[]|" for c in label):
                 raise UsageError(
-                    f"task '{self.name}': label '{label}' must be one printable word without [ ] |"
+                    f"task {self.name!r}: label {label!r} must be one printable word without [ ] |"
                 )
         if self.template not in TEMPLATES:
             raise UsageError(

@@ -60,6 +60,7 @@ def test_reads_a_users_task(path: Path) -> None:
         ('"a harbour"', "1", "Expected `str`, got `int` at `labels[...]`"),
         ("PORT", '"POR]T"', "label 'POR]T' must be one printable word without [ ] |"),
         ("PORT", '"POR T"', "label 'POR T' must be one printable word without [ ] |"),
+        ("PORT", '"A\\nB"', r"label 'A\nB' must be one printable word without [ ] |"),
         ("PORT", '""', "label '' must be one printable word without [ ] |"),
         ('SHIP = "a named ship"\nPORT = "a harbour"\n', "", "task 'vessels' has no labels"),
         (

@@ -81,8 +81,8 @@ class Tagger:
         context = min(model.context_size, model.trained_context)
         if len(prefix) + len(suffix) >= context:
             raise ModelError(
-                f"the instruction of task '{task.name}' takes {len(prefix) + len(suffix)} tokens, "
-                f"all of the model's context of {context}"
+                f"{files[0]}: its task's prompt takes {len(prefix) + len(suffix)} tokens, but its "
+                f"context holds {context}"
             )
         read_prefix(model, prefix, cache_dir() / "instructions", files)
         self._engine = CopyEngine(model, labels, len(prefix), suffix, in_flight=IN_FLIGHT)

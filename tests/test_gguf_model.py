@@ -1,5 +1,6 @@
 """A GGUF that contradicts itself is refused before llama.cpp, which would end the process."""
 
+import json
 import subprocess
 from types import SimpleNamespace
 
@@ -163,6 +164,26 @@ def test_a_crash_of_the_child_is_one_line(tiny, cache, monkeypatch):
     assert_error(result, r"tiny-f16\.gguf: llama\.cpp crashes when .* \(x\.cpp:7: GGML_ASSERT\(a")
     end_with(monkeypatch, -11, b"")
     assert_error(run("tag", "-m", tiny.gguf, stdin="Ada"), r"\(exit code -11\)")
+    end_with(monkeypatch, 1, b"error: it cannot\n")
+    assert_error(run("tag", "-m", tiny.gguf, stdin="Ada"), r"tiny-f16\.gguf: it cannot\n")
+
+
+def test_the_crash_itself_is_named_and_not_what_a_debugger_says(tiny, tokens, cache, tmp_path):
+    """A SentencePiece vocabulary without its bytes, which no check foresees."""
+    values = {
+        "tokenizer.ggml.model": text("llama"),
+        "tokenizer.ggml.scores": array([0.0] * len(tokens), GGUFValueType.FLOAT32),
+    }
+    path = rewrite(tiny.gguf, tmp_path / "a.gguf", values)
+    with pytest.raises(ModelError, match=r"a\.gguf: llama\.cpp crashes .*\(what\(\):"):
+        ensure_loadable(path)
+
+
+def test_an_instruction_longer_than_the_context_is_said_to_be(tiny, tmp_path):
+    task = json.dumps({"name": "x", "labels": {"A": "a"}, "instruction": "Find. " * 1000})
+    path = rewrite(tiny.gguf, tmp_path / "a.gguf", {"ner_edge.task": text(task)})
+    pattern = r"a\.gguf: its task's prompt takes \d+ tokens, but its context holds 2048"
+    assert_error(run("tag", "-m", path, stdin="Ada"), pattern)
 
 
 def test_where_no_child_can_be_started_the_checks_must_do(tiny, cache, monkeypatch):

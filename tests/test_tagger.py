@@ -1,7 +1,6 @@
 """The tagger's entities in text as people paste it, and what it takes."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from conftest import TinyModel
@@ -9,11 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stub_model import StubModel
 
-from ner_edge.errors import ModelError
-from ner_edge.export.pipeline import export_model
 from ner_edge.formats import FORMATS
 from ner_edge.runtime.tagger import Tagger
-from ner_edge.task import Task, load_task
+from ner_edge.task import load_task
 from ner_edge.visible import VisibleText, is_blank
 
 PASTED = "\u200eZoe Smith\u200f met Em\xadmanuel\u200b in\ufeff Rome\u200b.\ufe0f"
@@ -72,11 +69,3 @@ def test_one_text_and_many_texts_are_told_apart() -> None:
     with pytest.raises(TypeError, match=r"^a sentence is a list of words, not a str$"):
         list(tagger.tag_words(["Ada"]))
     assert list(tagger.pipe([])) == []
-
-
-def test_an_instruction_that_fills_the_context_is_one_line(tiny: TinyModel, tmp_path: Path) -> None:
-    task = Task("wordy", {"PER": "person"}, "Find entities. " * 2000)
-    (path,) = export_model(tiny.folder, None, tmp_path, ["f16"], task=task)
-    message = r"the instruction of task 'wordy' takes \d+ tokens, all of the model's context"
-    with pytest.raises(ModelError, match=message):
-        Tagger.load(path)

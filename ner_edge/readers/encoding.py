@@ -31,7 +31,9 @@ def read_utf8(path: Path) -> bytes:
 def decoded(line: bytes) -> tuple[str, str | None]:
     """The text of a line, and what is wrong with it. A signature, which files that were put
     together from others have before any line, is no part of it."""
-    line = line.removeprefix(codecs.BOM_UTF8)
+    rest = line.removeprefix(codecs.BOM_UTF8)
+    if rest[:1] not in (b" ", b"\t"):  # else it is a word, if a strange one
+        line = rest
     try:
         return line.decode(), None
     except UnicodeDecodeError as error:

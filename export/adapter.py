@@ -99,7 +99,7 @@ def open_adapter(folder: Path, base: Base) -> Adapter:
             problems.append(f"{module} (only half of its pair)")
             continue
         pair = _pair(module, config, base, file)
-        problem = _misfit(module, config.rank(module), pair, base)
+        problem = _misfit(module, config, pair, base)
         if problem:
             problems.append(problem)
         else:
@@ -137,7 +137,7 @@ def _base_tensor(name: str, base: Base) -> Tensor | None:
     return base.tensors.get(name)
 
 
-def _misfit(module: str, rank: int, pair: LoraPair, base: Base) -> str | None:
+def _misfit(module: str, config: AdapterConfig, pair: LoraPair, base: Base) -> str | None:
     """Why the pair cannot be added to the base, None if it can."""
     a, b = pair.file.entries[pair.a_name].shape, pair.file.entries[pair.b_name].shape
     tensor = _base_tensor(pair.tensor, base)
@@ -145,8 +145,8 @@ def _misfit(module: str, rank: int, pair: LoraPair, base: Base) -> str | None:
         return f"{module} (the base has no such weight)"
     if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
         return f"{module} (A is {a}, B is {b}: no product)"
-    if a[0] != rank:
-        return f"{module} (has rank {a[0]}, the configuration says {rank})"
+    if contradiction := config.contradiction(module, a[0]):
+        return f"{module} ({contradiction})"
     if (b[0], a[1]) != tensor.shape:
         return f"{module} (changes {(b[0], a[1])}, the base's weight is {tensor.shape})"
     return None

@@ -67,6 +67,7 @@ class AdapterConfig(msgspec.Struct):
     target_modules: list[str] | str | None = None
     exclude_modules: list[str] | str | None = None
     layers_pattern: list[str] | str | None = None
+    layers_to_transform: list[int] | int | None = None
     beyond: list[str] = []
     """What makes it more than plain LoRA."""
 
@@ -77,6 +78,22 @@ class AdapterConfig(msgspec.Struct):
     def alpha(self, module: str) -> float:
         """The alpha of a module's update."""
         return _of(module, self.alpha_pattern, self.lora_alpha)
+
+    def contradiction(self, module: str, rank: int) -> str | None:
+        """Why a module's update of this rank is not one of these settings, None if it is."""
+        if rank != self.rank(module):
+            return f"has rank {rank}, the configuration says {self.rank(module)}"
+        targets, layers = self.target_modules, self.layers_to_transform
+        if targets not in (None, "all-linear") and not _names(targets, module):
+            return "is none of the configuration's target_modules"
+        if self.exclude_modules and _names(self.exclude_modules, module):
+            return "is one of the configuration's exclude_modules"
+        layer = re.search(r"\.layers\.(\d+)\.", module)
+        if layers is not None and layer:
+            chosen = [layers] if isinstance(layers, int) else layers
+            if int(layer[1]) not in chosen:
+                return "is in none of the configuration's layers_to_transform"
+        return None
 
 
 def read_adapter_config(folder: Path) -> AdapterConfig:
@@ -115,18 +132,14 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
 
 
 def check_adapter(folder: Path) -> None:
-    """Raise `ModelError` if the adapter in a folder is damaged, or its weights have other ranks
-    than its settings say."""
+    """Raise `ModelError` if the adapter in a folder is damaged, or contradicts its settings."""
     config = read_adapter_config(folder)
     file = SafetensorsFile(folder / WEIGHTS_FILE)
     file.check_floats()
     for name, entry in file.entries.items():
         module, half, _ = name.removeprefix("base_model.model.").partition(".lora_A.")
-        if half and entry.shape[0] != config.rank(module):
-            raise ModelError(
-                f"{folder}: {module} has rank {entry.shape[0]}, "
-                f"the configuration says {config.rank(module)}"
-            )
+        if half and (problem := config.contradiction(module, entry.shape[0])):
+            raise ModelError(f"{folder}: {module} {problem}")
 
 
 def _patterns(config: AdapterConfig) -> Iterator[str]:
@@ -135,6 +148,13 @@ def _patterns(config: AdapterConfig) -> Iterator[str]:
     for modules in (config.target_modules, config.exclude_modules, config.layers_pattern):
         if isinstance(modules, str):
             yield modules
+
+
+def _names(modules: list[str] | str | None, module: str) -> bool:
+    """As in peft: a text is a pattern for the whole path, a list holds paths or their ends."""
+    if isinstance(modules, str):
+        return re.fullmatch(modules, module) is not None
+    return any(module == name or module.endswith(f".{name}") for name in modules or [])
 
 
 def _of(module: str, patterns: dict[str, Setting] | None, default: Setting) -> Setting:

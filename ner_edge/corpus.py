@@ -108,7 +108,7 @@ class Labelled:
 
     def require_legal(self) -> None:
         """Raise `DataError` naming the first illegal line, or if there is no sentence at all; warn
-        of what is left out."""
+        of what is left out or doubtful."""
         refuse(self.path, self.illegal)
         left_out = ""
         if self.left_out:
@@ -117,11 +117,19 @@ class Labelled:
         if all(sentence.is_docstart for sentence in self.sentences()):
             kind = "" if self.format.startswith("JSON") else " in CoNLL columns"
             raise DataError(f"{self.path}: holds no sentence{kind} {left_out}".rstrip())
+        if self.doubtful:
+            line, message = self.doubtful[0]
+            warnings.warn(
+                f"{self.path}: {counted(len(self.doubtful), 'line')} may mean something else than "
+                f"was read (line {line}: {message}); `ner-edge data check` lists them",
+                NerEdgeWarning,
+                stacklevel=2,
+            )
         if left_out:
             unusable = sum(bool(located.unusable) for located in self.located)
+            entities = counted(self._entities_left_out(), "entity")
             warnings.warn(
-                f"{self.path}: {self._entities_left_out()} entities and {unusable} sentences "
-                f"are left out {left_out}",
+                f"{self.path}: left out: {entities}, {counted(unusable, 'sentence')} {left_out}",
                 NerEdgeWarning,
                 stacklevel=2,
             )

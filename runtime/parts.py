@@ -9,7 +9,7 @@ from itertools import groupby
 
 from ner_edge.segment import MAX_WORD
 
-MAX_TOKENS = 64
+MAX_TOKENS = 48
 """A word of more tokens is not read, nor is one as long as segmentation leaves them: it is a piece
 of something longer."""
 MAX_SIGNS = 8

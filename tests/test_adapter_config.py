@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from tiny_models import save_adapter
 
 from ner_edge.adapter_config import check_adapter, read_adapter_config
 from ner_edge.errors import ModelError
+from ner_edge.export.pipeline import export_model
 
 
 @pytest.fixture
@@ -72,11 +74,46 @@ def test_settings_out_of_range_are_refused(settings, message, write):
 
 
 def test_weights_of_another_rank_are_refused(tiny, tmp_path):
-    from tiny_models import save_adapter
-
     folder = save_adapter(tmp_path / "ner", tiny.folder)
     check_adapter(folder)
     path = folder / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"r": 8}))
     with pytest.raises(ModelError, match="has rank 4, the configuration says 8"):
         check_adapter(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"target_modules": ["q_proj"]}, "down_proj is none of the configuration's target_modules"),
+        ({"target_modules": ".*q_proj"}, "is none of the configuration's target_modules"),
+        ({"target_modules": "all-linear", "exclude_modules": ["up_proj"]}, "exclude_modules"),
+        ({"layers_to_transform": 0}, r"layers\.1\.\S+ is in none of .* layers_to_transform"),
+        ({"layers_to_transform": [1]}, r"layers\.0\.\S+ is in none of .* layers_to_transform"),
+    ],
+)
+def test_weights_that_the_settings_leave_out_are_refused(settings, message, tiny, tmp_path):
+    """peft would pass over them, and the merged file would answer otherwise."""
+    folder = save_adapter(tmp_path / "ner", tiny.folder)
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    with pytest.raises(ModelError, match=message):
+        check_adapter(folder)
+    with pytest.raises(ModelError, match=r"does not fit the base .* of the configuration's"):
+        export_model(tiny.folder, folder, tmp_path / "out", ["f16"])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"target_modules": "all-linear"},
+        {"target_modules": r".*(q|k|v|o|gate|up|down)_proj"},
+        {"exclude_modules": ["lm_head"], "layers_to_transform": [0, 1]},
+        {"target_modules": None},
+    ],
+)
+def test_weights_that_the_settings_name_are_taken(settings, tiny, tmp_path):
+    folder = save_adapter(tmp_path / "ner", tiny.folder)
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    check_adapter(folder)

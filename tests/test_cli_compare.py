@@ -258,7 +258,7 @@ def test_gold_sentences_that_are_left_out_are_so_on_both_sides(folder):
     write("x.jsonl", {"text": text, "entities": [[0, 9, "PER"], [25, 28, "PER"]]})
     report, stderr = compared("x.jsonl")
     assert (report["sentences"], report["models"][0]["f1"]) == (1, pytest.approx(100))
-    assert "1 entities and 1 sentences are left out" in stderr
+    assert "left out: 1 entity, 1 sentence " in stderr
 
 
 def test_what_tag_prints_is_measured_like_the_model_that_said_it(folder, tiny, monkeypatch):

@@ -298,7 +298,7 @@ def test_a_sentence_whose_entity_cuts_a_word_is_left_out(tmp_path: Path) -> None
     with pytest.warns(NerEdgeWarning) as caught:
         assert read_labelled(path) == READ[1:]
     assert str(caught[0].message) == (
-        f"{path}: 1 entities and 1 sentences are left out (line 1: 'Ver' does not begin and end "
+        f"{path}: left out: 1 entity, 1 sentence (line 1: 'Ver' does not begin and end "
         "with a word); `ner-edge data check` lists them"
     )
 
@@ -314,7 +314,7 @@ def test_of_overlapping_entities_the_longest_stays(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     entities = [[0, 4, "PER"], *TRIPLES, [5, 10, "PER"], [0, 10, "PER"]]
     write_jsonl(path, {"text": TEXT, "entities": entities})
-    with pytest.warns(NerEdgeWarning, match="2 entities and 0 sentences .*overlaps another"):
+    with pytest.warns(NerEdgeWarning, match=r"left out: 2 entities, 0 .*overlaps another"):
         assert read_labelled(path) == READ
 
 

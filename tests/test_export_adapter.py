@@ -129,5 +129,5 @@ def test_gguf_lora_is_no_base_and_needs_its_own(base, tmp_path):
         export_adapter(base_gguf, adapter, tmp_path / "a.gguf", None)
     plain = save_adapter(tmp_path / "plain", base)
     lora = export_adapter(base_gguf, plain, tmp_path / "a.gguf", None)
-    with pytest.raises(ModelError, match="holds no model but 'adapter'"):
+    with pytest.raises(ModelError, match="type 'adapter', not a model"):
         export_model(lora, None, tmp_path, ["f16"])

@@ -111,7 +111,7 @@ def test_what_an_annotator_rejects_is_no_gold(tmp_path: Path, answer: str) -> No
         f'{{"text": "Ada waits.", {span}, "answer": "{answer}"}}\n'
         f'{{"text": "Kim waits.", {span}, "answer": "accept"}}\n'
     )
-    with pytest.warns(NerEdgeWarning, match=f"1 entities and 1 sentences are left out .*{answer}"):
+    with pytest.warns(NerEdgeWarning, match=f"left out: 1 entity, 1 sentence .*{answer}"):
         (sentence,) = read_labelled(path)
     assert (sentence.words[0], sentence.spans) == ("Kim", [Span(0, 1, "PER")])
 

@@ -95,13 +95,14 @@ def _parting(
     where = (ends[-1] if ends else 0) - len(gold) + common
     if common == len(gold):
         return DataError(
-            f"{path}:{line}: goes on after the gold's last sentence: {shortened(here[common:])}"
+            f"{path}:{line}: has extra text after the gold's last sentence: "
+            f"{shortened(here[common:])}"
         )
     sentence, word = words[bisect_right(ends, where)]
     return DataError(
-        f"{path}:{line}: parts from the gold's sentence {sentence + 1}, word {word + 1} "
-        f"({shortened(sentences[sentence][word])}): here stands {shortened(here[common:])}, "
-        f"there {shortened(gold[common:])} (white space aside)"
+        f"{path}:{line}: differs from the gold at sentence {sentence + 1}, word {word + 1} "
+        f"({shortened(sentences[sentence][word])}): found {shortened(here[common:])}, expected "
+        f"{shortened(gold[common:])} (ignoring white space)"
     )
 
 

@@ -170,7 +170,7 @@ def _labelled_twice(path: Path, sentences: Sequence[Located]) -> list[Finding]:
     for located in sentences:
         earlier = first.setdefault(tuple(located.sentence.words), located)
         if earlier.sentence.spans != located.sentence.spans:
-            message = f"the sentence of line {earlier.line}, labelled otherwise"
+            message = f"same sentence as line {earlier.line}, labelled differently"
             findings.append(Finding(path, located.line, message))
     return findings
 

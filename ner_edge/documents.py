@@ -31,8 +31,8 @@ class Document(NamedTuple):
 def sentences_of(document: Document) -> tuple[list[Located], list[Problem]]:
     """The sentences and words that `tag` would see, and the entities that they cannot express.
 
-    A sentence with an entity that does not begin and end with a word is not usable, nor is what an
-    annotator rejected. Of entities that overlap, the longest is kept.
+    A sentence with an entity that does not start and end at word boundaries is not usable, nor is
+    what an annotator rejected. Of entities that overlap, the longest is kept.
     """
     text, line = document.text, document.line
     sentences = list(segment(text))
@@ -62,7 +62,11 @@ def sentences_of(document: Document) -> tuple[list[Located], list[Problem]]:
             bisect_left(words, end, key=lambda word: word.start),
         )
         crosses = first is not None and last is not None
-        reason = "runs into the next sentence" if crosses else "does not begin and end with a word"
+        reason = (
+            "runs into the next sentence"
+            if crosses
+            else "does not start and end at word boundaries"
+        )
         unusable.update((i, f"an entity {reason}") for i, _ in places[touched])
         left_out.append(Problem(line, f"{_short(text, mark)} {reason}"))
     located = [

@@ -169,17 +169,17 @@ def test_entities_are_widened_to_words_and_overlaps_dropped(folder):
     [
         (
             [RIGHT[1], RIGHT[0]],
-            r"x\.jsonl:1: parts from the gold's sentence 1, word 1 \('Zoe'\): here stands "
-            r"\"Acme'sshop\", there \"ZoeSmithlivesinRome",
+            r"x\.jsonl:1: differs from the gold at sentence 1, word 1 \('Zoe'\): found "
+            r"\"Acme'sshop\", expected \"ZoeSmithlivesinRome",
         ),
         (
             [RIGHT[0], {"text": "Acme’s shop", "entities": []}],
-            r"x\.jsonl:2: parts from the gold's sentence 2, word 2 \(\"'s\"\): here stands '’ssh",
+            r"x\.jsonl:2: differs from the gold at sentence 2, word 2 \(\"'s\"\): found '’ssh",
         ),
         ([RIGHT[0]], r"x\.jsonl: ends before the gold's sentence 2 of 2: \"Acme'sshop\""),
         (
             [*RIGHT, {"text": "More .", "entities": []}],
-            r"x\.jsonl:3: goes on after the gold's last sentence: 'More\.'",
+            r"x\.jsonl:3: has extra text after the gold's last sentence: 'More\.'",
         ),
         ([{"text": "Zoe"}], r"x\.jsonl:1: has no list of entities"),
         ([], r"x\.jsonl: holds no predictions"),

@@ -19,7 +19,7 @@ Rome NNP B-NP I-LOC
 Nothing NN B-NP O
 
 [ ( O O
-Paris NNP B-NP B-LOC
+Paris NNP B-NP I-LOC
 | : O O
 """
 
@@ -179,6 +179,6 @@ def test_sentences_left_out_are_counted_beside_those_measured(tiny, data):
     data.write_text(json.dumps({"text": "Zoe left. Ada stays.", "entities": entities}))
     stdout = run_ok("eval", data, "-m", tiny.gguf, "--threads", 1, "--markdown")
     assert (
-        "1 sentences, 3 tokens, 1 entities, 1 sentence left out (an entity does not begin and end "
-        "with a word), 1 entity left out"
+        "1 sentences, 3 tokens, 1 entities, 1 sentence left out (an entity does not start and end "
+        "at word boundaries), 1 entity left out"
     ) in stdout

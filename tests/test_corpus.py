@@ -251,7 +251,7 @@ def test_reads_json_lines_of_many_tools(tmp_path: Path, record: Any, name: str) 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"text": "a"', "not one JSON object per line"),
+        ('{"text": "a"', "not valid JSON"),
         ("[" * 100_000, "nested too deeply"),
         ("[1]", 'expected an object with a "text"'),
         ('{"text": 1}', 'expected an object with a "text"'),
@@ -260,15 +260,21 @@ def test_reads_json_lines_of_many_tools(tmp_path: Path, record: Any, name: str) 
         ('{"text": "a", "entities": [[0, 1.0, "X"]]}', "entity 1: start and end must be whole"),
         ('{"text": "a", "entities": [[0, true, "X"]]}', "entity 1: start and end must be whole"),
         ('{"text": "a", "entities": [[0, 1, ""]]}', "entity 1: has no label"),
-        ('{"text": "a", "entities": [[0, 2, "X"]]}', "entity 1: 0 to 2 is no piece of a text of 1"),
-        ('{"text": "a", "entities": [[1, 1, "X"]]}', "entity 1: 1 to 1 is no piece of a text of 1"),
+        (
+            '{"text": "a", "entities": [[0, 2, "X"]]}',
+            "entity 1: 0 to 2 lies outside the text, which has 1",
+        ),
+        (
+            '{"text": "a", "entities": [[1, 1, "X"]]}',
+            "entity 1: 1 to 1 lies outside the text, which has 1",
+        ),
         (
             '{"text": "ab", "entities": [{"start": 0, "end": 1, "label": "X", "text": "b"}]}',
             "entity 1: its text is 'b', but 0 to 1 is 'a'; offsets count code points",
         ),
         (
             '{"text": "a", "entities": [{"start": 0, "end": 1, "label": "X", "score": NaN}]}',
-            "not one JSON object per line (JSON is malformed: invalid character)",
+            "not valid JSON (JSON is malformed: invalid character)",
         ),
         (
             '{"text": "a", "entities": [{"start": 0, "end": 1, "label": "X", "score": 1.5}]}',
@@ -298,8 +304,8 @@ def test_a_sentence_whose_entity_cuts_a_word_is_left_out(tmp_path: Path) -> None
     with pytest.warns(NerEdgeWarning) as caught:
         assert read_labelled(path) == READ[1:]
     assert str(caught[0].message) == (
-        f"{path}: left out: 1 entity, 1 sentence (line 1: 'Ver' does not begin and end "
-        "with a word); `ner-edge data check` lists them"
+        f"{path}: left out: 1 entity, 1 sentence (line 1: 'Ver' does not start and end "
+        "at word boundaries); `ner-edge data check` lists them"
     )
 
 

@@ -128,7 +128,7 @@ x I-LOC
     assert warnings == [
         "odd.conll:7 'B-PER' begins an entity; most in this file begin with I-",
         "odd.conll:10 has 2 columns; most lines have 3",
-        "odd.conll:4 the sentence of line 1, labelled otherwise",
+        "odd.conll:4 same sentence as line 1, labelled differently",
         "odd.conll:7 an entity holds the word '|': no model here can find it",
         "odd.conll: labels that differ in case only: PER, per",
     ]
@@ -183,7 +183,7 @@ def test_json_lines_are_checked_too(write):
     text = '{"text": "Ver left. Zoe stays.", "entities": [[0, 2, "PER"], [10, 13, "PER"]]}\n'
     code, problems, warnings, report = checked(write("data.jsonl", text))
     assert (code, problems) == (0, [])
-    assert warnings == ["data.jsonl:1 'Ve' does not begin and end with a word: left out"]
+    assert warnings == ["data.jsonl:1 'Ve' does not start and end at word boundaries: left out"]
     assert report["files"][0]["left_out"] == 1
 
 
@@ -211,8 +211,8 @@ def test_what_is_left_out_is_in_the_last_line(write):
 """
     stdout = run_ok("data", "check", write("data.jsonl", lines))
     account = (
-        "2 sentences left out (1: an entity does not begin and end with a word; 1: was answered "
-        "'reject'), 3 entities left out\n"
+        "2 sentences left out (1: an entity does not start and end at word boundaries; "
+        "1: was answered 'reject'), 3 entities left out\n"
     )
     assert stdout.endswith("no problems, 3 warnings, " + account)
     stdout = run_ok("data", "check", "data.jsonl", write("good.conll", GOOD))

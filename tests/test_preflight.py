@@ -60,7 +60,7 @@ def test_what_is_left_out_and_how_columns_were_read_is_said(
     assert disk.startswith("✓ disk ")
     assert others.startswith(
         "✓ data      1 sentences, 1 entities (PER 1, LOC 0); 1 sentence left out (an entity does "
-        "not begin and end with a word), 1 entity left out\n"
+        "not start and end at word boundaries), 1 entity left out\n"
         "✓ dev       1 sentences, 1 entities (PER 0, LOC 1); separated by tabs; word column 2; "
         "tags column 4, IOB2\n"
     )

@@ -245,7 +245,7 @@ def test_a_signature_names_the_encoding(path: Path, encoding: str) -> None:
 
 def test_what_is_no_text_is_one_line(path: Path) -> None:
     path.write_bytes(b"\xff\xfea")
-    with pytest.raises(DataError, match="begins like UTF-16 text, but is none"):
+    with pytest.raises(DataError, match="starts with a UTF-16 signature, but is not valid UTF-16"):
         read_labelled(path)
     path.write_bytes("Ada O\nZoë B-PER\n".encode("cp1252"))
     with pytest.raises(DataError) as caught:

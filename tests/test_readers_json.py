@@ -188,7 +188,7 @@ def test_words_with_spaces_are_several_words(tmp_path: Path) -> None:
         ({"tokens": ["a"], "ner_tags": ["PER"]}, "'PER' is not an IOB tag"),
         (
             {"tokens": ["a"], "ner": [[0, 1, "X"]]},
-            "entity 1: 0 to 1 is no piece of 1 word, which count from 0",
+            "entity 1: 0 to 1 is out of range of 1 word, counted from 0",
         ),
         ({"tokens": ["a"], "ner": [[0, 0.0, "X"]]}, "must be whole numbers, from 0"),
         ({"tokens": ["a"], "ner": [[0, 0, 7]]}, "entity 1: has no label"),
@@ -196,7 +196,7 @@ def test_words_with_spaces_are_several_words(tmp_path: Path) -> None:
         (["a", {"cats": {"X": 1}}], "has no list of entities; its keys are cats"),
         (
             {"text": "a", "entities": [[0, 10**400, "X"]]},
-            "is no piece of a text of 1 characters",
+            "lies outside the text, which has 1 characters",
         ),
         (
             {"data": {"a": "x", "b": "y"}, "annotations": [{"result": []}]},
@@ -228,7 +228,7 @@ def test_a_record_of_a_list_is_counted(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_labelled(path)
     assert str(caught.value) == (
-        f"{path}:1: record 2: entity 1: 0 to 9 is no piece of a text of 3 characters"
+        f"{path}:1: record 2: entity 1: 0 to 9 lies outside the text, which has 3 characters"
     )
 
 
@@ -241,8 +241,8 @@ def test_a_record_of_a_list_is_counted(tmp_path: Path) -> None:
         ('{"text": "\\ud800", "entities": []}', ":1: not JSON"),
         ("[" * 100_000, ":1: not JSON that can be read (nested too deeply)"),
         ('{"text": "a", "entities": ' + "[" * 100_000, ":1: not JSON that can be read (nested"),
-        ('{"text": "a"\n{"text": "a", "entities": []}\n', ":1: not one JSON object per line"),
-        ('{"text": "a", "entities": [[0, 1, "X", 1e999]]}\n{}\n', ":1: not one JSON object per"),
+        ('{"text": "a"\n{"text": "a", "entities": []}\n', ":1: not valid JSON"),
+        ('{"text": "a", "entities": [[0, 1, "X", 1e999]]}\n{}\n', ":1: not valid JSON ("),
     ],
 )
 def test_what_is_no_json_is_one_line(tmp_path: Path, text: str, message: str) -> None:

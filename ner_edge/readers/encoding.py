@@ -23,7 +23,8 @@ def read_utf8(path: Path) -> bytes:
             return data.decode(encoding).encode()
         except UnicodeDecodeError as error:
             raise DataError(
-                f"{path}: begins like {encoding.upper()} text, but is none ({error.reason})"
+                f"{path}: starts with a {encoding.upper()} signature, but is not valid "
+                f"{encoding.upper()} ({error.reason})"
             ) from None
     return data.removeprefix(codecs.BOM_UTF8)
 

@@ -133,7 +133,7 @@ def _parsed(data: bytes) -> Any:
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     except ValueError as error:
-        raise ValueError(f"not one JSON object per line ({_BYTE.sub('', str(error))})") from None
+        raise ValueError(f"not valid JSON ({_BYTE.sub('', str(error))})") from None
 
 
 def _described(value: Any) -> str:

@@ -98,7 +98,7 @@ def _marks_of(item: Any, text: str) -> list[Mark]:
         raise ValueError("start and end must be whole numbers")
     if not 0 <= start < end <= len(text):
         piece = shortened(f"{start} to {end}").strip("'")
-        raise ValueError(f"{piece} is no piece of a text of {len(text)} characters")
+        raise ValueError(f"{piece} lies outside the text, which has {len(text)} characters")
     if isinstance(item.get("text"), str) and item["text"] != text[start:end]:
         raise ValueError(
             f"its text is {shortened(item['text'])}, but {start} to {end} is "

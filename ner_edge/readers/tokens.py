@@ -89,7 +89,7 @@ def _mark(item: Any, length: int) -> Mark:
         raise ValueError("has no label")
     if not 0 <= first <= last < length:
         piece = shortened(f"{first} to {last}").strip("'")
-        raise ValueError(f"{piece} is no piece of {counted(length, 'word')}, which count from 0")
+        raise ValueError(f"{piece} is out of range of {counted(length, 'word')}, counted from 0")
     return Mark(first, last + 1, label)
 
 

@@ -74,7 +74,7 @@ def test_what_needs_one_names_the_way_out(command, folder, no_cache, tmp_path, m
     result = run(*command, stdin="Zoe\n")
     message = (
         rf"^error: {no_cache / folder}: cannot be used as a cache \(Not a directory\); set "
-        r"NER_EDGE_CACHE to a folder that can be written\n$"
+        r"NER_EDGE_CACHE to a writable folder\n$"
     )
     assert_error(result, message)
 

@@ -353,4 +353,4 @@ def test_mistakes_are_one_line(made, careful, tmp_path):
         assert re.match(f"error: .*{message}", error[0]), error
     arguments = ["train", made.root / "train.conll", "--base", made.base, *FLAGS]
     assert_error(run(*arguments, "--recover", q3), "--recover needs --from", exit_code=2)
-    assert_error(run(*arguments, "--imatrix", imatrix), "--imatrix is that of a file", exit_code=2)
+    assert_error(run(*arguments, "--imatrix", imatrix), "--imatrix needs --recover", exit_code=2)

@@ -192,7 +192,7 @@ def test_a_second_caller_is_refused_until_the_first_is_done(tagger: Tagger) -> N
     with tagger:
         results = tagger.pipe(TEXTS)
         next(results)
-        with pytest.raises(UsageError, match="in use"):
+        with pytest.raises(UsageError, match="this tagger is busy"):
             tagger(TEXTS[0])
         results.close()
         assert [e.text for e in tagger(TEXTS[0])] == [e.text for e in next(tagger.pipe(TEXTS))]

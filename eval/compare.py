@@ -1,5 +1,6 @@
 """Several models on the same sentences: each one's scores, and how it differs from a baseline."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -171,9 +172,10 @@ def _differences(
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """The names in order; the second `q4` becomes `q4-2`."""
+    """The names in order, as text whatever bytes files have in theirs; the second `q4` becomes
+    `q4-2`."""
     unique: list[str] = []
-    for name in names:
+    for name in (os.fsencode(name).decode("utf-8", "replace") for name in names):
         candidate, number = name, 1
         while candidate in unique:
             number += 1

@@ -38,8 +38,8 @@ class Staging:
         return self._temporary[path]
 
     def write(self, path: Path, text: str) -> None:
-        """Write the text of a file that was added."""
-        self._temporary[path].write_text(text, encoding="utf-8")
+        """Write the text of a file that was added; names in it keep the bytes they have."""
+        self._temporary[path].write_text(text, encoding="utf-8", errors="surrogateescape")
 
     def written(self, path: Path) -> Path:
         """Where a file lies meanwhile; one that was not added, where it is."""

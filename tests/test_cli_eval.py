@@ -182,3 +182,12 @@ def test_sentences_left_out_are_counted_beside_those_measured(tiny, data):
         "1 sentences, 3 tokens, 1 entities, 1 sentence left out (an entity does not start and end "
         "at word boundaries), 1 entity left out"
     ) in stdout
+
+
+def test_a_model_whose_name_is_no_text(tiny, data, tmp_path):
+    odd = tmp_path / "a\udcff.gguf"
+    odd.symlink_to(tiny.gguf)
+    command = ["eval", data, "-m", odd, "-m", tiny.gguf, "--threads", 1, "--no-speed"]
+    run_ok(*command, "--json", tmp_path / "out.json", "--report", tmp_path / "report")
+    names = [model["name"] for model in json.loads((tmp_path / "out.json").read_text())["models"]]
+    assert names == ["a\ufffd", "tiny-f16"]

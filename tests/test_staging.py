@@ -120,3 +120,12 @@ def test_exports_whose_names_begin_alike_leave_each_other_alone(tiny, tmp_path, 
     export_model(tiny.folder, None, tmp_path, ["f32", "f16"], name="m-2", card=True)
     names = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
     assert {"m-2-f32.gguf", "m-2-f32.json", "m-2-f16.json", "m-2.md", "m-f16.json"} <= names
+
+
+def test_a_name_that_is_no_text_is_written_as_it_is(tiny, tmp_path):
+    base = tmp_path / "a\udcff.gguf"
+    base.write_bytes(tiny.gguf.read_bytes())
+    (path,) = export_model(base, None, tmp_path, ["f16"], card=True, modelfile=True)
+    assert path.name == "a\udcff-f16.gguf"
+    assert b"FROM ./a\xff-f16.gguf\n" in path.with_suffix(".Modelfile").read_bytes()
+    assert b"./a\xff-f16.gguf" in (tmp_path / "a\udcff.md").read_bytes()

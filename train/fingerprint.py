@@ -1,6 +1,5 @@
 """Which base is it? A name or a path says little: bases move, and one path holds many in time."""
 
-import hashlib
 import zlib
 from pathlib import Path
 from typing import Any
@@ -48,12 +47,6 @@ def check_adapter_is_for(folder: Path, base: str, base_fingerprint: str) -> None
 def adapter_digest(folder: Path) -> str:
     """Eight hex digits of the weights of the adapter in `folder`."""
     return f"{zlib.crc32((folder / WEIGHTS_FILE).read_bytes()):08x}"
-
-
-def weights_sha256(folder: Path) -> str:
-    """The hash of those weights that export puts on record in a GGUF's metadata."""
-    with (folder / WEIGHTS_FILE).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from ner_edge.adapter_config import WEIGHTS_FILE
 from ner_edge.brackets import write_brackets
 from ner_edge.corpus import Sentence
 from ner_edge.errors import DataError, ModelError, NerEdgeError
+from ner_edge.hashing import sha256_of
 from ner_edge.prompts import Example, PromptEncoder
 from ner_edge.shapes import Hyperparameters
 from ner_edge.targets import nearest
 from ner_edge.task import Task
 from ner_edge.train.batches import plan_epoch, split_by_tokens
 from ner_edge.train.checkpoint import CHECKPOINT_FILE
-from ner_edge.train.fingerprint import weights_sha256
 from ner_edge.train.loop import add_gradients, count_steps
 from ner_edge.train.memory import free_memory, memory_need
 from ner_edge.train.processes import rank_and_world
@@ -155,7 +156,8 @@ def check_rounding(rounding: Rounding, model: Any, adapter: Path | None) -> Chec
     rounding.refresh(model)
     kept = f"{rounding.nbytes / 1e9:.2f} GB of exact weights kept"
     text = f"{rounding.file.path.name}: {rounding.types}; {kept}; "
-    if adapter is None or weights_sha256(adapter) != rounding.file.get("ner_edge.adapter_sha256"):
+    recorded = rounding.file.text("ner_edge.adapter_sha256")
+    if adapter is None or sha256_of(adapter / WEIGHTS_FILE) != recorded:
         return Check("rounding", text + "made with another adapter, so not compared")
     modules = rounding.modules[:_COMPARED]
     for module in modules:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ner_edge.errors import ModelError, NerEdgeError, NerEdgeWarning
-from ner_edge.eval.cache import measured_once, sha256_of
 from ner_edge.eval.gold import Gold
-from ner_edge.facts import describe
-from ner_edge.gguf_file import GGUFFile
+from ner_edge.eval.prediction_cache import measured_once, sha256_of
+from ner_edge.gguf.file import GGUFFile
+from ner_edge.gguf.metadata import describe
 from ner_edge.spans import Span
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from ner_edge.corpus import DOCSTART, shortened
-from ner_edge.documents import Document, Mark, without_overlaps
+from ner_edge.data.corpus import DOCSTART, shortened
+from ner_edge.data.documents import Document, Mark, without_overlaps
 from ner_edge.errors import DataError
 from ner_edge.spans import Span
 from ner_edge.visible import VisibleText, is_blank

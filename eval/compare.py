@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from ner_edge.data.readers.columns import Columns
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.eval.agreement import Agreement
 from ner_edge.eval.bootstrap import (
@@ -20,7 +21,6 @@ from ner_edge.eval.cost import Cost
 from ner_edge.eval.evaluate import Candidate, ModelResult, Progress, Tagger, evaluate_model
 from ner_edge.eval.gold import Gold, read_gold
 from ner_edge.eval.metrics import require_libraries
-from ner_edge.readers.columns import Columns
 from ner_edge.spans import Span
 
 Measure = Callable[[Path, Gold], Cost | None]

@@ -15,8 +15,8 @@ from time import perf_counter
 from typing import Any
 
 from ner_edge.errors import NerEdgeError, NerEdgeWarning
-from ner_edge.eval.cache import measured_once, sha256_of
 from ner_edge.eval.gold import Gold
+from ner_edge.eval.prediction_cache import measured_once, sha256_of
 
 PROMPT = 512  # tokens read at once, as llama-bench's pp512
 _SENTENCES = 16
@@ -82,9 +82,9 @@ def _in_a_fresh_process(request: dict[str, Any]) -> Cost | None:
 
 
 def _measure(path: str, sentences: list[list[str]], decoder: Any, **settings: Any) -> Cost:
-    from ner_edge.runtime.tagger import Tagger
+    from ner_edge.runtime.tagger import GGUFTagger
 
-    with Tagger.load(Path(path), decoder=decoder, **settings) as tagger:
+    with GGUFTagger.load(Path(path), decoder=decoder, **settings) as tagger:
         for _ in tagger.tag_words(sentences):
             pass
     # The speed needs a context of its own, which must not count.

@@ -9,13 +9,13 @@ from typing import Protocol
 
 from ner_edge.errors import DataError, ModelError
 from ner_edge.eval.agreement import Agreement
-from ner_edge.eval.cache import BLOCK, Prediction, prediction_cache, sha256_of
+from ner_edge.eval.answers import OutputFaults, judge_outputs, pack_output
 from ner_edge.eval.calibration import Calibration, calibration
 from ner_edge.eval.cost import Cost
 from ner_edge.eval.gold import Gold
 from ner_edge.eval.metrics import Metrics, score_spans
-from ner_edge.eval.outputs import OutputFaults, judge_outputs, pack_output
-from ner_edge.facts import describe
+from ner_edge.eval.prediction_cache import BLOCK, Prediction, prediction_cache, sha256_of
+from ner_edge.gguf.metadata import describe
 from ner_edge.spans import ScoredSpan, Span
 from ner_edge.task import Task
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ner_edge.corpus import Labelled, Sentence
+from ner_edge.data.corpus import Labelled, Sentence
+from ner_edge.data.labelled import scan_labelled
+from ner_edge.data.readers.columns import Columns
 from ner_edge.errors import UsageError
-from ner_edge.labelled import scan_labelled
-from ner_edge.readers.columns import Columns
 from ner_edge.spans import Span
 
 

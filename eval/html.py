@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 
-from ner_edge.atomic import atomic_path, make_folder, write_text
 from ner_edge.eval.compare import Comparison
 from ner_edge.eval.confusion import NONE, confusion
 from ner_edge.eval.evaluate import ModelResult
 from ner_edge.eval.plots import plots, png, svg
 from ner_edge.eval.report import footnotes, markdown, model_tables, summaries, write_json
+from ner_edge.files.atomic import atomic_path, make_folder, write_text
 from ner_edge.spans import Span
 
 FILES = ("report.json", "report.md", "index.html")

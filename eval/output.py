@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ner_edge.console import PrintableConsole
 from ner_edge.errors import missing_extra
 from ner_edge.eval import report
 from ner_edge.eval.compare import Comparison
-from ner_edge.targets import check_file, check_folder, check_not_input
-from ner_edge.terminal import check_stdout_is_open, printable, say
+from ner_edge.files.targets import check_file, check_folder, check_not_input
+from ner_edge.terminal.console import PrintableConsole
+from ner_edge.terminal.streams import check_stdout_is_open, printable, say
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ import warnings
 from math import prod
 from pathlib import Path
 
+from ner_edge.builtin import DEFAULT_MODEL
 from ner_edge.errors import NerEdgeWarning
 from ner_edge.eval.evaluate import Candidate
-from ner_edge.models import DEFAULT_MODEL, base_of, resolve_adapter, resolve_base
+from ner_edge.models.resolve import base_of, resolve_adapter, resolve_base
 from ner_edge.task import Task, load_saved_task, load_task
 
 DEFAULT_TASK = "conll2003"
@@ -27,8 +28,8 @@ def paper_candidate(
     `ModelError` if the adapter does not fit the base, `UsageError` for names of nothing.
     """
     from ner_edge.eval.torch_tagger import TorchTagger
-    from ner_edge.export.adapter import open_adapter
-    from ner_edge.export.source import open_base
+    from ner_edge.export.read.adapter import open_adapter
+    from ner_edge.export.read.source import open_base
 
     folder = resolve_adapter(adapter)
     base_path = resolve_base(base) if base else base_of(folder)

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ner_edge.documents import Document
+from ner_edge.data.documents import Document
+from ner_edge.data.labelled import read_documents
+from ner_edge.data.readers.columns import Columns
 from ner_edge.errors import DataError
 from ner_edge.eval.align import Aligned, align
 from ner_edge.eval.calibration import calibration
@@ -16,8 +18,6 @@ from ner_edge.eval.compare import (
 from ner_edge.eval.evaluate import ModelResult
 from ner_edge.eval.gold import Gold, read_gold
 from ner_edge.eval.metrics import require_libraries, score_spans
-from ner_edge.labelled import read_documents
-from ner_edge.readers.columns import Columns
 from ner_edge.spans import ScoredSpan
 
 

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ner_edge.atomic import write_text
 from ner_edge.eval.agreement import SENTENCES, Agreement
 from ner_edge.eval.bootstrap import EQUIVALENT
 from ner_edge.eval.compare import Comparison
@@ -19,6 +18,7 @@ from ner_edge.eval.cost import Cost
 from ner_edge.eval.evaluate import ModelResult
 from ner_edge.eval.metrics import Score
 from ner_edge.eval.published import published
+from ner_edge.files.atomic import write_text
 
 _QUOTED = "(quoted, not measured)"
 _NAMES = 22  # characters that a terminal keeps for the first column and the edges

@@ -14,13 +14,13 @@ import peft
 import torch
 import transformers
 
-from ner_edge.bfloat16 import is_slow_on_cpu, multiply_in_float32
 from ner_edge.brackets import parse_brackets
 from ner_edge.errors import ModelError
-from ner_edge.prompts import PromptEncoder
+from ner_edge.hf.bfloat16 import is_slow_on_cpu, multiply_in_float32
+from ner_edge.hf.prompts import PromptEncoder
+from ner_edge.hf.torch_model import BATCH, answer_sentences, load_adapted
 from ner_edge.spans import ScoredSpan
 from ner_edge.task import Task
-from ner_edge.torch_model import BATCH, answer_sentences, load_adapted
 
 _WINDOW = 2 * BATCH  # sentences among which those of similar length are found
 

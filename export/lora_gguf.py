@@ -8,12 +8,12 @@ from gguf import GGMLQuantizationType, GGUFWriter
 from numpy.typing import NDArray
 
 from ner_edge import __version__
-from ner_edge.atomic import atomic_path, make_folder
 from ner_edge.errors import ModelError
-from ner_edge.export.adapter import Adapter, LoraPair, open_adapter
-from ner_edge.export.source import open_base
-from ner_edge.inputs import name_as_text
-from ner_edge.targets import check_not_input
+from ner_edge.export.read.adapter import Adapter, LoraPair, open_adapter
+from ner_edge.export.read.source import open_base
+from ner_edge.files.atomic import atomic_path, make_folder
+from ner_edge.files.inputs import name_as_text
+from ner_edge.files.targets import check_not_input
 from ner_edge.task import GGUF_KEY, Task, load_saved_task
 
 

@@ -7,24 +7,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ner_edge.atomic import exclusive, make_folder, remove_abandoned, scratch_folder
 from ner_edge.errors import NerEdgeWarning, UsageError
-from ner_edge.export.calibration import CalibrationSet
-from ner_edge.export.card import card_path, model_card
-from ner_edge.export.integrity import read_whole
-from ner_edge.export.manifest import FileFacts, Manifest, descriptions, manifest_path
-from ner_edge.export.modelfile import modelfile, modelfile_path
+from ner_edge.export.describe.card import card_path, model_card
+from ner_edge.export.describe.manifest import FileFacts, Manifest, descriptions, manifest_path
+from ner_edge.export.describe.modelfile import modelfile, modelfile_path
 from ner_edge.export.plan import Plan, plan_files
-from ner_edge.export.quantize import quantize
-from ner_edge.export.quants import QUANTS, Quant, parse_quants
-from ner_edge.export.recipe import Recipe
-from ner_edge.export.source import Source, open_source
+from ner_edge.export.quantize.calibration import CalibrationSet
+from ner_edge.export.quantize.llama_quantize import quantize
+from ner_edge.export.quantize.recipe import Recipe
+from ner_edge.export.quantize.types import QUANTS, Quant, parse_quants
+from ner_edge.export.read.source import Source, open_source
 from ner_edge.export.staging import Staging
-from ner_edge.export.tokens import check_tokens
+from ner_edge.export.verify.integrity import read_whole
+from ner_edge.export.verify.tokens import check_tokens
 from ner_edge.export.write_gguf import F16Overflow, write_models
-from ner_edge.facts import ModelFacts, describe
-from ner_edge.hashing import sha256_of
-from ner_edge.imatrix import Imatrix
+from ner_edge.files.atomic import exclusive, make_folder, remove_abandoned, scratch_folder
+from ner_edge.files.hashing import sha256_of
+from ner_edge.gguf.imatrix import Imatrix
+from ner_edge.gguf.metadata import ModelFacts, describe
 from ner_edge.task import Task
 
 Progress = Callable[[str, int, int], None]
@@ -175,8 +175,8 @@ class _Run:
             path = self.scratch / "imatrix.gguf"
             calibration.save(path)
             return _Rounding(path, _calibrated_on(calibration, path))
-        from ner_edge.export.calibrate import collect_imatrix
-        from ner_edge.export.sensitivity import find_recipes
+        from ner_edge.export.quantize.calibrate import collect_imatrix
+        from ner_edge.export.quantize.sensitivity import find_recipes
 
         task = self.source.task
         assert task is not None

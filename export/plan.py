@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
-from ner_edge.atomic import check_disk_space
-from ner_edge.export.base import Base
-from ner_edge.export.quantize import quantizing_bytes
-from ner_edge.export.quants import QUANTS, Quant
+from ner_edge.export.quantize.llama_quantize import quantizing_bytes
+from ner_edge.export.quantize.types import QUANTS, Quant
+from ner_edge.export.read.base import Base
 from ner_edge.export.write_gguf import DIRECT, model_bytes, working_bytes
+from ner_edge.files.atomic import check_disk_space
 from ner_edge.memory import check_memory
 
 

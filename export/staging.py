@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from ner_edge.atomic import atomic_path
 from ner_edge.errors import NerEdgeError, UsageError
-from ner_edge.targets import check_not_input
+from ner_edge.files.atomic import atomic_path
+from ner_edge.files.targets import check_not_input
 
 
 class Staging:

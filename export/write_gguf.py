@@ -15,9 +15,9 @@ from gguf import quantize as quantize_blocks
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
-from ner_edge.export.base import Base, Tensor
-from ner_edge.export.quants import Quant
-from ner_edge.inputs import name_as_text
+from ner_edge.export.quantize.types import Quant
+from ner_edge.export.read.base import Base, Tensor
+from ner_edge.files.inputs import name_as_text
 
 _TYPES = {
     "f32": GGMLQuantizationType.F32,

@@ -6,7 +6,7 @@ from ner_edge.openmp import sleep_soon
 
 if TYPE_CHECKING:
     from ner_edge.runtime.tagger import Entity as Entity
-    from ner_edge.runtime.tagger import Tagger as Tagger
+    from ner_edge.tagger import Tagger as Tagger
 
 __version__ = "0.1.0"
 __all__ = ["Entity", "Tagger", "__version__"]
@@ -16,8 +16,12 @@ sleep_soon()  # here, before any of our modules can load llama.cpp or torch
 
 def __getattr__(name: str) -> Any:
     # On demand, since llama.cpp takes a while to load.
-    if name in ("Entity", "Tagger"):
-        from ner_edge.runtime import tagger
+    if name == "Tagger":
+        from ner_edge.tagger import Tagger
 
-        return getattr(tagger, name)
+        return Tagger
+    if name == "Entity":
+        from ner_edge.runtime.tagger import Entity
+
+        return Entity
     raise AttributeError(f"module 'ner_edge' has no attribute '{name}'")

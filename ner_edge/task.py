@@ -9,9 +9,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from ner_edge.atomic import write_text
 from ner_edge.errors import ModelError, UsageError
-from ner_edge.typed import parse_json, read_json, read_toml
+from ner_edge.files.atomic import write_text
+from ner_edge.files.typed import parse_json, read_json, read_toml
 
 TASK_FILE = "ner_edge_task.json"
 GGUF_KEY = "ner_edge.task"

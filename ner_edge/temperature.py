@@ -12,9 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from ner_edge.atomic import atomic_path
 from ner_edge.errors import ModelError
-from ner_edge.typed import read_json
+from ner_edge.files.atomic import atomic_path
+from ner_edge.files.typed import read_json
 
 TEMPERATURE_FILE = "ner_edge_temperature.json"
 GGUF_KEY = "ner_edge.temperature"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
-from ner_edge.gguf_file import GGUFFile
+from ner_edge.gguf.file import GGUFFile
 from ner_edge.runtime.nodes import NodeReader
 
 _STATES = "result_norm"  # llama.cpp's name for the input of the last layer

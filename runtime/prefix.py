@@ -14,8 +14,8 @@ from typing import Any
 
 import llama_cpp
 
-from ner_edge.atomic import atomic_path
 from ner_edge.errors import NerEdgeError
+from ner_edge.files.atomic import atomic_path
 from ner_edge.runtime.llama import PREFIX, LlamaModel, Run
 
 _WORTH_KEEPING = 64  # tokens; fewer are evaluated sooner than read

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from ner_edge.cache import cache_dir
 from ner_edge.errors import DataError, ModelError, NerEdgeWarning, UsageError
-from ner_edge.facts import describe
-from ner_edge.gguf_file import GGUFFile
-from ner_edge.models import resolve_model
+from ner_edge.files.cache import cache_dir
+from ner_edge.gguf.file import GGUFFile
+from ner_edge.gguf.metadata import describe
 from ner_edge.runtime.engine import DECODER_VERSION, CopyEngine
 from ner_edge.runtime.grammar import completion_request
 from ner_edge.runtime.grammar_decoder import GrammarDecoder
@@ -45,13 +44,10 @@ class Entity:
     score: float
 
 
-class Tagger:
+class GGUFTagger:
     """Finds entities with one model, for one caller at a time: a second one, from another thread or
     between two results of a `pipe`, is refused with a `UsageError`. So is a process that was forked
     since it was loaded, as by `multiprocessing.Pool` or `gunicorn --preload`: load it there.
-
-    >>> with Tagger.load() as tagger:
-    ...     tagger("Ada Lovelace lived in London.")
     """
 
     output: str | None = None
@@ -64,7 +60,7 @@ class Tagger:
     def __init__(
         self,
         model: LlamaModel,
-        files: Sequence[Path],
+        path: Path,
         task: Task,
         decoder: Decoder,
         temperature: float = 1.0,
@@ -81,10 +77,10 @@ class Tagger:
         context = min(model.context_size, model.trained_context)
         if len(prefix) + len(suffix) >= context:
             raise ModelError(
-                f"{files[0]}: its task's prompt takes {len(prefix) + len(suffix)} tokens, but its "
+                f"{path}: its task's prompt takes {len(prefix) + len(suffix)} tokens, but its "
                 f"context holds {context}"
             )
-        read_prefix(model, prefix, cache_dir() / "instructions", files)
+        read_prefix(model, prefix, cache_dir() / "instructions", [path])
         self._engine = CopyEngine(model, labels, len(prefix), suffix, in_flight=IN_FLIGHT)
         self._grammar = None
         if decoder == "copy" and not chunks_tokenize_alone(model.tokenize):
@@ -101,23 +97,19 @@ class Tagger:
     @classmethod
     def load(
         cls,
-        model: str | Path | None = None,
+        path: Path,
         *,
         decoder: Decoder = "copy",
         threads: int | None = None,
         gpu_layers: int | None = None,
-        lora: Path | None = None,
-    ) -> "Tagger":
-        """Load a GGUF made by `ner-edge export`, by path or name (`conll2003-135m:q4_k_m`); None is
-        the default model, which is made on first use.
+    ) -> Self:
+        """Load a GGUF made by `ner-edge export`.
 
         `threads` None means the physical cores, `gpu_layers` None all layers where llama.cpp was
-        built for a GPU. `lora` is a GGUF LoRA to run over the model. Raises `ModelError` if a file
-        is damaged or holds no task.
+        built for a GPU. Raises `ModelError` if the file is damaged or holds no task.
         """
-        path = model if isinstance(model, Path) else resolve_model(model)
         facts = describe(path)
-        task = facts.task or (describe(lora).task if lora else None)
+        task = facts.task
         if task is None:
             raise ModelError(
                 f"{path}: holds no ner-edge task; make the file with `ner-edge export`, "
@@ -129,12 +121,10 @@ class Tagger:
             sequences=IN_FLIGHT + 1,
             threads=threads,
             gpu_layers=gpu_layers,
-            lora=lora,
             head=OutputHead(GGUFFile(path)),
         )
         try:
-            files = [path, lora] if lora else [path]
-            return cls(llama, files, task, decoder, facts.temperature)
+            return cls(llama, path, task, decoder, facts.temperature)
         except BaseException:
             llama.close()
             raise
@@ -262,7 +252,7 @@ class Tagger:
         """Free the model."""
         self._model.close()
 
-    def __enter__(self) -> "Tagger":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import llama_cpp
 
-from ner_edge.cache import cache_folder
 from ner_edge.errors import ModelError, NerEdgeError
-from ner_edge.gguf_file import GGUFFile
-from ner_edge.gguf_model import check_model
-from ner_edge.hashing import sha256_of
+from ner_edge.files.cache import cache_folder
+from ner_edge.files.hashing import sha256_of
+from ner_edge.gguf.check import check_model
+from ner_edge.gguf.file import GGUFFile
 
 _CHECKS = 1  # to be raised when they become stricter: then every file is tried again
 _SECONDS = 12  # and one more for each of so many bytes:

@@ -7,7 +7,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-from ner_edge.cache import cache_dir
+from ner_edge.files.cache import cache_dir
 
 _RUN = """
 import runpy, sys

@@ -5,7 +5,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from ner_edge.cli import app
+from ner_edge.cli.app import app
 
 
 def run(*arguments: Any, stdin: bytes | str | None = None) -> Any:

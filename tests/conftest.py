@@ -15,7 +15,7 @@ settings.load_profile("shared machines")
 @pytest.fixture(scope="session")
 def base_gguf() -> Path:
     """The real small model's base; downloaded once."""
-    from ner_edge.models import named_base
+    from ner_edge.models.resolve import named_base
 
     return named_base("smollm2")
 

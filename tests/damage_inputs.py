@@ -84,7 +84,7 @@ def make_inputs(folder: Path) -> None:
 
 def _command(line: str) -> None:
     """Run it, and raise what it said if it failed."""
-    from ner_edge.cli import main
+    from ner_edge.cli.app import main
 
     said = TextIOWrapper(BytesIO(), "utf-8")
     try:
@@ -97,8 +97,8 @@ def _command(line: str) -> None:
 
 
 def _write_imatrix(folder: Path) -> None:
-    from ner_edge.export.calibrate import collect_imatrix
-    from ner_edge.export.calibration import CalibrationSet, read_calibration
+    from ner_edge.export.quantize.calibrate import collect_imatrix
+    from ner_edge.export.quantize.calibration import CalibrationSet, read_calibration
     from ner_edge.task import Task
 
     data = read_calibration(folder / "data.conll")

@@ -44,14 +44,14 @@ _ENVIRONMENT = {
 # What commands import only in use: without and with torch.
 _LIGHT = (
     *("nervaluate", "rich._emoji_codes", "rich.progress", "seqeval.metrics", "tokenizers"),
-    *("ner_edge.data_check", "ner_edge.data_report", "ner_edge.eval.compare"),
-    *("ner_edge.eval.output", "ner_edge.export.calibrate", "ner_edge.export.lora_gguf"),
-    *("ner_edge.export.pipeline", "ner_edge.export.verify", "ner_edge.formats"),
-    *("ner_edge.progress", "ner_edge.runtime.tagger", "ner_edge.texts"),
+    *("ner_edge.data.check", "ner_edge.data.report", "ner_edge.eval.compare"),
+    *("ner_edge.eval.output", "ner_edge.export.quantize.calibrate", "ner_edge.export.lora_gguf"),
+    *("ner_edge.export.pipeline", "ner_edge.export.verify.verify", "ner_edge.runtime.formats"),
+    *("ner_edge.terminal.progress", "ner_edge.runtime.tagger", "ner_edge.data.texts"),
 )
 _TORCH = (
     *("peft", "torch", "transformers.models.llama.modeling_llama", "yaml"),
-    *("ner_edge.export.parity", "ner_edge.train.run"),
+    *("ner_edge.export.verify.parity", "ner_edge.train.run"),
 )
 
 
@@ -127,7 +127,7 @@ def _work(part: str, inputs: Path, seed: int, numbers: Sequence[int], work: Path
 
 def _import(part: str, inputs: Path) -> None:
     """All that the commands import themselves."""
-    import ner_edge.cli
+    import ner_edge.cli.app
     from ner_edge.segment import segment
 
     for module in _LIGHT:
@@ -136,7 +136,7 @@ def _import(part: str, inputs: Path) -> None:
         for module in _TORCH:
             import_module(module)
     with redirect_stdout(TextIOWrapper(BytesIO())), suppress(SystemExit):
-        ner_edge.cli.main(["info", str(inputs / "model.gguf")])  # typer imports when it parses
+        ner_edge.cli.app.main(["info", str(inputs / "model.gguf")])  # typer imports when it parses
     list(segment("Ada. Zoe."))  # loads what it splits by
     gc.freeze()
 
@@ -189,7 +189,7 @@ def _become(arguments: Sequence[str], folder: Path) -> None:
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
         import faulthandler
 
-        from ner_edge.cli import main
+        from ner_edge.cli.app import main
 
         faulthandler.enable(2)
         main(list(arguments))

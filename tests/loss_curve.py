@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from ner_edge.labelled import read_labelled
-from ner_edge.prompts import PromptEncoder
+from ner_edge.data.labelled import read_labelled
+from ner_edge.hf.prompts import PromptEncoder
+from ner_edge.hf.torch_model import load_base
 from ner_edge.task import Task
-from ner_edge.torch_model import load_base
 from ner_edge.train.attention import NAME
 from ner_edge.train.loop import train
 from ner_edge.train.model import add_adapter, save_adapter

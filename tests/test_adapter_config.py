@@ -5,9 +5,9 @@ import json
 import pytest
 from tiny_models import save_adapter
 
-from ner_edge.adapter_config import check_adapter, read_adapter_config
 from ner_edge.errors import ModelError
 from ner_edge.export.pipeline import export_model
+from ner_edge.hf.adapter_config import check_adapter, read_adapter_config
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from conftest import TinyModel
 
 from ner_edge.export.pipeline import export_model
 from ner_edge.runtime.llama import start_backend
-from ner_edge.runtime.tagger import Tagger
+from ner_edge.tagger import Tagger
 
 
 @pytest.fixture

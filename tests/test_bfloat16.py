@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ner_edge import bfloat16
-from ner_edge.bfloat16 import is_slow_on_cpu, multiply_in_float32
+from ner_edge.hf import bfloat16
+from ner_edge.hf.bfloat16 import is_slow_on_cpu, multiply_in_float32
 from ner_edge.train import start
 from ner_edge.train.settings import TrainSettings
 

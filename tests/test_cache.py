@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from command_line import assert_error, run, run_ok
 
-from ner_edge.cache import cache_dir, cache_folder
-from ner_edge.models import BASES, BUILT_IN, DEFAULT_MODEL
+from ner_edge.builtin import BUILT_IN, DEFAULT_MODEL
+from ner_edge.files.cache import cache_dir, cache_folder
+from ner_edge.models.resolve import BASES
 from ner_edge.runtime.prefix import _WORTH_KEEPING
-from ner_edge.runtime.tagger import Tagger
+from ner_edge.tagger import Tagger
 
 
 @pytest.fixture
@@ -87,6 +88,6 @@ def test_a_cache_that_may_only_be_read_serves(tmp_path, monkeypatch):
     base.touch()
     monkeypatch.setattr(os, "access", lambda *_: False)
     monkeypatch.setattr("pathlib.Path.mkdir", lambda *_, **__: pytest.fail("written"))
-    from ner_edge.models import named_base
+    from ner_edge.models.resolve import named_base
 
     assert named_base("smollm2") == base

@@ -8,7 +8,7 @@ from command_line import assert_error, run, run_ok
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner_edge.documents import Document, Mark
+from ner_edge.data.documents import Document, Mark
 from ner_edge.eval.align import align
 from ner_edge.spans import Span
 

@@ -118,9 +118,7 @@ def test_mistakes_are_one_line_before_a_model_loads(
     (tmp_path / "tag").write_text("Zoe X-PER\n")
     (tmp_path / "latin").write_bytes(b"Zo\xeb I-PER\n")
     (tmp_path / "nul").write_bytes(b"Zoe I-PER\nSmi\0th I-PER\n")
-    monkeypatch.setattr(
-        "ner_edge.runtime.tagger.Tagger.load", lambda *_, **__: pytest.fail("loaded")
-    )
+    monkeypatch.setattr("ner_edge.tagger.Tagger.load", lambda *_, **__: pytest.fail("loaded"))
     (tmp_path / "closed").mkdir()
     make = tempfile.mkdtemp
 

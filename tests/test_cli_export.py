@@ -8,7 +8,7 @@ import pytest
 from command_line import assert_error, run, run_ok
 from tiny_models import gguf_logits, load_model, logits, save_adapter, save_model
 
-from ner_edge.facts import describe
+from ner_edge.gguf.metadata import describe
 
 
 @pytest.fixture(scope="module")

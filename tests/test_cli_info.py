@@ -9,9 +9,9 @@ from command_line import assert_error, run, run_ok
 from transformers import AutoTokenizer
 
 from ner_edge.export.pipeline import export_model
-from ner_edge.prompts import PromptEncoder
+from ner_edge.hf.prompts import PromptEncoder
 from ner_edge.runtime.grammar import gbnf
-from ner_edge.runtime.tagger import Tagger
+from ner_edge.tagger import Tagger
 from ner_edge.task import TEMPLATES
 
 

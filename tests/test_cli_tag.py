@@ -209,10 +209,8 @@ def test_many_sentences_keep_their_order(tag):
 
 @pytest.mark.parametrize("before", [[], ["-"]], ids=["alone", "behind stdin"])
 def test_unreadable_files_are_refused_before_the_model_loads(tag, tmp_path, monkeypatch, before):
-    monkeypatch.setattr("ner_edge.cli.sys.stdin", None)
-    monkeypatch.setattr(
-        "ner_edge.runtime.tagger.Tagger.load", lambda *_, **__: pytest.fail("loaded")
-    )
+    monkeypatch.setattr("ner_edge.cli.app.sys.stdin", None)
+    monkeypatch.setattr("ner_edge.tagger.Tagger.load", lambda *_, **__: pytest.fail("loaded"))
     assert_error(tag(*before, tmp_path / "none.txt"), r"none\.txt: no such file")
     assert_error(tag(*before, tmp_path), "is a folder, not a file")
     assert_error(tag(*before, "x" * 5000), "x: .*[Nn]ame too long")
@@ -260,7 +258,7 @@ def test_wrong_options_are_usage_errors(tiny):
 def test_help_loads_nothing_heavy():
     program = (
         "import sys\n"
-        "from ner_edge.cli import main\n"
+        "from ner_edge.cli.app import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = 'torch transformers peft llama_cpp gguf numpy nupunkt yaml seqeval nervaluate'\n"
@@ -277,7 +275,7 @@ def test_version_and_no_arguments():
     assert "Usage" in run().output
 
 
-PROGRAM = [sys.executable, "-c", "from ner_edge.cli import main; main()"]
+PROGRAM = [sys.executable, "-c", "from ner_edge.cli.app import main; main()"]
 
 
 def test_results_go_to_stdout_though_stderr_is_a_terminal(tiny, tmp_path):

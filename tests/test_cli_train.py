@@ -13,13 +13,13 @@ from command_line import assert_error, run, run_ok
 from safetensors.torch import load_file, save_file
 from tiny_models import load_model, save_model
 
-from ner_edge import torch_model
-from ner_edge.corpus import Sentence
-from ner_edge.labelled import read_labelled
-from ner_edge.prompts import PromptEncoder
+from ner_edge.data.corpus import Sentence
+from ner_edge.data.labelled import read_labelled
+from ner_edge.hf import torch_model
+from ner_edge.hf.prompts import PromptEncoder
+from ner_edge.hf.torch_model import Answer, load_base
 from ner_edge.spans import Span
 from ner_edge.task import Task
-from ner_edge.torch_model import Answer, load_base
 from ner_edge.train.attention import NAME as SHARED_PREFIX_ATTENTION
 from ner_edge.train.dev import dev_f1
 from ner_edge.train.model import add_adapter

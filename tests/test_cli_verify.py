@@ -8,9 +8,9 @@ import pytest
 from command_line import assert_error, run, run_ok
 from tiny_models import load_model, save_adapter, save_model
 
-from ner_edge.export.manifest import read_manifest
+from ner_edge.export.describe.manifest import read_manifest
 from ner_edge.export.pipeline import export_model
-from ner_edge.gguf_file import GGUFFile
+from ner_edge.gguf.file import GGUFFile
 
 
 @pytest.fixture

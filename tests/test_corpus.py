@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ner_edge.conll import write_conll
-from ner_edge.corpus import DOCSTART, Sentence
+from ner_edge.data.conll import write_conll
+from ner_edge.data.corpus import DOCSTART, Sentence
+from ner_edge.data.labelled import read_labelled, scan_labelled
 from ner_edge.errors import DataError, NerEdgeWarning
-from ner_edge.labelled import read_labelled, scan_labelled
 from ner_edge.segment import segment
 from ner_edge.spans import Span, iob1_from_spans, iob2_from_spans
 

@@ -10,7 +10,7 @@ import damage_runs
 import pytest
 from damage import Case, Command
 
-import ner_edge.cli
+import ner_edge.cli.app
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/stat").exists(), reason="memory is read from /proc"
@@ -109,6 +109,6 @@ def run(command, folder, monkeypatch, kind="flip_bits"):
     """The result of a command line that does this."""
     (folder / "inputs").mkdir(exist_ok=True)
     (folder / "work").mkdir(exist_ok=True)
-    monkeypatch.setattr(ner_edge.cli, "main", lambda arguments: command())
+    monkeypatch.setattr(ner_edge.cli.app, "main", lambda arguments: command())
     case = Case(0, "model", kind, "", "model.gguf", b"x", None, [])
     return damage_runs.run_command(case, Command("x", []), folder / "inputs", folder / "work")

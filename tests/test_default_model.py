@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ner_edge.facts import describe
-from ner_edge.models import DEFAULT_MODEL, _digest, built_in_model
-from ner_edge.runtime.tagger import Tagger
+from ner_edge.builtin import DEFAULT_MODEL, _digest, built_in_model
+from ner_edge.gguf.metadata import describe
+from ner_edge.tagger import Tagger
 from ner_edge.temperature import load_saved_temperature
 
 pytestmark = pytest.mark.model

@@ -13,8 +13,8 @@ from ner_edge.eval.agreement import Agreement, agreement_with
 from ner_edge.eval.gold import Gold, read_gold
 from ner_edge.export.pipeline import export_model
 from ner_edge.runtime import engine
-from ner_edge.runtime.tagger import Tagger
 from ner_edge.spans import Span
+from ner_edge.tagger import Tagger
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner_edge.documents import Document, Mark
+from ner_edge.data.documents import Document, Mark
 from ner_edge.eval.align import align
 from ner_edge.segment import segment
 from ner_edge.spans import Span

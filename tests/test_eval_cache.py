@@ -7,8 +7,8 @@ import signal
 import pytest
 
 from ner_edge.errors import NerEdgeWarning
-from ner_edge.eval.cache import Prediction, measured_once, prediction_cache, sha256_of
 from ner_edge.eval.cost import Cost
+from ner_edge.eval.prediction_cache import Prediction, measured_once, prediction_cache, sha256_of
 from ner_edge.spans import ScoredSpan
 
 KEY = {"model": "m", "data": "d", "decoder": "copy"}
@@ -18,7 +18,7 @@ SECOND = Prediction([], 0.5, [-1, "|", "PER]", 1, "changed"])
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr("ner_edge.eval.cache.BLOCK", 1)
+    monkeypatch.setattr("ner_edge.eval.prediction_cache.BLOCK", 1)
 
 
 def write(folder, *predictions, key=KEY, wanted=9):
@@ -70,7 +70,7 @@ def test_damage_is_cut_off_and_the_next_append_is_sound(tmp_path, damage):
 
 
 def test_only_whole_blocks_count_unless_all_is_there(tmp_path, monkeypatch):
-    monkeypatch.setattr("ner_edge.eval.cache.BLOCK", 2)
+    monkeypatch.setattr("ner_edge.eval.prediction_cache.BLOCK", 2)
     write(tmp_path, FIRST, SECOND, FIRST)
     assert read(tmp_path, wanted=3) == [FIRST, SECOND, FIRST]
     assert read(tmp_path, wanted=4) == [FIRST, SECOND]

@@ -262,7 +262,7 @@ def test_progress_is_told_after_every_sentence(data, model):
 
 @pytest.fixture
 def single_blocks(monkeypatch):
-    monkeypatch.setattr("ner_edge.eval.cache.BLOCK", 1)
+    monkeypatch.setattr("ner_edge.eval.prediction_cache.BLOCK", 1)
     monkeypatch.setattr("ner_edge.eval.evaluate.BLOCK", 1)
 
 

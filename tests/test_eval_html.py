@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from test_eval_report import BF16, GOLD, ONE, Q4, TWO
 
-from ner_edge.corpus import Sentence
+from ner_edge.data.corpus import Sentence
 from ner_edge.eval.confusion import NONE, confusion
 from ner_edge.eval.html import page, pieces, write_folder
 from ner_edge.eval.plots import plots

@@ -17,8 +17,9 @@ BLOCK = 10
 # written, after as many sentences as argument 1 says.
 DOOMED = f"""
 import os, signal, sys
-from ner_edge.cli import main
-from ner_edge.eval import cache, evaluate
+from ner_edge.cli.app import main
+from ner_edge.eval import evaluate
+from ner_edge.eval import prediction_cache as cache
 
 cache.BLOCK = evaluate.BLOCK = {BLOCK}
 tag, left = evaluate._tag, int(sys.argv[1])
@@ -53,7 +54,7 @@ def data(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_killed_twice(tiny, data, tmp_path, monkeypatch):
     arguments = ["eval", str(data), "-m", str(tiny.gguf), "--threads", "1", "--no-speed"]
-    monkeypatch.setattr("ner_edge.eval.cache.BLOCK", BLOCK)
+    monkeypatch.setattr("ner_edge.eval.prediction_cache.BLOCK", BLOCK)
     monkeypatch.setattr("ner_edge.eval.evaluate.BLOCK", BLOCK)
 
     def report_of(cache):

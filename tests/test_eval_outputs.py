@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ner_edge.brackets import write_brackets
-from ner_edge.corpus import Sentence
-from ner_edge.eval.outputs import judge_outputs, pack_output, unpack_output
+from ner_edge.data.corpus import Sentence
+from ner_edge.eval.answers import judge_outputs, pack_output, unpack_output
 from ner_edge.spans import Span
 
 LABELS = ["PER", "LOC"]

@@ -10,15 +10,15 @@ from peft import PeftModel
 from tiny_models import add_adapter, load_model, save_model
 from transformers import AutoTokenizer
 
-from ner_edge import torch_model
 from ner_edge.brackets import parse_brackets
 from ner_edge.errors import NerEdgeWarning
 from ner_edge.eval import torch_tagger
 from ner_edge.eval.paper import paper_candidate
 from ner_edge.eval.torch_tagger import TorchTagger
-from ner_edge.prompts import PromptEncoder
+from ner_edge.hf import torch_model
+from ner_edge.hf.prompts import PromptEncoder
+from ner_edge.hf.torch_model import Answer, generate
 from ner_edge.task import TASK_FILE, load_task
-from ner_edge.torch_model import Answer, generate
 
 SENTENCES = [
     ["Zoe", "lives", "in", "Rome", "."],
@@ -143,7 +143,7 @@ def test_the_paper_s_row_stands_beside_the_gguf_s(tiny, adapter, data):
 
 
 def test_a_second_run_decodes_nothing_and_says_the_same(tiny, adapter, data, monkeypatch):
-    monkeypatch.setattr("ner_edge.eval.cache.BLOCK", 1)
+    monkeypatch.setattr("ner_edge.eval.prediction_cache.BLOCK", 1)
     monkeypatch.setattr("ner_edge.eval.evaluate.BLOCK", 1)
     arguments = ["eval", data, "--protocol", "paper", "--adapter", adapter, "--base", tiny.folder]
     first = json.loads(run_ok(*arguments, "--json", "-", "--limit", 2))

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ner_edge.corpus import Sentence
+from ner_edge.data.corpus import Sentence
 from ner_edge.errors import NerEdgeError
+from ner_edge.eval.answers import judge_outputs
 from ner_edge.eval.calibration import calibration
 from ner_edge.eval.compare import Comparison, Difference
 from ner_edge.eval.cost import Cost
@@ -18,7 +19,6 @@ from ner_edge.eval.evaluate import ModelResult
 from ner_edge.eval.gold import Gold
 from ner_edge.eval.html import page
 from ner_edge.eval.metrics import score_spans
-from ner_edge.eval.outputs import judge_outputs
 from ner_edge.eval.published import RESULTS
 from ner_edge.eval.report import markdown, print_report, to_json, write_json
 from ner_edge.spans import ScoredSpan, Span

@@ -1,4 +1,4 @@
-"""One process at a time: `ner_edge.atomic.exclusive`."""
+"""One process at a time: `ner_edge.files.atomic.exclusive`."""
 
 import errno
 import fcntl
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from ner_edge.atomic import exclusive
 from ner_edge.errors import NerEdgeError
+from ner_edge.files.atomic import exclusive
 
 HOLD = """
 import sys
 from pathlib import Path
-from ner_edge.atomic import exclusive
+from ner_edge.files.atomic import exclusive
 with exclusive(Path(sys.argv[1]), "busy"):
     print("held", flush=True)
     sys.stdin.read()
@@ -26,7 +26,7 @@ with exclusive(Path(sys.argv[1]), "busy"):
 COUNT = """
 import sys, time
 from pathlib import Path
-from ner_edge.atomic import exclusive
+from ner_edge.files.atomic import exclusive
 path = Path(sys.argv[1])
 for _ in range(50):
     with exclusive(path, "busy", wait=True):

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import load_model
 
+from ner_edge.data.labelled import read_labelled
 from ner_edge.errors import DataError, ModelError, UsageError
-from ner_edge.export.calibrate import collect_imatrix
-from ner_edge.export.calibration import CalibrationSet, read_calibration
-from ner_edge.export.manifest import read_manifest
+from ner_edge.export.describe.manifest import read_manifest
 from ner_edge.export.pipeline import export_model
-from ner_edge.export.recipe import (
+from ner_edge.export.quantize.calibrate import collect_imatrix
+from ner_edge.export.quantize.calibration import CalibrationSet, read_calibration
+from ner_edge.export.quantize.recipe import (
     Choice,
     Recipe,
     best_choices,
@@ -25,10 +26,9 @@ from ner_edge.export.recipe import (
     read_recipe,
     smallest_choices,
 )
-from ner_edge.gguf_file import GGUFFile
-from ner_edge.hashing import sha256_of
-from ner_edge.imatrix import Imatrix, read_imatrix
-from ner_edge.labelled import read_labelled
+from ner_edge.files.hashing import sha256_of
+from ner_edge.gguf.file import GGUFFile
+from ner_edge.gguf.imatrix import Imatrix, read_imatrix
 from ner_edge.runtime.llama import LlamaModel
 from ner_edge.spans import Span
 

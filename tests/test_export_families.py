@@ -16,8 +16,8 @@ from tokenizers import Tokenizer
 
 from ner_edge.errors import ModelError
 from ner_edge.export.pipeline import export_model
-from ner_edge.facts import describe
-from ner_edge.gguf_file import GGUFFile
+from ner_edge.gguf.file import GGUFFile
+from ner_edge.gguf.metadata import describe
 
 LLAMA3_ROPE = {
     "rope_type": "llama3",

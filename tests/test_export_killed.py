@@ -20,16 +20,16 @@ import numpy as np
 import pytest
 from tiny_models import save_adapter, save_model
 
-from ner_edge.atomic import atomic_path, scratch_folder
-from ner_edge.export import calibrate, sensitivity
-from ner_edge.export.calibration import CalibrationSet
-from ner_edge.export.manifest import read_manifest
-from ner_edge.export.modelfile import modelfile_path, template
+from ner_edge.export.describe.manifest import read_manifest
+from ner_edge.export.describe.modelfile import modelfile_path, template
 from ner_edge.export.pipeline import export_model
-from ner_edge.export.recipe import Recipe, read_recipe
-from ner_edge.facts import describe
-from ner_edge.gguf_file import GGUFFile
-from ner_edge.imatrix import Imatrix
+from ner_edge.export.quantize import calibrate, sensitivity
+from ner_edge.export.quantize.calibration import CalibrationSet
+from ner_edge.export.quantize.recipe import Recipe, read_recipe
+from ner_edge.files.atomic import atomic_path, scratch_folder
+from ner_edge.gguf.file import GGUFFile
+from ner_edge.gguf.imatrix import Imatrix
+from ner_edge.gguf.metadata import describe
 from ner_edge.task import Task
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals and file locks")
@@ -172,7 +172,8 @@ def test_killed_at_any_moment(levels, kills, model, tmp_path):
 
 def test_what_is_still_written_is_not_removed(tmp_path):
     program = (
-        "import sys, time; from pathlib import Path; from ner_edge.atomic import atomic_path\n"
+        "import sys, time; from pathlib import Path\n"
+        "from ner_edge.files.atomic import atomic_path\n"
         "with atomic_path(Path(sys.argv[1]) / 'm.gguf') as path:\n"
         "    path.write_text('theirs'); print('now', flush=True); time.sleep(60)"
     )

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from tiny_models import save_adapter, save_model
 
 from ner_edge.errors import NerEdgeWarning
-from ner_edge.export import integrity
-from ner_edge.export.integrity import read_whole
-from ner_edge.export.manifest import read_manifest
-from ner_edge.export.modelfile import template
+from ner_edge.export.describe.manifest import read_manifest
+from ner_edge.export.describe.modelfile import template
 from ner_edge.export.pipeline import export_model
+from ner_edge.export.verify import integrity
+from ner_edge.export.verify.integrity import read_whole
 from ner_edge.export.write_gguf import text_value
-from ner_edge.facts import describe
-from ner_edge.hashing import sha256_of
-from ner_edge.models import resolve_adapter
+from ner_edge.files.hashing import sha256_of
+from ner_edge.gguf.metadata import describe
+from ner_edge.models.resolve import resolve_adapter
 from ner_edge.task import TEMPLATES, Task
 
 
@@ -86,7 +86,7 @@ def test_tokens_that_differ_are_a_warning_and_on_record(tmp_path):
     read = base / "tokenizer.json"
     changed = tokenizer | {"model": tokenizer["model"] | {"merges": merges[5:]}}
     read.write_text(json.dumps(changed))
-    from ner_edge.export.tokens import check_tokens
+    from ner_edge.export.verify.tokens import check_tokens
 
     check = check_tokens(path, base)
     assert check.ok is False
@@ -95,7 +95,7 @@ def test_tokens_that_differ_are_a_warning_and_on_record(tmp_path):
 
 def test_a_failed_check_warns(tiny, tmp_path, monkeypatch):
     from ner_edge.export import pipeline
-    from ner_edge.export.manifest import Check
+    from ner_edge.export.describe.manifest import Check
 
     failed = Check("tokens", False, "llama.cpp splits 'x' otherwise")
     monkeypatch.setattr(pipeline, "check_tokens", lambda *_: failed)
@@ -154,7 +154,7 @@ def test_the_card_says_what_the_files_are(tiny, adapter, tmp_path):
 
 
 def test_the_licence_of_a_gguf_is_in_its_metadata(tiny, tmp_path, monkeypatch):
-    from ner_edge.export import source as source_module
+    from ner_edge.export.read import source as source_module
 
     opened = source_module.open_gguf_base(tiny.gguf)
     opened.metadata["general.license"] = text_value("mit")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from tiny_models import add_adapter, gguf_logits, gguf_tokens, load_model, logits
 
-from ner_edge.export import parity
 from ner_edge.export.lora_gguf import export_adapter
 from ner_edge.export.pipeline import export_model
+from ner_edge.export.verify import parity
 
 pytestmark = pytest.mark.model
 

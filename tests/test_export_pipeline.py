@@ -17,7 +17,7 @@ from ner_edge import memory
 from ner_edge.errors import ModelError, NerEdgeError, UsageError
 from ner_edge.export import pipeline, write_gguf
 from ner_edge.export.pipeline import export_model
-from ner_edge.facts import describe
+from ner_edge.gguf.metadata import describe
 from ner_edge.task import load_task
 
 IDS = [5, 60, 300, 7, 299, 12, 200, 33]
@@ -172,7 +172,7 @@ def test_failure_leaves_nothing(error, base, tmp_path, monkeypatch):
 
 def fail_to_quantize(monkeypatch):
     failing = SimpleNamespace(executable=shutil.which("false"))
-    monkeypatch.setattr("ner_edge.export.quantize.sys", failing)
+    monkeypatch.setattr("ner_edge.export.quantize.llama_quantize.sys", failing)
 
 
 def test_failed_quantizer_leaves_no_file(base, tmp_path, monkeypatch):
@@ -184,7 +184,7 @@ def test_failed_quantizer_leaves_no_file(base, tmp_path, monkeypatch):
 
 def test_disk_that_fills_up_while_llama_cpp_writes(base, tmp_path, monkeypatch):
     fail_to_quantize(monkeypatch)
-    monkeypatch.setattr("ner_edge.export.quantize.disk_is_full", lambda folder: True)
+    monkeypatch.setattr("ner_edge.export.quantize.llama_quantize.disk_is_full", lambda folder: True)
     with pytest.raises(NerEdgeError, match=r"q4_0\.gguf: .* q4_0: the disk is full"):
         export_model(base, None, tmp_path, ["q4_0"])
     assert list(tmp_path.iterdir()) == []
@@ -312,8 +312,8 @@ def loaded(modules, named):
 
 
 def test_export_imports_no_torch():
-    modules = "ner_edge.export.pipeline, ner_edge.export.lora_gguf, ner_edge.export.verify"
-    modules += ", ner_edge.export.parity, ner_edge.facts"
+    modules = "ner_edge.export.pipeline, ner_edge.export.lora_gguf, ner_edge.export.verify.verify"
+    modules += ", ner_edge.export.verify.parity, ner_edge.gguf.metadata"
     assert loaded(modules, ("torch", "transformers", "peft", "llama_cpp", "tokenizers")) == "[]"
     assert loaded(modules, ("ner_edge.runtime.", "ner_edge.train.")) == "[]"
 

@@ -12,9 +12,9 @@ from hypothesis.extra.numpy import arrays
 from llama_cpp._ggml import libggml
 
 from ner_edge.errors import UsageError
-from ner_edge.export.quants import QUANTS, parse_quants, quant_table
+from ner_edge.export.quantize.types import QUANTS, parse_quants, quant_table
 from ner_edge.export.write_gguf import _encode
-from ner_edge.facts import file_type_name
+from ner_edge.gguf.metadata import file_type_name
 
 
 def test_every_number_is_llama_cpps():

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from ner_edge.errors import ModelError
 from ner_edge.export.pipeline import export_model
-from ner_edge.gguf_file import GGUFFile
+from ner_edge.gguf.file import GGUFFile
 
 
 @pytest.fixture(scope="module", params=["smollm", "qwen2", "llama-bpe", "gpt-2", "tekken"])

@@ -13,7 +13,7 @@ PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 from ner_edge.errors import UsageError
-from ner_edge.runtime.tagger import Tagger
+from ner_edge.tagger import Tagger
 
 def load(threads):
     return Tagger.load(Path(sys.argv[1]), threads=threads)
@@ -75,7 +75,7 @@ from pathlib import Path
 
 def load():
     global tagger
-    from ner_edge.runtime.tagger import Tagger
+    from ner_edge.tagger import Tagger
     tagger = Tagger.load(Path(sys.argv[1]), threads=2)
 
 def tag(text):

@@ -95,7 +95,7 @@ def test_train(room, file, kept, work, disk):
     doomed = f"""
 import sys
 from pathlib import Path
-from ner_edge.cli import main
+from ner_edge.cli.app import main
 from ner_edge.train import run
 check = run.check_disk
 

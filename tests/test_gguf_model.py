@@ -10,8 +10,8 @@ from command_line import assert_error, run
 from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter
 
 from ner_edge.errors import ModelError
-from ner_edge.gguf_file import GGUFFile
-from ner_edge.gguf_model import check_model
+from ner_edge.gguf.check import check_model
+from ner_edge.gguf.file import GGUFFile
 from ner_edge.runtime import trial
 from ner_edge.runtime.trial import ensure_loadable
 

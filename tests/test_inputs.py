@@ -10,10 +10,10 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from ner_edge import inputs
 from ner_edge.errors import DataError, ModelError
-from ner_edge.inputs import encoding_of, open_input, read_input
-from ner_edge.typed import parse_json, read_json, read_toml
+from ner_edge.files import inputs
+from ner_edge.files.inputs import encoding_of, open_input, read_input
+from ner_edge.files.typed import parse_json, read_json, read_toml
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs pipes and devices")
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from command_line import assert_error, run
 
+from ner_edge.data.labelled import read_labelled
 from ner_edge.errors import NerEdgeWarning
 from ner_edge.eval.gold import read_gold
 from ner_edge.eval.predictions import compare_files
-from ner_edge.labelled import read_labelled
 from ner_edge.spans import Span
 
 # The text of every line.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ner_edge.prompts import Example
+from ner_edge.hf.prompts import Example
 from ner_edge.train.attention import NAME
 from ner_edge.train.batches import plan_epoch, split_by_tokens
 from ner_edge.train.lora import speed_up_lora

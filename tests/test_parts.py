@@ -10,9 +10,9 @@ from stub_model import StubModel, tokenize
 
 from ner_edge.runtime.llama import Run
 from ner_edge.runtime.parts import MAX_SIGNS, MAX_TOKENS, parts
-from ner_edge.runtime.tagger import Tagger
 from ner_edge.segment import MAX_WORD
 from ner_edge.spans import ScoredSpan
+from ner_edge.tagger import Tagger
 from ner_edge.task import load_task
 
 

@@ -13,14 +13,14 @@ from peft import LoraConfig, get_peft_model
 from tiny_models import save_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ner_edge.prompts import Example
-from ner_edge.torch_model import load_base
+from ner_edge.hf.prompts import Example
+from ner_edge.hf.torch_model import load_base
 from ner_edge.train import preflight
 from ner_edge.train.attention import NAME
 from ner_edge.train.fingerprint import fingerprint
 from ner_edge.train.lora import speed_up_lora
 from ner_edge.train.loss import packed_loss
-from ner_edge.train.memory import kept_activations
+from ner_edge.train.memory_estimate import kept_activations
 from ner_edge.train.model import checkpoint_gradients
 from ner_edge.train.packing import pack
 from ner_edge.train.preflight import histogram

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ner_edge import progress
+from ner_edge.terminal import progress
 
 
 @pytest.fixture

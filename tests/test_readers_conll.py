@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner_edge.corpus import DOCSTART, Labelled, Sentence
+from ner_edge.data.corpus import DOCSTART, Labelled, Sentence
+from ner_edge.data.labelled import read_documents, read_labelled, scan_labelled
+from ner_edge.data.readers.columns import Columns, parse_columns
 from ner_edge.errors import DataError, UsageError
-from ner_edge.labelled import read_documents, read_labelled, scan_labelled
-from ner_edge.readers.columns import Columns, parse_columns
 from ner_edge.spans import Span
 
 

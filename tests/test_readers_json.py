@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ner_edge.corpus import Sentence
-from ner_edge.data_check import check_data
+from ner_edge.data.check import check_data
+from ner_edge.data.corpus import Sentence
+from ner_edge.data.labelled import read_documents, read_labelled, scan_labelled
 from ner_edge.errors import DataError, NerEdgeWarning
-from ner_edge.labelled import read_documents, read_labelled, scan_labelled
 from ner_edge.spans import Span
 
 TEXT = "Ada Brown lives in Rome."

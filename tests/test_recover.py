@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tiny_models import save_model
 
+from ner_edge.data.labelled import read_labelled
 from ner_edge.export.pipeline import export_model
-from ner_edge.gguf_file import GGUFFile
-from ner_edge.gguf_names import gguf_name, permute_rows, restore_rows
-from ner_edge.imatrix import Imatrix, read_imatrix
-from ner_edge.labelled import read_labelled
-from ner_edge.prompts import PromptEncoder
+from ner_edge.gguf.file import GGUFFile
+from ner_edge.gguf.imatrix import Imatrix, read_imatrix
+from ner_edge.gguf.names import gguf_name, permute_rows, restore_rows
+from ner_edge.hf.prompts import PromptEncoder
 from ner_edge.task import Task
 from ner_edge.train.loss import packed_loss
 from ner_edge.train.model import save_adapter

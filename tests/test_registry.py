@@ -13,12 +13,15 @@ import pytest
 from command_line import assert_error, run, run_ok
 from tiny_models import save_adapter
 
-from ner_edge import models, registry
-from ner_edge.adapter_config import read_adapter_config
+from ner_edge import builtin
+from ner_edge.builtin import resolve_model
 from ner_edge.errors import ModelError, UsageError
-from ner_edge.facts import describe
-from ner_edge.models import named_base, resolve_base, resolve_model
-from ner_edge.registry import HubModel, PackagedModel, fetch
+from ner_edge.gguf.metadata import describe
+from ner_edge.hf.adapter_config import read_adapter_config
+from ner_edge.models import registry
+from ner_edge.models import resolve as models
+from ner_edge.models.registry import HubModel, PackagedModel, fetch
+from ner_edge.models.resolve import named_base, resolve_base
 from ner_edge.task import load_saved_task
 
 CONTENT = b"GGUF, as far as this test goes" * 1000
@@ -159,17 +162,17 @@ def test_cache_that_cannot_be_made(tmp_path, monkeypatch):
 
 def test_the_built_in_model_is_named_in_any_way(cache, monkeypatch):
     asked = []
-    monkeypatch.setattr(models, "built_in_model", lambda *name: asked.append(name))
+    monkeypatch.setattr(builtin, "built_in_model", lambda *name: asked.append(name))
     default = "conll2003-135m"
     for name in (None, default, f"{default}:", f"{default}:q4_k_m"):
         resolve_model(name)
     assert asked == [(default,), (default, ""), (default, ""), (default, "q4_k_m")]
 
 
-@pytest.mark.parametrize("name", models.BUILT_IN)
+@pytest.mark.parametrize("name", builtin.BUILT_IN)
 def test_the_package_holds_what_its_models_are_made_of(name):
-    built_in = models.BUILT_IN[name]
-    folder = Path(models.__file__).parent / built_in.folder
+    built_in = builtin.BUILT_IN[name]
+    folder = Path(builtin.__file__).parent / built_in.folder
     assert read_adapter_config(folder).base_model_name_or_path == built_in.base
     assert built_in.base in models.BASES
     assert load_saved_task(folder).name == "conll2003-short"

@@ -10,14 +10,14 @@ from tiny_models import save_model
 
 from ner_edge.errors import UsageError
 from ner_edge.export.pipeline import export_model
-from ner_edge.gguf_file import GGUFFile
+from ner_edge.gguf.file import GGUFFile
 from ner_edge.runtime import head as head_module
 from ner_edge.runtime import llama as llama_module
 from ner_edge.runtime import tagger as tagger_module
 from ner_edge.runtime.head import OutputHead
 from ner_edge.runtime.llama import PREFIX, LlamaModel, Run
 from ner_edge.runtime.prefix import read_prefix
-from ner_edge.runtime.tagger import Tagger
+from ner_edge.tagger import Tagger
 from ner_edge.task import Task
 
 LONG = list(range(5, 105))  # tokens of a prefix that is worth keeping

@@ -9,7 +9,7 @@ from tiny_models import save_adapter
 
 from ner_edge.errors import ModelError, NerEdgeError, UsageError
 from ner_edge.export.pipeline import export_model
-from ner_edge.export.recipe import Recipe
+from ner_edge.export.quantize.recipe import Recipe
 from ner_edge.export.staging import Staging
 
 

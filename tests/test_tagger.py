@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stub_model import StubModel
 
-from ner_edge.formats import FORMATS
-from ner_edge.runtime.tagger import Tagger
+from ner_edge.runtime.formats import FORMATS
+from ner_edge.tagger import Tagger
 from ner_edge.task import load_task
 from ner_edge.visible import VisibleText, is_blank
 

@@ -13,7 +13,7 @@ import torch
 from command_line import assert_error, run, run_ok
 from tiny_models import save_adapter
 
-from ner_edge.atomic import write_text
+from ner_edge.files.atomic import write_text
 
 GOLD = "Zoe I-PER\nlives O\nin O\nRome I-LOC\n"
 TASK = 'name = "tiny"\ninstruction = "Find."\n[labels]\nPER = "person"\nLOC = "location"\n'
@@ -85,7 +85,7 @@ REFUSED = [
 @pytest.mark.parametrize(("command", "message"), REFUSED)
 def test_refused_before_anything_is_loaded(command, message, folder, monkeypatch):
     monkeypatch.setattr("ner_edge.train.run.open_start", lambda *_: pytest.fail("loaded"))
-    monkeypatch.setattr("ner_edge.runtime.tagger.Tagger.load", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("ner_edge.tagger.Tagger.load", lambda *_: pytest.fail("loaded"))
     # The settings of a run are not those of a file.
     monkeypatch.setattr("ner_edge.train.settings._read_file", lambda path: {})
     before = contents(folder)
@@ -168,7 +168,9 @@ def test_a_link_is_written_through(tmp_path):
 
 @pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="needs /dev/fd")
 def test_streams_are_written_into(folder):
-    program = "from ner_edge.atomic import write_text; import sys; write_text('x\\n', sys.argv[1])"
+    program = (
+        "from ner_edge.files.atomic import write_text; import sys; write_text('x\\n', sys.argv[1])"
+    )
     for target in ("/dev/stdout", "/dev/null"):
         command = [sys.executable, "-c", program, target]
         result = subprocess.run(command, capture_output=True, text=True)

@@ -6,8 +6,8 @@ from tiny_models import save_adapter
 
 from ner_edge.errors import ModelError
 from ner_edge.export.pipeline import export_model
-from ner_edge.facts import describe
-from ner_edge.runtime.tagger import Tagger
+from ner_edge.gguf.metadata import describe
+from ner_edge.tagger import Tagger
 from ner_edge.task import load_task
 from ner_edge.temperature import load_saved_temperature, save_temperature, scaled
 

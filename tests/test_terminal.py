@@ -11,9 +11,9 @@ from command_line import assert_error, run, run_ok
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner_edge.atomic import write_text
-from ner_edge.console import PrintableConsole
-from ner_edge.terminal import as_utf8, printable
+from ner_edge.files.atomic import write_text
+from ner_edge.terminal.console import PrintableConsole
+from ner_edge.terminal.streams import as_utf8, printable
 
 PROGRAM = f'"{sys.executable}" -m ner_edge'
 CLOSED = "error: standard output is closed, and that is where the results go\n"
@@ -77,7 +77,7 @@ def test_streams_that_are_missing_or_full(command, exit_code, message, folder):
 def test_no_file_takes_the_place_of_a_closed_stream(folder):
     """What native code prints would go into it."""
     program = (
-        "from ner_edge.terminal import open_streams; open_streams(); import os\n"
+        "from ner_edge.terminal.streams import open_streams; open_streams(); import os\n"
         "open('numbers', 'w').write(str(os.open('text', os.O_RDONLY)))"
     )
     subprocess.run(["sh", "-c", f'"{sys.executable}" -c "$0" <&- >&- 2>&-', program], cwd=folder)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ner_edge.data.texts import check_readable, read_texts
 from ner_edge.errors import DataError
-from ner_edge.texts import check_readable, read_texts
 
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32", "utf-32-be"]
 
@@ -79,7 +79,7 @@ def test_pipes_are_opened_once(tmp_path: Path) -> None:
 def test_lines_of_a_pipe_arrive_as_they_are_written(name: str) -> None:
     program = (
         "from pathlib import Path\n"
-        "from ner_edge.texts import *\n"
+        "from ner_edge.data.texts import *\n"
         f"paths = [Path({name!r})]\n"
         "print(check_readable(paths), flush=True)\n"
         "for text in read_texts(paths, print, id): print(repr(text), flush=True)"

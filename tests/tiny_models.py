@@ -12,7 +12,7 @@ from transformers import (
     AutoModelForCausalLM,
 )
 
-from ner_edge.export import parity, tokens
+from ner_edge.export.verify import parity, tokens
 
 torch.set_num_threads(1)  # tiny matrices gain nothing, and on a busy machine threads wait
 

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from ner_edge.corpus import Sentence
+from ner_edge.data.corpus import Sentence
 
 
 def lower_cased(sentences: Sequence[Sentence], share: float, seed: int) -> list[Sentence]:

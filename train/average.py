@@ -16,9 +16,9 @@ from peft import LoraConfig
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.numpy import load_file, save_file
 
-from ner_edge.adapter_config import check_adapter
-from ner_edge.atomic import atomic_path, make_folder
 from ner_edge.errors import ModelError, UsageError
+from ner_edge.files.atomic import atomic_path, make_folder
+from ner_edge.hf.adapter_config import check_adapter
 from ner_edge.task import load_saved_task
 from ner_edge.train.fingerprint import FINGERPRINT_KEY, read_record
 from ner_edge.train.settings import SETTINGS_FILE

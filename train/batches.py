@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 
-from ner_edge.prompts import Example
+from ner_edge.hf.prompts import Example
 
 _WINDOW = 8  # batches sorted by length together: little padding, nearly random order
 

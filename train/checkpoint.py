@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from ner_edge.atomic import atomic_path
 from ner_edge.errors import ModelError, NerEdgeError, UsageError
+from ner_edge.files.atomic import atomic_path
 
 CHECKPOINT_FILE = "checkpoint.pt"
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ner_edge.brackets import parse_brackets
-from ner_edge.corpus import Sentence
-from ner_edge.prompts import PromptEncoder
+from ner_edge.data.corpus import Sentence
+from ner_edge.hf.prompts import PromptEncoder
+from ner_edge.hf.torch_model import answer_sentences
 from ner_edge.spans import strict_f1
-from ner_edge.torch_model import answer_sentences
 
 
 def dev_f1(

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from ner_edge.adapter_config import CONFIG_FILE, WEIGHTS_FILE, read_adapter_config
 from ner_edge.errors import ModelError
+from ner_edge.files.typed import read_json
+from ner_edge.hf.adapter_config import CONFIG_FILE, WEIGHTS_FILE, read_adapter_config
 from ner_edge.train.settings import SETTINGS_FILE
-from ner_edge.typed import read_json
 
 FINGERPRINT_KEY = "base_fingerprint"
 _SAMPLE = 4096  # values of each tensor, so that a large model costs no more than a small one

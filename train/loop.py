@@ -11,13 +11,13 @@ from typing import Any
 import torch
 
 from ner_edge.errors import NerEdgeError
-from ner_edge.prompts import Example
+from ner_edge.hf.prompts import Example
 from ner_edge.train.batches import plan_epoch, split_by_tokens
 from ner_edge.train.checkpoint import load_checkpoint, save_checkpoint
 from ner_edge.train.loss import packed_loss
 from ner_edge.train.packing import pack
 from ner_edge.train.processes import rank_and_world, sum_over_processes
-from ner_edge.train.rounding import Rounding
+from ner_edge.train.recover import Rounding
 from ner_edge.train.settings import TrainSettings
 
 

@@ -14,9 +14,9 @@ from peft import (
 )
 from safetensors.torch import save
 
-from ner_edge.adapter_config import CONFIG_FILE, WEIGHTS_FILE, check_adapter
-from ner_edge.atomic import atomic_path, make_folder, scratch_folder, write_text
 from ner_edge.errors import ModelError
+from ner_edge.files.atomic import atomic_path, make_folder, scratch_folder, write_text
+from ner_edge.hf.adapter_config import CONFIG_FILE, WEIGHTS_FILE, check_adapter
 from ner_edge.train.checkpoint import adapter_weights
 from ner_edge.train.lora import speed_up_lora
 from ner_edge.train.settings import TrainSettings

@@ -7,8 +7,8 @@ from pathlib import Path
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 
 from ner_edge.errors import UsageError
-from ner_edge.models import is_model
-from ner_edge.targets import check_folder, check_not_input, same_file
+from ner_edge.files.targets import check_folder, check_not_input, same_file
+from ner_edge.models.resolve import is_model
 from ner_edge.task import TASK_FILE
 from ner_edge.train.checkpoint import CHECKPOINT_FILE, is_checkpoint
 from ner_edge.train.settings import SETTINGS_FILE

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ner_edge.prompts import Example
+from ner_edge.hf.prompts import Example
 from ner_edge.train.attention import PrefixLayout
 
 IGNORED = -100  # the label that cross-entropy skips

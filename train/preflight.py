@@ -12,21 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from ner_edge.adapter_config import WEIGHTS_FILE
 from ner_edge.brackets import write_brackets
-from ner_edge.corpus import Sentence
+from ner_edge.data.corpus import Sentence
 from ner_edge.errors import DataError, ModelError, NerEdgeError
-from ner_edge.hashing import sha256_of
-from ner_edge.prompts import Example, PromptEncoder
+from ner_edge.files.hashing import sha256_of
+from ner_edge.files.targets import nearest
+from ner_edge.hf.adapter_config import WEIGHTS_FILE
+from ner_edge.hf.prompts import Example, PromptEncoder
 from ner_edge.shapes import Hyperparameters
-from ner_edge.targets import nearest
 from ner_edge.task import Task
 from ner_edge.train.batches import plan_epoch, split_by_tokens
 from ner_edge.train.checkpoint import CHECKPOINT_FILE
 from ner_edge.train.loop import add_gradients, count_steps
-from ner_edge.train.memory import free_memory, memory_need
+from ner_edge.train.memory_estimate import free_memory, memory_need
 from ner_edge.train.processes import rank_and_world
-from ner_edge.train.rounding import Rounding
+from ner_edge.train.recover import Rounding
 from ner_edge.train.settings import TrainSettings
 from ner_edge.train.start import Start
 

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import ner_edge
-from ner_edge.atomic import exclusive, make_folder
-from ner_edge.corpus import Sentence
+from ner_edge.data.corpus import Sentence
+from ner_edge.data.labelled import scan_labelled
+from ner_edge.data.readers.columns import Columns
 from ner_edge.errors import DataError
-from ner_edge.inputs import name_as_text
-from ner_edge.labelled import scan_labelled
-from ner_edge.models import resolve_base
-from ner_edge.progress import Update
-from ner_edge.prompts import Example, PromptEncoder
-from ner_edge.readers.columns import Columns
+from ner_edge.files.atomic import exclusive, make_folder
+from ner_edge.files.inputs import name_as_text
+from ner_edge.hf.prompts import Example, PromptEncoder
+from ner_edge.hf.torch_model import check_base
+from ner_edge.models.resolve import resolve_base
 from ner_edge.task import Task
 from ner_edge.temperature import TEMPERATURE_FILE
-from ner_edge.torch_model import check_base
+from ner_edge.terminal.progress import Update
 from ner_edge.train.augment import lower_cased
 from ner_edge.train.checkpoint import CHECKPOINT_FILE, check_checkpoint
 from ner_edge.train.dev import dev_f1

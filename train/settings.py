@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ner_edge.atomic import write_text
 from ner_edge.errors import UsageError
-from ner_edge.inputs import read_input
-from ner_edge.typed import MEGABYTE, read_toml
+from ner_edge.files.atomic import write_text
+from ner_edge.files.inputs import read_input
+from ner_edge.files.typed import MEGABYTE, read_toml
 
 SETTINGS_FILE = "training_settings.json"
 _SCALAR = re.compile(r"""[\w.+-]{1,400}|"[\w.+-]*"|'[\w.+-]*'""")

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from ner_edge.bfloat16 import is_slow_on_cpu
 from ner_edge.errors import UsageError
-from ner_edge.gguf_file import GGUFFile
-from ner_edge.imatrix import read_imatrix
-from ner_edge.models import resolve_base
-from ner_edge.torch_model import load_base
+from ner_edge.gguf.file import GGUFFile
+from ner_edge.gguf.imatrix import read_imatrix
+from ner_edge.hf.bfloat16 import is_slow_on_cpu
+from ner_edge.hf.torch_model import load_base
+from ner_edge.models.resolve import resolve_base
 from ner_edge.train.attention import NAME as SHARED_PREFIX_ATTENTION
 from ner_edge.train.fingerprint import (
     FINGERPRINT_KEY,
@@ -22,7 +22,7 @@ from ner_edge.train.fingerprint import (
 )
 from ner_edge.train.model import add_adapter
 from ner_edge.train.processes import join_processes, rank_and_world, shard_base
-from ner_edge.train.rounding import Rounding
+from ner_edge.train.recover import Rounding
 from ner_edge.train.settings import TrainSettings
 
 

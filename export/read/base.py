@@ -1,0 +1,77 @@
+"""The model to export, whatever it is stored as: metadata, and tensors read one at a time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from gguf import GGUFValue
+from numpy.typing import NDArray
+
+from ner_edge.gguf.check import check_model
+from ner_edge.gguf.file import GGUFFile
+from ner_edge.gguf.names import heads_to_permute
+
+
+class Tensor(NamedTuple):
+    """A tensor under its GGUF name, in GGUF's row order.
+
+    `read_slice(start, end)` returns that part of its first axis in a fresh float32 array.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    read_slice: Callable[[int, int], NDArray[np.float32]]
+
+    def read(self) -> NDArray[np.float32]:
+        """All of it."""
+        return self.read_slice(0, self.shape[0])
+
+
+@dataclass(frozen=True)
+class Base:
+    """A full-precision model: `metadata` as `gguf.GGUFWriter` takes it, tensors by GGUF name."""
+
+    path: Path
+    architecture: str
+    heads: int
+    key_value_heads: int
+    metadata: dict[str, GGUFValue] = field(repr=False)
+    tensors: dict[str, Tensor] = field(repr=False)
+    weight_files: tuple[Path, ...] = ()
+    """What the weights are read from."""
+
+    def heads_to_permute(self, tensor: str) -> int | None:
+        """See `gguf_names.heads_to_permute`."""
+        return heads_to_permute(self.architecture, tensor, self.heads, self.key_value_heads)
+
+
+def open_gguf_base(path: Path) -> Base:
+    """A GGUF as base: its dequantized weights are the full-precision model.
+
+    Raises `ModelError` if it is damaged, contradicts itself, or is of another architecture.
+    """
+    file = GGUFFile(path)
+    sizes = check_model(file)
+    return Base(
+        path,
+        sizes.architecture,
+        sizes.heads,
+        sizes.key_value_heads,
+        file.metadata(),
+        {
+            name: Tensor(name, info.shape, _reader(file, name))
+            for name, info in file.tensors.items()
+        },
+        (path,),
+    )
+
+
+def _reader(file: GGUFFile, name: str) -> Callable[[int, int], NDArray[np.float32]]:
+    shape = file.tensors[name].shape
+    if len(shape) == 1:
+        return lambda start, end: file.float32(name)[start:end]
+    rows = prod(shape[1:-1])
+    return lambda start, end: file.rows(name, start * rows, end * rows).reshape(-1, *shape[1:])

@@ -1,0 +1,88 @@
+"""A Hugging Face model's settings as GGUF metadata, after llama.cpp's `convert_hf_to_gguf.py`."""
+
+from math import pi
+
+import numpy as np
+from gguf import GGUFWriter, RopeScalingType
+from numpy.typing import NDArray
+
+from ner_edge.errors import ModelError
+from ner_edge.hf.folder import HFFolder
+
+
+def refuse_unsupported(folder: HFFolder) -> None:
+    """Raise `ModelError` naming the settings that llama.cpp would compute otherwise."""
+    config, rope = folder.config, folder.config.rope
+    wrong = []
+    if (config.hidden_act or "silu") != "silu":
+        wrong.append(f"hidden_act {config.hidden_act}")
+    if config.quantization_config:
+        wrong.append("quantization_config (give the model before it was quantized)")
+    others = [kind for kind in config.layer_types or [] if kind != "full_attention"]
+    if config.use_sliding_window or others:
+        wrong.append("sliding-window attention")
+    if any(
+        factor not in (None, 1.0)
+        for factor in (rope.partial_rotary_factor, config.partial_rotary_factor)
+    ):
+        wrong.append("partial_rotary_factor")
+    needs: dict[str, list[object]] = {"default": [], "linear": [rope.factor]}
+    if config.architecture == "llama":
+        needs["llama3"] = [
+            rope.factor,
+            rope.low_freq_factor,
+            rope.high_freq_factor,
+            rope.original_max_position_embeddings,
+        ]
+    if rope.kind not in needs or None in needs[rope.kind]:
+        wrong.append(f"rope scaling {rope.kind}")
+    if wrong:
+        raise ModelError(f"{folder.path}: cannot be exported because of its {', '.join(wrong)}")
+
+
+def add_hyperparameters(writer: GGUFWriter, folder: HFFolder) -> None:
+    """Add the model's hyperparameters to `writer`'s metadata."""
+    config, sizes = folder.config, folder.hyperparameters
+    writer.add_type("model")
+    writer.add_block_count(sizes.layers)
+    writer.add_context_length(config.context_length)
+    writer.add_embedding_length(sizes.width)
+    writer.add_feed_forward_length(sizes.feed_forward_width)
+    writer.add_head_count(sizes.heads)
+    writer.add_head_count_kv(sizes.key_value_heads)
+    writer.add_key_length(sizes.head_width)
+    writer.add_value_length(sizes.head_width)
+    writer.add_rope_dimension_count(sizes.head_width)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_vocab_size(sizes.vocabulary)
+    writer.add_rope_freq_base(_rope_theta(folder))
+    if config.rope.kind == "linear" and config.rope.factor:
+        writer.add_rope_scaling_type(RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(config.rope.factor)
+
+
+def rope_factors(folder: HFFolder) -> NDArray[np.float32] | None:
+    """What llama.cpp divides each rotary frequency by, `(head_width / 2,)`; None if by nothing.
+
+    Llama 3.1 slows low frequencies only, and those between by interpolation (transformers,
+    `_compute_llama3_parameters`).
+    """
+    rope, width = folder.config.rope, folder.hyperparameters.head_width
+    if rope.kind != "llama3":
+        return None
+    factor, low, high = rope.factor, rope.low_freq_factor, rope.high_freq_factor
+    context = rope.original_max_position_embeddings
+    assert factor is not None
+    assert low is not None
+    assert high is not None
+    assert context is not None
+    if not low < high:
+        raise ModelError(f"{folder.path}: its rope scaling has no frequencies from {low} to {high}")
+    exponents = np.arange(0, width, 2, dtype=np.float64) / width
+    wavelengths = 2 * pi * _rope_theta(folder) ** exponents
+    smooth = np.clip((context / wavelengths - low) / (high - low), 0, 1)
+    return np.asarray(1 / ((1 - smooth) / factor + smooth), np.float32)
+
+
+def _rope_theta(folder: HFFolder) -> float:
+    return folder.config.rope.rope_theta or folder.config.rope_theta or 10000.0

@@ -1,0 +1,144 @@
+"""What is exported: a base, with or without an adapter, the task they were trained for, and where
+each of them comes from."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gguf import GGUFValue
+
+from ner_edge import __version__
+from ner_edge.errors import ModelError
+from ner_edge.export.describe.manifest import Check, MadeOf
+from ner_edge.export.read.adapter import Adapter, open_adapter
+from ner_edge.export.read.base import Base, open_gguf_base
+from ner_edge.export.read.hf_base import open_hf_base
+from ner_edge.export.read.merge import merge
+from ner_edge.export.write_gguf import text_value
+from ner_edge.files.hashing import sha256_of
+from ner_edge.files.inputs import name_as_text
+from ner_edge.task import GGUF_KEY, Task, load_saved_task
+from ner_edge.temperature import GGUF_KEY as TEMPERATURE_KEY
+from ner_edge.temperature import load_saved_temperature
+
+
+@dataclass(frozen=True)
+class Source:
+    """A base, an adapter or none, and both together as `merged`."""
+
+    base: Base
+    adapter: Adapter | None
+    task: Task | None
+    temperature: float | None
+    merged: Base
+    changed: set[str]
+    """Tensors of `merged` that differ from the base's; complete when all have been read."""
+    base_sha256: str
+
+    @property
+    def name(self) -> str:
+        """The adapter's, or else the base's."""
+        if self.adapter is not None:
+            return self.adapter.path.resolve().name
+        return self.base.path.resolve().name.removesuffix(".gguf")
+
+    @property
+    def files(self) -> list[Path]:
+        """What is read."""
+        files = list(self.base.weight_files)
+        if self.base.path.is_dir():
+            files += [path for path in self.base.path.iterdir() if path.is_file()]
+        if self.adapter is not None:
+            files += [path for path in self.adapter.path.iterdir() if path.is_file()]
+        return files
+
+    def metadata(self) -> dict[str, GGUFValue]:
+        """What was made of what, to be written into each file."""
+        facts = {"ner_edge.version": __version__, "ner_edge.base_sha256": self.base_sha256}
+        if self.adapter is not None:
+            facts["ner_edge.adapter_sha256"] = self.adapter.sha256
+        if self.task is not None:
+            facts[GGUF_KEY] = self.task.to_json()
+        if self.temperature is not None:
+            facts[TEMPERATURE_KEY] = str(self.temperature)
+        return {key: text_value(value) for key, value in facts.items()}
+
+    def made_of(self) -> MadeOf:
+        """The same for the manifest."""
+        facts: dict[str, str | Mapping[str, str | float]] = {
+            "ner-edge": __version__,
+            "base": {"name": name_as_text(self.base.path.resolve()), "sha256": self.base_sha256},
+        }
+        if self.adapter is not None:
+            name = name_as_text(self.adapter.path.resolve())
+            facts["adapter"] = {"name": name, "sha256": self.adapter.sha256}
+        return facts
+
+    def check_merged(self) -> Check | None:
+        """Has the adapter changed anything? None if there is no adapter."""
+        if self.adapter is None:
+            return None
+        count = len(self.merged.tensors)
+        detail = f"{len(self.changed)} of {count} tensors differ from the base in float32"
+        return Check("merged", bool(self.changed), detail)
+
+
+def open_source(
+    base: Path,
+    adapter: Path | None,
+    task: Task | None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Source:
+    """Open both; no weight is kept. The task is `task`, else the one saved beside the adapter or
+    model, else the base's own. `progress` gets the bytes of the base that were hashed, and all.
+
+    Raises `ModelError` if they are damaged or do not fit.
+    """
+    model = open_base(base)
+    lora = None if adapter is None else open_adapter(adapter, model)
+    changed: set[str] = set()
+    return Source(
+        model,
+        lora,
+        task or _known_task(model, adapter),
+        load_saved_temperature(adapter) if adapter else None,
+        model if lora is None else merge(model, lora, changed),
+        changed,
+        base_sha256(model, progress),
+    )
+
+
+def open_base(path: Path) -> Base:
+    """A base from a Hugging Face folder or a GGUF file. Raises `ModelError` if it is neither."""
+    if not path.exists():
+        raise ModelError(f"{path}: no such base model (give a model folder or a GGUF file)")
+    return open_hf_base(path) if path.is_dir() else open_gguf_base(path)
+
+
+def base_sha256(base: Base, progress: Callable[[int, int], None] = lambda done, total: None) -> str:
+    """The SHA-256 of the file that holds the weights; of several, that of what `sha256sum` prints
+    for them."""
+    total = sum(path.stat().st_size for path in base.weight_files)
+    done = 0
+
+    def advance(size: int) -> None:
+        nonlocal done
+        done += size
+        progress(done, total)
+
+    digests = {path.name: sha256_of(path, advance) for path in base.weight_files}
+    if len(digests) == 1:
+        return next(iter(digests.values()))
+    listing = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _known_task(model: Base, adapter: Path | None) -> Task | None:
+    folder = adapter or model.path
+    saved = load_saved_task(folder) if folder.is_dir() else None
+    if saved is not None or GGUF_KEY not in model.metadata:
+        return saved
+    value = model.metadata[GGUF_KEY].value
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return Task.from_json(text, str(model.path))

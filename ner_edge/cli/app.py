@@ -1,0 +1,117 @@
+"""The command line: each command calls the library and prints. Heavy rooms load only in use."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from ner_edge import __version__
+from ner_edge.cli.compare import compare
+from ner_edge.cli.data import data_app
+from ner_edge.cli.eval import evaluate
+from ner_edge.cli.export import export
+from ner_edge.cli.grammar import grammar
+from ner_edge.cli.info import info
+from ner_edge.cli.tag import tag
+from ner_edge.cli.train import train
+from ner_edge.cli.verify import verify
+from ner_edge.errors import NerEdgeError, NerEdgeWarning
+from ner_edge.terminal.streams import (
+    open_streams,
+    say,
+)
+
+
+class _Group(TyperGroup):
+    """Turns the user's mistakes into one line and an exit code."""
+
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        with _one_line_errors():
+            return super().make_context(*arguments, **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _one_line_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    try:
+        try:
+            yield
+        except typer.Exit:
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()
+    except NerEdgeError as error:
+        _fail(f"error: {error}", error.exit_code, error.details)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except BrokenPipeError:
+        # Whoever read our output has had enough, as `head` does.
+        _fail(None, 1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"error: {where}{error.strerror or error}", 1)
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Named-entity recognition with small language models, on your own machine.",
+)
+
+
+def _fail(message: str | None, exit_code: int, details: str = "") -> NoReturn:
+    if message is not None:
+        say(message, details)
+    try:
+        sys.stdout.flush()
+    except OSError:  # Python would try again, at exit, to write what could not be written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise typer.Exit(exit_code) from None
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"ner-edge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    # Our warnings are one line each; those of the libraries below are not for users.
+    warnings.simplefilter("ignore")
+    warnings.simplefilter("default", NerEdgeWarning)
+    logging.getLogger().addHandler(logging.NullHandler())
+    warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+
+
+app.command()(tag)
+app.command()(info)
+app.command()(grammar)
+app.command("eval")(evaluate)
+app.command()(compare)
+app.command()(export)
+app.command()(verify)
+app.command()(train)
+app.add_typer(data_app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    open_streams()
+    app(arguments)

@@ -1,0 +1,25 @@
+"""What a reader finds in a file, before texts are split into words and tags are put together."""
+
+from dataclasses import dataclass, field
+
+from ner_edge.data.corpus import Problem
+from ner_edge.data.documents import Document
+from ner_edge.data.tagged import Tagged
+
+Record = Document | Tagged
+
+
+@dataclass
+class Contents:
+    """The records of a file in their order, and what is wrong with it (as in `Labelled`)."""
+
+    format: str
+    """`JSON`, `JSONL` or `CoNLL`."""
+    records: list[Record] = field(default_factory=list)
+    layout: str = ""
+    """How rows or records were read."""
+    plain: bool = True
+    """Could they not have been read otherwise?"""
+    illegal: list[Problem] = field(default_factory=list)
+    doubtful: list[Problem] = field(default_factory=list)
+    left_out: list[Problem] = field(default_factory=list)

@@ -1,0 +1,146 @@
+"""Records in JSON: one on each line, or all of them in one list."""
+
+import codecs
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from ner_edge.data.corpus import Problem, counted, shortened
+from ner_edge.data.readers.contents import Contents
+from ner_edge.data.readers.encoding import decoded
+from ner_edge.data.readers.formats import SHAPES
+from ner_edge.data.readers.hub_rows import hub_rows
+from ner_edge.data.readers.offsets import keys_of
+from ner_edge.data.readers.shape import Place
+from ner_edge.data.schemes import spelt_like_a_tag
+
+_FIRST_LINE = re.compile(rb"\s*+([\[{][^\n]*+)")
+_BYTE = re.compile(r" \(byte (\d+)\)")
+_TOO_DEEP = "not JSON that can be read (nested too deeply)"
+
+
+def is_json(data: bytes) -> bool:
+    """Does it begin like a list or an object? (A bracket may also be the first word of columns.)"""
+    match = _FIRST_LINE.match(data)
+    if match is None:
+        return False
+    fields = match[1].rsplit(None, 1)
+    return len(fields) < 2 or not spelt_like_a_tag(fields[1].decode("utf-8", "replace"))
+
+
+def read_json_records(data: bytes) -> Contents:
+    """The records that have any of the formats, each as the first that fits reads it."""
+    contents = Contents("JSONL" if _is_lines(data) else "JSON")
+    names: dict[str, None] = {}
+    places = _lines(data) if contents.format == "JSONL" else _list(data, contents)
+    for place, raw in places:
+        try:
+            value = _parsed(raw) if isinstance(raw, bytes) else raw
+            shape = next((shape for shape in SHAPES if shape.fits(value)), None)
+            if shape is None:
+                wanted = ", or ".join(shape.wanted for shape in reversed(SHAPES))
+                raise ValueError(f"expected {wanted}; found {_described(value)}")
+            contents.records.append(shape.read(value, place, contents))
+            names[shape.name] = None
+        except ValueError as error:
+            contents.illegal.append(place.problem(str(error)))
+    kind = "JSON lines" if contents.format == "JSONL" else "JSON"
+    contents.layout = f"{kind}: {', '.join(names) or 'no record'}"
+    contents.plain = len(names) < 2
+    return contents
+
+
+def _is_lines(data: bytes) -> bool:
+    """Is the first line a value by itself, and not a list of all records? If the file is no single
+    value either, the first line is damaged."""
+    match = _FIRST_LINE.match(data)
+    first = match[1] if match else b""
+    rest = data[match.end() :].strip() if match else b""
+    try:
+        value = msgspec.json.decode(first)
+    except (ValueError, RecursionError):
+        if first.strip() in (b"[", b"{"):
+            return False
+        return bool(rest) and not _is_value(data) and _is_value(rest.partition(b"\n")[0])
+    whole = hub_rows(value) is not None or (isinstance(value, list) and not _is_record(value))
+    return bool(rest) or not whole
+
+
+def _is_value(data: bytes) -> bool:
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except (ValueError, RecursionError):
+        return False
+    return data.lstrip()[:1] in (b"[", b"{")
+
+
+def _is_record(value: Any) -> bool:
+    return any(shape.fits(value) for shape in SHAPES)
+
+
+def _lines(data: bytes) -> Iterator[tuple[Place, bytes]]:
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if line.removeprefix(codecs.BOM_UTF8).strip():
+            yield Place(number), line
+
+
+def _list(data: bytes, contents: Contents) -> Iterator[tuple[Place, Any]]:
+    """The records of a list, or the one value that the file holds."""
+    try:
+        records: Any = msgspec.json.decode(data, type=list[msgspec.Raw] | dict[str, msgspec.Raw])
+    except RecursionError:
+        contents.illegal.append(Problem(1, _TOO_DEEP))
+        return
+    except ValueError as error:
+        place = _BYTE.search(str(error))
+        line = data.count(b"\n", 0, int(place[1]) if place else len(data)) + 1
+        contents.illegal.append(Problem(line, f"not JSON ({_BYTE.sub('', str(error))})"))
+        return
+    if isinstance(records, dict) or (records and bytes(records[0]).startswith(b'"')):
+        yield from _single(data, contents)  # a pair of spaCy's begins with its text
+        return
+    position, line = 0, 1
+    for number, raw in enumerate(map(bytes, records), 1):
+        start = data.index(raw, position)
+        line += data.count(b"\n", position, start)
+        yield Place(line, number), raw
+        line += raw.count(b"\n")
+        position = start + len(raw)
+
+
+def _single(data: bytes, contents: Contents) -> Iterator[tuple[Place, Any]]:
+    try:
+        value = _parsed(data)
+    except ValueError as error:
+        contents.illegal.append(Problem(1, str(error)))
+        return
+    rows = hub_rows(value)
+    if rows is None:
+        yield Place(1), value
+    else:
+        yield from ((Place(1, number), row) for number, row in enumerate(rows, 1))
+
+
+def _parsed(data: bytes) -> Any:
+    """Raises `ValueError` saying what is wrong."""
+    text, wrong = decoded(data)
+    if wrong:
+        raise ValueError(wrong)
+    try:
+        return msgspec.json.decode(text)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    except ValueError as error:
+        raise ValueError(f"not valid JSON ({_BYTE.sub('', str(error))})") from None
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"an object with the keys {keys_of(value)}"
+    if not isinstance(value, list):
+        return shortened(str(value))
+    if value and all(isinstance(item, dict) and "start" in item for item in value):
+        return "entities without their text"
+    return f"a list of {counted(len(value), 'value')}"

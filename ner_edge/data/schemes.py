@@ -1,0 +1,68 @@
+"""Which scheme a file's tags are written in, and where they break its rules."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from ner_edge.data.corpus import shortened
+from ner_edge.spans import Span
+
+_IOB = re.compile(r"O|[BI]-.+")
+_BIOES = re.compile(r"O|[BIESLU]-.+")  # with its other names for E and S, last and unit
+_ENDS_OR_SINGLES = re.compile(r"[ESLU]-.+")
+
+
+def is_bioes(tags: Iterable[str]) -> bool:
+    """Does any tag mark an end or a single word, as only BIOES (also called BILOU) does?"""
+    return any(_ENDS_OR_SINGLES.fullmatch(tag) for tag in tags)
+
+
+def spelt_like_a_tag(text: str) -> bool:
+    """Is it a tag of any scheme?"""
+    return bool(_BIOES.fullmatch(text))
+
+
+def misspelt(tag: str, bioes: bool) -> str | None:
+    """What is wrong with a tag by itself, if anything."""
+    if (_BIOES if bioes else _IOB).fullmatch(tag):
+        return None
+    if bioes:
+        return f"{shortened(tag)} is not a BIOES tag (O, or B-, I-, E- or S-LABEL)"
+    return f"{shortened(tag)} is not an IOB tag (O, B-LABEL or I-LABEL)"
+
+
+def read_bioes(tags: Sequence[str]) -> tuple[list[Span], list[tuple[int, str]]]:
+    """The entities of a sentence whose tags are spelt rightly, and what breaks the scheme, as
+    (position, message). An entity that breaks it is no span."""
+    spans, wrong = [], []
+    start, label = 0, ""  # an empty label means: outside
+    for position, tag in enumerate([*tags, ""]):
+        prefix, _, tag_label = tag.partition("-")
+        goes_on = prefix in ("I", "E", "L")
+        if label and not (goes_on and tag_label == label):
+            then = f"followed by {shortened(tag)}" if tag else "the last of its sentence"
+            message = (
+                f"{shortened(tags[position - 1])} is {then}: I-{label} or E-{label} must follow"
+            )
+            wrong.append((position - 1, message))
+            label = ""
+        elif goes_on and not label:
+            wrong.append((position, f"{shortened(tag)} continues an entity that did not begin"))
+        if prefix == "B":
+            start, label = position, tag_label
+        elif prefix in ("S", "U"):
+            spans.append(Span(position, position + 1, tag_label))
+        elif prefix in ("E", "L") and label:
+            spans.append(Span(start, position + 1, label))
+            label = ""
+    return spans, wrong
+
+
+def free_begins(tags: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """The beginnings of IOB entities that do not touch one of their own label, as (position,
+    `B` or `I`): there IOB1 writes `I`, IOB2 `B`."""
+    previous = ""
+    for position, tag in enumerate(tags):
+        prefix, _, label = tag.partition("-")
+        if label and label != previous:
+            yield position, prefix
+        previous = label

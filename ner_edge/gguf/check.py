@@ -1,0 +1,121 @@
+"""Can llama.cpp run this GGUF? What its loader and its kernels take for granted, checked first:
+they answer a contradiction by ending the process."""
+
+import math
+from collections import Counter
+
+from gguf import GGMLQuantizationType, GGUFValueType
+
+from ner_edge.architectures import ARCHITECTURES, check_architecture
+from ner_edge.gguf.file import GGUFFile
+from ner_edge.shapes import Hyperparameters
+
+_TOKENIZERS = ("gpt2", "llama")  # byte-level BPE, and SentencePiece
+# The types whose rows ggml's CPU kernels look up and multiply.
+_MATRIX_TYPES = frozenset(
+    kind
+    for kind in GGMLQuantizationType
+    if kind.name not in {"F64", "I8", "I16", "I32", "I64", "Q8_1", "Q8_K"}
+)
+
+
+def check_model(file: GGUFFile) -> Hyperparameters:
+    """Check hyperparameters, tensors and vocabulary, and return the hyperparameters.
+
+    Raises `ModelError` if the file holds another kind of thing, or contradicts itself.
+    """
+    architecture = check_architecture(file.text("general.architecture"), file.path, ARCHITECTURES)
+    kind = file.text("general.type") or "model"
+    if kind != "model":
+        raise file.unsupported(f"it is of type '{kind}', not a model")
+    if (file.integer("split.count") or 0) > 1:
+        raise file.unsupported("it is one part of a split model; merge the parts first")
+    shape = _hyperparameters(file, architecture)
+    shape.check({name: info.shape for name, info in file.tensors.items()})
+    for name, info in file.tensors.items():
+        if len(info.shape) == 1 and info.type != GGMLQuantizationType.F32:
+            raise file.damaged(f"the vector {name} has type {info.type.name}, not F32")
+        if info.type not in _MATRIX_TYPES:
+            raise file.damaged(f"the matrix {name} has type {info.type.name}")
+    _check_vocabulary(file, shape.vocabulary)
+    return shape
+
+
+def _hyperparameters(file: GGUFFile, architecture: str) -> Hyperparameters:
+    def size(key: str, default: int | None = None) -> int:
+        value = file.integer(f"{architecture}.{key}")
+        value = default if value is None else value
+        if value is None or not 0 <= value < 1 << 31:
+            raise file.damaged(f"{architecture}.{key} is {'missing' if value is None else value}")
+        return value
+
+    for key in ("expert_count", "expert_used_count", "nextn_predict_layers"):
+        if size(key, 0):
+            raise file.unsupported(f"{architecture}.{key} is {size(key)}; only dense models are")
+    if not size("context_length"):
+        raise file.damaged("its context holds no token")
+    width, heads = size("embedding_length"), size("attention.head_count")
+    head_width = size("attention.key_length", width // max(1, heads))
+    for key in ("attention.value_length", "rope.dimension_count"):
+        if size(key, head_width) != head_width:
+            raise file.damaged(
+                f"{architecture}.{key} is {size(key)}, but heads are {head_width} wide"
+            )
+    _check_numbers(file, architecture)
+    return Hyperparameters(
+        path=file.path,
+        architecture=architecture,
+        layers=size("block_count"),
+        width=width,
+        feed_forward_width=size("feed_forward_length"),
+        heads=heads,
+        key_value_heads=size("attention.head_count_kv", heads),
+        head_width=head_width,
+        vocabulary=len(file.items("tokenizer.ggml.tokens") or []),
+    )
+
+
+def _check_numbers(file: GGUFFile, architecture: str) -> None:
+    """Are all fractions of the hyperparameters finite, and the rotation's positive?"""
+    epsilon = f"{architecture}.attention.layer_norm_rms_epsilon"
+    for key in file.keys(f"{architecture}."):
+        value = file.get(key)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise file.damaged(f"{key} is {value}")
+        if ".rope." in key and isinstance(value, int | float) and value < 0:
+            raise file.damaged(f"{key} is {value}")
+    value = file.get(epsilon)
+    if not isinstance(value, float) or not 0 < value < 1:
+        raise file.damaged(f"{epsilon} is {value}")
+    base = file.get(f"{architecture}.rope.freq_base")
+    if base is not None and not (isinstance(base, int | float) and base > 0):
+        raise file.damaged(f"{architecture}.rope.freq_base is {base}")
+
+
+def _check_vocabulary(file: GGUFFile, size: int) -> None:
+    """Do the arrays of the vocabulary fit each other and its kind?"""
+    kind = file.text("tokenizer.ggml.model")
+    if kind not in _TOKENIZERS:
+        raise file.unsupported(f"its tokenizer is '{kind}', not {' or '.join(_TOKENIZERS)}")
+    tokens = file.items("tokenizer.ggml.tokens") or []
+    if not all(isinstance(token, bytes) for token in tokens):
+        raise file.damaged("its tokens are no texts")
+    if len(set(tokens)) != len(tokens):  # an assertion in llama.cpp
+        (twice, _), *_ = Counter(tokens).most_common(1)
+        raise file.damaged(f"its vocabulary holds {twice!r} twice")
+    for key, wanted in (("token_type", GGUFValueType.INT32), ("scores", GGUFValueType.FLOAT32)):
+        key = f"tokenizer.ggml.{key}"
+        if file.array_type(key) not in (None, wanted):
+            raise file.damaged(f"{key} is no array of {wanted.name.lower()}")
+        if len(file.items(key) or tokens) != size:
+            raise file.damaged(f"{key} has {len(file.items(key) or [])} items for {size} tokens")
+    if kind == "gpt2":
+        merges = file.items("tokenizer.ggml.merges") or []
+        if not merges or not all(isinstance(m, bytes) and b" " in m[1:] for m in merges):
+            raise file.damaged("its merges are missing, or no pairs of tokens")
+    elif file.items("tokenizer.ggml.scores") is None:
+        raise file.damaged("its tokens have no scores")
+    for key in file.keys("tokenizer.ggml."):
+        number = file.get(key)
+        if key.endswith("_token_id") and not (type(number) is int and 0 <= number < size):
+            raise file.damaged(f"{key} is {number}, but there are {size} tokens")

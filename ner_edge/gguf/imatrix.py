@@ -1,0 +1,89 @@
+"""The importance matrix: how strongly the inputs of each weight matrix are excited.
+
+A column of weights whose input is large on average deserves a smaller rounding error. File format:
+llama.cpp's `tools/imatrix` (GGUF since 2025), so that its quantizer reads ours, and we read its.
+"""
+
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from gguf import GGUFWriter
+from numpy.typing import NDArray
+
+from ner_edge.errors import ModelError
+from ner_edge.gguf.file import GGUFFile
+
+_SUMS, _COUNTS = ".in_sum2", ".counts"
+_SHA256 = "ner_edge.dataset_sha256"
+
+
+@dataclass
+class Imatrix:
+    """Sums of squared inputs by weight name, [columns], over so many tokens each."""
+
+    sums: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    dataset: str = ""
+    """What it was collected from: a file's name."""
+    dataset_sha256: str = ""
+    """That file's SHA-256, where it is known."""
+
+    def add(self, name: str, inputs: NDArray[np.float32]) -> None:
+        """Count the inputs of some tokens, [tokens, columns]."""
+        if not len(inputs):  # the last layers see only the tokens whose logits are wanted
+            return
+        squares = np.square(inputs, dtype=np.float64).sum(axis=0)
+        self.sums[name] = self.sums.get(name, 0.0) + squares
+        self.counts[name] = self.counts.get(name, 0) + len(inputs)
+
+    def means(self, name: str) -> NDArray[np.float32] | None:
+        """Mean squared inputs of a weight, [columns]; None if it was never used."""
+        if not self.counts.get(name):
+            return None
+        return (self.sums[name] / self.counts[name]).astype(np.float32)
+
+    def save(self, path: Path) -> None:
+        """Write it to `path`."""
+        writer = GGUFWriter(path, "imatrix")
+        try:
+            writer.add_type("imatrix")
+            writer.add_array("imatrix.datasets", [self.dataset])
+            if self.dataset_sha256:
+                writer.add_string(_SHA256, self.dataset_sha256)
+            writer.add_uint32("imatrix.chunk_count", 1)
+            writer.add_uint32("imatrix.chunk_size", max(self.counts.values(), default=1))
+            for name, sums in self.sums.items():
+                writer.add_tensor(name + _SUMS, sums.astype(np.float32)[None])
+                count = np.array([[self.counts[name]]], np.float32)
+                writer.add_tensor(name + _COUNTS, count)
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_tensors_to_file()
+        finally:
+            writer.close()
+
+
+def read_imatrix(path: Path) -> Imatrix:
+    """Read what `save` or llama.cpp wrote. Raises `ModelError` if it is anything else."""
+    file = GGUFFile(path)
+    names = [name.removesuffix(_SUMS) for name in file.tensors if name.endswith(_SUMS)]
+    if file.text("general.type") != "imatrix" or not names:
+        raise ModelError(f"{path}: not an importance matrix (GGUF of type imatrix)")
+    first = next(iter(file.items("imatrix.datasets") or []), b"")
+    if not isinstance(first, bytes):
+        raise file.damaged("imatrix.datasets holds no texts")
+    found = Imatrix(
+        dataset=first.decode("utf-8", "replace"), dataset_sha256=file.text(_SHA256) or ""
+    )
+    for name in names:
+        rows = file.tensors[name + _SUMS].shape[:-1]
+        counts = file.tensors.get(name + _COUNTS)
+        if prod(rows) != 1 or counts is None or prod(counts.shape) != 1:
+            raise ModelError(f"{path}: {name} is no plain matrix; mixtures of experts are not read")
+        sums, (count,) = (file.float32(name + part).ravel() for part in (_SUMS, _COUNTS))
+        if not np.isfinite(sums).all() or sums.min() < 0 or not 1 <= count < 1e15:
+            raise ModelError(f"{path}: {name} holds what no measurement gives; collect it again")
+        found.sums[name], found.counts[name] = sums.astype(np.float64), int(count)
+    return found

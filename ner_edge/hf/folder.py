@@ -1,0 +1,98 @@
+"""A model in a Hugging Face folder: what its files hold, checked against its settings."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ner_edge.errors import ModelError
+from ner_edge.files.inputs import read_input
+from ner_edge.files.typed import read_json
+from ner_edge.gguf.names import gguf_name
+from ner_edge.hf.config import HFConfig, read_config
+from ner_edge.hf.safetensors import SafetensorsFile
+from ner_edge.shapes import Hyperparameters, listed
+
+_IGNORED = ".rotary_emb.inv_freq"  # old checkpoints store what the configuration says
+_INDEX_LIMIT = 64_000_000  # bytes
+# What transformers and gguf read beside config.json, whatever its size and depth.
+_SETTINGS = ("generation_config.json", "special_tokens_map.json", "tokenizer_config.json")
+_SETTINGS_LIMIT = 16_000_000
+_TOKENIZER_LIMIT = 128_000_000
+
+
+class Weight(NamedTuple):
+    """A tensor by its name in one of the folder's files."""
+
+    file: SafetensorsFile
+    name: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As stored."""
+        return self.file.entries[self.name].shape
+
+
+class HFFolder(NamedTuple):
+    """Settings, sizes, weight files, and the weights by their GGUF names."""
+
+    path: Path
+    config: HFConfig
+    hyperparameters: Hyperparameters
+    files: list[SafetensorsFile]
+    weights: dict[str, Weight]
+
+
+def open_hf_folder(path: Path) -> HFFolder:
+    """Read the settings and the weights' headers.
+
+    Raises `ModelError` if they are incomplete, damaged, contradict each other, or are of another
+    architecture.
+    """
+    config = read_config(path / "config.json")
+    for name in _SETTINGS:
+        if (path / name).exists():
+            read_json(path / name, dict[str, Any], "a model's settings", limit=_SETTINGS_LIMIT)
+    if (path / "tokenizer.json").exists():
+        read_input(path / "tokenizer.json", _TOKENIZER_LIMIT, error=ModelError)
+    hyperparameters = config.hyperparameters(path)
+    files = _weight_files(path)
+    weights, unknown = {}, []
+    for file in files:
+        file.check_floats()
+        for name in file.entries:
+            module, _, part = name.rpartition(".")
+            target = gguf_name(module)
+            if name.endswith(_IGNORED) or (module == "lm_head" and config.tie_word_embeddings):
+                continue
+            if target is None or part not in ("weight", "bias"):
+                unknown.append(name)
+            else:
+                weights[f"{target}.{part}"] = Weight(file, name)
+    if unknown:
+        raise ModelError(f"{path}: not {config.architecture} tensors: {listed(unknown)}")
+    if not config.tie_word_embeddings and "output.weight" not in weights:
+        raise ModelError(f"{path}: its weights lack lm_head.weight")
+    hyperparameters.check({name: weight.shape for name, weight in weights.items()})
+    return HFFolder(path, config, hyperparameters, files, weights)
+
+
+class _Index(msgspec.Struct):
+    weight_map: dict[str, str]
+
+
+def _weight_files(folder: Path) -> list[SafetensorsFile]:
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if whole.is_file():
+        return [SafetensorsFile(whole)]
+    if not index.is_file():
+        raise ModelError(
+            f"{folder}: holds no model.safetensors (weights in .bin files are not read: they can "
+            "run code; convert them to safetensors)"
+        )
+    names = set(
+        read_json(index, _Index, "an index of weights", limit=_INDEX_LIMIT).weight_map.values()
+    )
+    if outside := [name for name in names if Path(name).name != name]:
+        raise ModelError(f"{index}: names files that are not beside it: {listed(outside)}")
+    return [SafetensorsFile(folder / name) for name in sorted(names)]

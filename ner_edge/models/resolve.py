@@ -1,0 +1,133 @@
+"""Where models come from: a path, a name, a hub id, or one of ours built on first use."""
+
+import os
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from ner_edge.errors import ModelError, NerEdgeError, UsageError
+from ner_edge.files.cache import cache_dir, cache_folder
+from ner_edge.hf.adapter_config import CONFIG_FILE, read_adapter_config
+from ner_edge.models.registry import QWEN_CODER, SMOLLM2, HubModel, PackagedModel, check_hash, fetch
+from ner_edge.task import TASK_FILE
+
+BASES: dict[str, PackagedModel | HubModel] = {"smollm2": SMOLLM2, "qwen-coder-0.5b": QWEN_CODER}
+
+
+def named_base(name: str) -> Path:
+    """The GGUF of one of `BASES`: `NER_EDGE_BASE` (the file, or a folder with it) if set, else from
+    the cache, else from where it is published."""
+    model = BASES[name]
+    if override := os.environ.get("NER_EDGE_BASE"):
+        path = Path(override)
+        path = path / model.file_name if path.is_dir() else path
+        check_hash(path, model)
+        return path
+    path = cache_dir() / "bases" / model.file_name
+    return path if path.is_file() else fetch(model, cache_folder("bases"))
+
+
+def resolve_base(name: str) -> Path:
+    """A base model for training and export: a GGUF or folder by path, one of `BASES`, or a hub id.
+
+    Raises `ModelError` if it cannot be downloaded or is an adapter, `UsageError` if `name` is
+    nothing of these.
+    """
+    named = name in BASES and not os.path.exists(name)
+    path = named_base(name) if named else fetch_path(name)
+    if is_adapter(path):
+        raise ModelError(f"{name}: holds an adapter, not a base model; give the base it is for")
+    return path
+
+
+def is_adapter(path: Path) -> bool:
+    """Does a folder hold a LoRA adapter, and no whole model?"""
+    return (path / "adapter_config.json").is_file() and not _has_weights(path)
+
+
+def is_model(path: Path) -> bool:
+    """Does a folder hold a whole model, or part of one?"""
+    return (path / "config.json").is_file() or _has_weights(path)
+
+
+def _has_weights(path: Path) -> bool:
+    names = ("model.safetensors", "model.safetensors.index.json")
+    return any((path / name).is_file() for name in names)
+
+
+def is_hub_id(name: str) -> bool:
+    """Can `name` only mean a repository of a hub, like `Qwen/Qwen2.5-0.5B`?"""
+    form = name.count("/") == 1 and all(name.split("/"))
+    wrong = name.startswith((".", "/", "~")) or name.endswith(".gguf")
+    return form and not wrong and not os.path.exists(name)
+
+
+def fetch_path(name: str) -> Path:
+    """A file or folder by path, or a hub id's folder: safetensors and tokenizer are downloaded
+    into the hub's own cache.
+
+    Raises `ModelError` if that fails, `UsageError` if `name` is neither.
+    """
+    if name and os.path.exists(name):
+        return Path(name)
+    if not is_hub_id(name):
+        raise UsageError(
+            f"{name}: no such file or folder, and not a hub id (like Qwen/Qwen2.5-0.5B)"
+        )
+    patterns = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.jinja"]
+    return _from_hub(name, patterns)
+
+
+def resolve_folder(name: str) -> Path:
+    """A folder that holds an adapter or a whole model: by path, or by hub id.
+
+    Raises `UsageError` if there is none.
+    """
+    path = fetch_path(name) if is_hub_id(name) else Path(name)
+    if not path.is_dir():
+        raise UsageError(f"{name}: no such adapter folder, and not a hub id")
+    return path
+
+
+def resolve_adapter(name: str | None) -> Path:
+    """The folder of a LoRA adapter: by path, by hub id, or None for the default model's own.
+
+    Raises `ModelError` if it cannot be had, `UsageError` if `name` is nothing of these.
+    """
+    if name is None:
+        # The package is installed as files, so this is a folder that stays.
+        with as_file(files("ner_edge").joinpath("default")) as folder:
+            return folder
+    if os.path.isdir(name):
+        return Path(name)
+    if not is_hub_id(name):
+        raise UsageError(f"{name}: no such adapter folder, and not a hub id (like org/adapter)")
+    return _from_hub(name, ["adapter_config.json", "adapter_model.safetensors", TASK_FILE])
+
+
+def base_of(adapter: Path) -> Path:
+    """The base that an adapter's configuration names, as `resolve_base` finds it.
+
+    Raises `UsageError` if it names none, or an error with the way out if that cannot be had.
+    """
+    holds_config = (adapter / CONFIG_FILE).exists()
+    name = read_adapter_config(adapter).base_model_name_or_path if holds_config else None
+    if not name:
+        raise UsageError(f"{adapter}: does not say which base it is for; give --base")
+    try:
+        return resolve_base(name)
+    except NerEdgeError as error:
+        raise type(error)(
+            f"{adapter}: its base, {name}, is not here; give --base ({error})"
+        ) from None
+
+
+def _from_hub(name: str, patterns: list[str]) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise ModelError("models from a hub need: pip install huggingface_hub") from None
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except Exception as error:  # the errors of its network library differ with its version
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(f"{name}: cannot be downloaded from the hub ({reason})") from error

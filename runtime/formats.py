@@ -1,0 +1,61 @@
+"""How `ner-edge tag` writes its results: brackets, JSON lines, or CoNLL columns."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from itertools import tee
+from typing import TYPE_CHECKING
+
+from ner_edge.segment import segment
+from ner_edge.spans import Span, iob2_from_spans
+
+if TYPE_CHECKING:
+    from ner_edge.runtime.tagger import Entity, GGUFTagger
+
+Format = Callable[["GGUFTagger", Iterable[str]], Iterator[str]]
+"""Tagger and texts → what to print, piece by piece, each without its last newline."""
+
+
+def _lines(
+    tagger: "GGUFTagger", texts: Iterable[str], write: Callable[[str, list["Entity"]], str]
+) -> Iterator[str]:
+    ahead, behind = tee(texts)
+    for text, entities in zip(behind, tagger.pipe(ahead), strict=True):
+        yield write(text, entities)
+
+
+def as_brackets(tagger: "GGUFTagger", texts: Iterable[str]) -> Iterator[str]:
+    """The text as it is, with its entities in brackets."""
+    return _lines(tagger, texts, bracket_text)
+
+
+def bracket_text(text: str, entities: Iterable["Entity"]) -> str:
+    """`text` with each of `entities` written as `[text | label]`."""
+    pieces = []
+    position = 0
+    for entity in entities:
+        pieces.append(f"{text[position : entity.start]}[{entity.text} | {entity.label}]")
+        position = entity.end
+    return "".join(pieces) + text[position:]
+
+
+def as_jsonl(tagger: "GGUFTagger", texts: Iterable[str]) -> Iterator[str]:
+    """One object per text: `text`, and `entities` with `start`, `end` (code points, half-open),
+    `text`, `label` and `score`."""
+
+    def write(text: str, entities: list["Entity"]) -> str:
+        found = [asdict(entity) | {"score": round(entity.score, 6)} for entity in entities]
+        return json.dumps({"text": text, "entities": found}, ensure_ascii=False)
+
+    return _lines(tagger, texts, write)
+
+
+def as_conll(tagger: "GGUFTagger", texts: Iterable[str]) -> Iterator[str]:
+    """For each sentence, a word and its IOB2 tag per line, and a blank line."""
+    ahead, behind = tee([word.text for word in words] for text in texts for words in segment(text))
+    for words, found in zip(behind, tagger.tag_words(ahead), strict=True):
+        tags = iob2_from_spans([Span(*span[:3]) for span in found], len(words))
+        yield "".join(f"{word} {tag}\n" for word, tag in zip(words, tags, strict=True))
+
+
+FORMATS: dict[str, Format] = {"brackets": as_brackets, "jsonl": as_jsonl, "conll": as_conll}

@@ -1,0 +1,190 @@
+"""Training on the weights that a quantized file would hold, so that the adapter learns to make up
+for their rounding (LR-QAT: Bondarenko et al. 2024).
+
+The forward pass sees W + scale·B·A + E, where E is the error of rounding W + scale·B·A to the types
+of a GGUF file. Between refreshes E is constant, so the gradients of A and B are as ever.
+"""
+
+import time
+import zlib
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from gguf import GGMLQuantizationType
+from numpy.typing import NDArray
+
+from ner_edge.architectures import MODEL_TYPES
+from ner_edge.errors import ModelError
+from ner_edge.gguf.file import GGUFFile
+from ner_edge.gguf.imatrix import Imatrix
+from ner_edge.gguf.names import gguf_name, heads_to_permute, permute_rows, restore_rows
+from ner_edge.gguf.rounding import needs_importance, round_trip
+from ner_edge.shapes import listed
+from ner_edge.train.checkpoint import adapter_weights
+
+# q8_0 loses next to nothing, and where it is all that a file holds, export rounds to it by itself.
+_EXACT = (
+    GGMLQuantizationType.F32,
+    GGMLQuantizationType.F16,
+    GGMLQuantizationType.BF16,
+    GGMLQuantizationType.Q8_0,
+)
+Weights = NDArray[np.float32]
+
+
+class Rounding:
+    """The rounding of a GGUF file's types, to be done to a model of the same shapes.
+
+    Made of a float32 `model` that has no adapter yet. It keeps those matrices, so the model must
+    then be given copies. Raises `ModelError` if the file's matrices are not the model's, or
+    cannot be rounded to.
+    """
+
+    def __init__(self, model: Any, file: GGUFFile, imatrix: Imatrix | None = None) -> None:
+        self.file = file
+        self._config = model.config
+        self._imatrix = imatrix or Imatrix()
+        self._weights = {
+            name.removesuffix(".weight"): weight.detach()
+            for name, weight in model.named_parameters()
+            if weight.ndim == 2
+        }
+        self._types = _types(file, self._weights)
+        _check_types(file, self._types, imatrix)
+        self.adapter: dict[str, torch.Tensor] = {}
+        """The trained tensors as of the last refresh, in float16, as they are saved."""
+        self.seconds = 0.0
+        """What the last refresh took."""
+
+    @property
+    def types(self) -> str:
+        """How many matrices have which type: `180 Q4_0, 30 Q3_K, 1 Q8_0`."""
+        counts = Counter(kind.name for kind in self._types.values())
+        return ", ".join(f"{count} {name}" for name, count in counts.most_common())
+
+    @property
+    def digest(self) -> str:
+        """Eight hex digits of all that decides how a weight is rounded."""
+        digest = zlib.crc32(repr(self._types).encode())
+        for name, sums in self._imatrix.sums.items():
+            digest = zlib.crc32(f"{name} {self._imatrix.counts[name]}".encode(), digest)
+            digest = zlib.crc32(sums.tobytes(), digest)
+        return f"{digest:08x}"
+
+    @property
+    def nbytes(self) -> int:
+        """Of the exact weights that are kept."""
+        return sum(weight.nbytes for weight in self._weights.values())
+
+    @property
+    def modules(self) -> list[str]:
+        """The modules that will be rounded again."""
+        return list(self._weights)
+
+    def refresh(self, model: Any, adapter: Mapping[str, torch.Tensor] | None = None) -> None:
+        """Set the frozen weights of `model` (a peft model) so that with its adapter they are the
+        rounded ones; those of `adapter`, if given, in place of the model's own."""
+        started = time.perf_counter()
+        now = adapter_weights(model) if adapter is None else adapter
+        self.adapter = {name: weight.detach().cpu().half() for name, weight in now.items()}
+
+        def set_frozen(module: str) -> None:
+            layer = model.get_base_model().get_submodule(module)
+            frozen = self.rounded(model, module)
+            if pair := self._pair(model, module):
+                frozen -= pair[1] @ pair[0]
+            weight = getattr(layer, "base_layer", layer).weight
+            weight.data.copy_(torch.from_numpy(frozen))
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            for _ in pool.map(set_frozen, self._weights):
+                pass
+        adapted = [module for module in self._weights if self._pair(model, module)]
+        self._weights = {module: self._weights[module] for module in adapted}  # the rest is done
+        self.seconds = time.perf_counter() - started
+
+    def rounded(self, model: Any, module: str) -> Weights:
+        """The weight of `module`, [out, in], with the adapter of the last refresh, as export would
+        put it into the file: merged in float32, float16 on the way, rounded in the file's rows."""
+        weight, heads = self._weights[module].numpy(), self._heads(module)
+        pair = self._pair(model, module)
+        if heads:
+            weight = permute_rows(weight, heads)
+        if pair:
+            a, b = pair
+            weight = weight + (permute_rows(b, heads) if heads else b) @ a
+        half = weight.astype(np.float16).astype(np.float32)
+        importance = self._imatrix.means(f"{gguf_name(module)}.weight")
+        result = round_trip(half, self._types[module], importance)
+        return restore_rows(result, heads) if heads else result
+
+    def in_file(self, module: str) -> Weights:
+        """The weight of `module` that the file holds, [out, in]."""
+        weight, heads = self.file.float32(f"{gguf_name(module)}.weight"), self._heads(module)
+        return restore_rows(weight, heads) if heads else weight
+
+    def _heads(self, module: str) -> int | None:
+        config = self._config
+        return heads_to_permute(
+            MODEL_TYPES[config.model_type],
+            f"{gguf_name(module)}.weight",
+            config.num_attention_heads,
+            config.num_key_value_heads,
+        )
+
+    def _pair(self, model: Any, module: str) -> tuple[Weights, Weights] | None:
+        """A and scale·B of a module as of the last refresh; None if it has no adapter."""
+        names = [f"base_model.model.{module}.lora_{half}.default.weight" for half in "AB"]
+        if names[0] not in self.adapter:
+            return None
+        a, b = (self.adapter[name].float().numpy() for name in names)
+        layer = model.get_base_model().get_submodule(module)
+        return a, b * np.float32(layer.scaling["default"])
+
+
+def _types(file: GGUFFile, weights: Mapping[str, torch.Tensor]) -> dict[str, GGMLQuantizationType]:
+    """The type that `file` holds each matrix in, by module."""
+    names = {f"{gguf_name(module)}.weight": module for module in weights}
+    found = {name: info for name, info in file.tensors.items() if len(info.shape) > 1}
+    problems = [f"{name} (only in the base)" for name in names if name not in found]
+    problems += [f"{name} (only in the file)" for name in found if name not in names]
+    for name, module in names.items():
+        shape = tuple(weights[module].shape)
+        if name in found and found[name].shape != shape:
+            problems.append(f"{name} ({found[name].shape} in the file, {shape} in the base)")
+    if problems:
+        raise ModelError(
+            f"{file.path}: was not made from this base; {len(problems)} of the matrices do not "
+            f"fit: {listed(problems, '; ')}"
+        )
+    return {module: found[name].type for name, module in names.items()}
+
+
+def _check_types(
+    file: GGUFFile, types: Mapping[str, GGMLQuantizationType], imatrix: Imatrix | None
+) -> None:
+    """Can the matrices be rounded to `types`, by the importance matrix of the file?"""
+    if not set(types.values()) - set(_EXACT):
+        raise ModelError(f"{file.path}: is hardly rounded, so nothing is to be made up for")
+    known = imatrix or Imatrix()
+    means = {module: known.means(f"{gguf_name(module)}.weight") for module in types}
+    needy = {types[m].name for m, found in means.items() if found is None}
+    needy &= {kind.name for kind in set(types.values()) if needs_importance(kind)}
+    data = file.get("ner_edge.calibrated_on")
+    if needy or (data and imatrix is None):
+        reason = f"was calibrated on {data}" if data else f"holds {', '.join(sorted(needy))}"
+        raise ModelError(
+            f"{file.path}: {reason}, so it was rounded by an importance matrix; give that with "
+            "--imatrix (export writes it beside the file)"
+        )
+    for module, found in means.items():
+        name = f"{gguf_name(module)}.weight"
+        if found is not None and len(found) != (columns := file.tensors[name].shape[1]):
+            raise ModelError(
+                f"the importance matrix is for another model: {name} has {columns} columns, "
+                f"there {len(found)}"
+            )

@@ -35,3 +35,8 @@ class ModelError(NerEdgeError):
 
 class NerEdgeWarning(UserWarning):
     """Something a user should know about a result that is right all the same."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another library's message, which may go on for pages."""
+    return str(error).strip().partition("\n")[0]

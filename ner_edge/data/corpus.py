@@ -147,10 +147,3 @@ def refuse(path: Path, illegal: Sequence[Problem]) -> None:
 def shortened(text: str) -> str:
     """The beginning of a user's text in quotes, for a message."""
     return repr(text if len(text) <= 40 else text[:40] + "…")
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 sentence`, `2 entities`."""
-    if number != 1:
-        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{number} {noun}"

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ner_edge.data.corpus import DOCSTART, Problem, counted, shortened
+from ner_edge.data.corpus import DOCSTART, Problem, shortened
 from ner_edge.data.readers.columns import Columns, is_counting, is_no_word, tag_columns
 from ner_edge.data.readers.contents import Contents
 from ner_edge.data.readers.encoding import decoded
 from ner_edge.data.schemes import spelt_like_a_tag
 from ner_edge.data.tagged import Row, Tagged
 from ner_edge.errors import DataError
+from ner_edge.terminal.counts import counted
 
 WANTED = "a word and its tag (O, B-LABEL or I-LABEL) per line"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ner_edge.data.corpus import Problem, counted, shortened
+from ner_edge.data.corpus import Problem, shortened
 from ner_edge.data.readers.contents import Contents
 from ner_edge.data.readers.encoding import decoded
 from ner_edge.data.readers.formats import SHAPES
@@ -15,6 +15,7 @@ from ner_edge.data.readers.hub_rows import hub_rows
 from ner_edge.data.readers.offsets import keys_of
 from ner_edge.data.readers.shape import Place
 from ner_edge.data.schemes import spelt_like_a_tag
+from ner_edge.terminal.counts import counted
 
 _FIRST_LINE = re.compile(rb"\s*+([\[{][^\n]*+)")
 _BYTE = re.compile(r" \(byte (\d+)\)")

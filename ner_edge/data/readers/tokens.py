@@ -6,12 +6,13 @@ https://urchade.github.io/GLiNER/training.html (`tokenized_text` and `ner`, both
 
 from typing import Any
 
-from ner_edge.data.corpus import counted, shortened
+from ner_edge.data.corpus import shortened
 from ner_edge.data.documents import Document, Mark, without_overlaps
 from ner_edge.data.readers.contents import Contents, Record
 from ner_edge.data.readers.shape import Place, Shape
 from ner_edge.data.tagged import Row
 from ner_edge.spans import Span, iob2_from_spans
+from ner_edge.terminal.counts import counted
 
 _WORD_KEYS = ("tokens", "words", "tokenized_text")
 _TAG_KEYS = ("ner_tags", "ner", "tags", "labels")

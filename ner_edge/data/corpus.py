@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ner_edge.errors import DataError, NerEdgeWarning
 from ner_edge.spans import Span
+from ner_edge.terminal.counts import counted
 
 DOCSTART = "-DOCSTART-"
 

@@ -93,7 +93,8 @@ def _measure(path: str, sentences: list[list[str]], decoder: Any, **settings: An
 
 def prompt_speed(path: Path, threads: int | None = None, gpu_layers: int | None = None) -> float:
     """Tokens per second of prompt processing, in one batch."""
-    from ner_edge.runtime.llama import LlamaModel, Run
+    from ner_edge.runtime.batch import Run
+    from ner_edge.runtime.llama import LlamaModel
 
     model = LlamaModel(
         path, context=PROMPT, sequences=1, batch=PROMPT, threads=threads, gpu_layers=gpu_layers

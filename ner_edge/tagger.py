@@ -23,11 +23,11 @@ class Tagger(GGUFTagger):
         threads: int | None = None,
         gpu_layers: int | None = None,
     ) -> Self:
-        """Load a GGUF made by `ner-edge export`, by path or name (`conll2003-135m:q4_k_m`). None is
-        the default model, which is built on first use.
+        """Load a model by the path of its GGUF or by name, such as `conll2003-135m:q4_k_m`.
 
-        `threads` None means the physical cores, `gpu_layers` None all layers where llama.cpp was
-        built for a GPU. Raises `ModelError` if the file is damaged or holds no task.
+        The default model is built on first use. `threads` defaults to the physical cores, and
+        `gpu_layers` to all layers if llama.cpp was built for a GPU. Raises `ModelError` if there is
+        no such model, or if its file is damaged or has no task.
         """
         path = model if isinstance(model, Path) else resolve_model(model)
         return super().load(path, decoder=decoder, threads=threads, gpu_layers=gpu_layers)

@@ -1,4 +1,4 @@
-"""A task: what to find, how to ask for it, and how it travels with the weights."""
+"""A task: the labels to find and the instruction that asks for them, stored with the weights."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -12,37 +12,18 @@ from msgspec import Meta
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.files.atomic import write_text
 from ner_edge.files.typed import parse_json, read_json, read_toml
+from ner_edge.prompt import TEMPLATES, prompt_prefix, prompt_suffix
 
 TASK_FILE = "ner_edge_task.json"
 GGUF_KEY = "ner_edge.task"
 
-# {instruction} and {input} are filled in; what the model answers follows the last character.
-TEMPLATES = {
-    "plain": "{instruction}\n{input}\n",
-    "alpaca": "### Instruction:\n{instruction}\n{input}\n\n### Response:\n",
-    # What LLaMA-Factory's templates of these names make of an instruction and an input.
-    "llamafactory-alpaca": (
-        "Below is an instruction that describes a task. Write a response that appropriately "
-        "completes the request.\n\n### Instruction:\n{instruction}\n{input}\n\n### Response:\n"
-    ),
-    "llamafactory-qwen": (
-        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant."
-        "<|im_end|>\n<|im_start|>user\n{instruction}\n{input}<|im_end|>\n<|im_start|>assistant\n"
-    ),
-    "chatml-user": "<|im_start|>user\n{instruction}\n{input}<|im_end|>\n<|im_start|>assistant\n",
-    "chatml-system": (
-        "<|im_start|>system\n{instruction}<|im_end|>\n"
-        "<|im_start|>user\n{input}<|im_end|>\n<|im_start|>assistant\n"
-    ),
-}
-
 
 @dataclass(frozen=True)
 class Task:
-    """A label set with definitions, the instruction that explains it, and the prompt template.
+    """A label set with definitions, the instruction that explains it, and a prompt template.
 
-    The prompt of a sentence is `prefix + sentence + suffix`. Only `prefix` and `suffix` may hold
-    special tokens; the sentence is a user's text and is never parsed for them.
+    `ner_edge.prompt` makes prompts of these. Raises `UsageError` for labels that the bracket
+    notation cannot hold and for an unknown template.
     """
 
     name: str
@@ -67,22 +48,21 @@ class Task:
 
     @property
     def prefix(self) -> str:
-        """The part of the prompt before the sentence, the same for all sentences."""
-        before = TEMPLATES[self.template].partition("{input}")[0]
-        return before.replace("{instruction}", self.instruction)
+        """The text of the prompt before the sentence, the same for all sentences."""
+        return prompt_prefix(self.template, self.instruction)
 
     @property
     def suffix(self) -> str:
-        """The part of the prompt between the sentence and the answer."""
-        return TEMPLATES[self.template].partition("{input}")[2]
+        """The text of the prompt between the sentence and the answer."""
+        return prompt_suffix(self.template)
 
     def to_json(self) -> str:
-        """One line of JSON, as embedded in a GGUF under `ner_edge.task`."""
+        """Return the task as one line of JSON, as embedded in a GGUF under `ner_edge.task`."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str, where: str) -> "Task":
-        """Read `to_json`'s text. Raises `ModelError` naming `where` if it is not a task."""
+        """Read what `to_json` returns. Raises `ModelError` naming `where` if it is not a task."""
         return _task(parse_json(text, _TaskFile, "a task", where), where, ModelError)
 
     @classmethod
@@ -98,7 +78,7 @@ class Task:
 
 
 class _TaskFile(msgspec.Struct, forbid_unknown_fields=True):
-    """A task as it is written down."""
+    """A task as stored in TOML and JSON."""
 
     name: Annotated[str, Meta(max_length=200)]
     labels: Annotated[dict[Annotated[str, Meta(max_length=100)], str], Meta(max_length=500)]
@@ -114,13 +94,15 @@ def _task(parsed: _TaskFile, where: str, error: type[ModelError] | type[UsageErr
 
 
 def task_files(name: str | None) -> list[Path]:
-    """The file that `load_task` reads for a name that is a path."""
+    """Return the file that `load_task` reads, if `name` is a path."""
     return [Path(name)] if name and name.endswith(".toml") else []
 
 
 def load_task(name: str) -> Task:
-    """A built-in task by name, with another prompt template as `NAME:TEMPLATE`, or a user's TOML
-    file by path. Raises `UsageError`."""
+    """Load a built-in task by name or a user's TOML file by path.
+
+    `NAME:TEMPLATE` gives a built-in task another prompt template. Raises `UsageError`.
+    """
     if name.endswith(".toml"):
         return Task.from_toml(Path(name))
     name, _, template = name.partition(":")
@@ -140,7 +122,7 @@ def load_task(name: str) -> Task:
 
 
 def load_saved_task(folder: Path) -> Task | None:
-    """The task saved beside an adapter, or None if there is none."""
+    """Load the task saved beside an adapter; None if there is none."""
     path = folder / TASK_FILE
     if not path.exists():
         return None

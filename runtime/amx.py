@@ -1,9 +1,9 @@
-"""Keeping llama.cpp from its AMX kernels, which crash (ggml-org/llama.cpp#20824).
+"""Keep llama.cpp from its AMX kernels, which crash (ggml-org/llama.cpp#20824).
 
-ggml writes their tile configuration, 64 bytes, and hands it to an intrinsic of which gcc 12
-believes that it reads the first 8. The other stores are optimized away, and loading what lies on
-the stack instead is a fault that ends the process. llama.cpp takes these kernels for weights in its
-"extra buffers", which a model can do without: its other kernels serve any processor.
+ggml writes their 64-byte tile configuration and passes it to an intrinsic. gcc 12 assumes that the
+intrinsic reads only the first 8 bytes and optimizes the other stores away; loading the garbage left
+on the stack is a fault that ends the process. llama.cpp uses these kernels for weights in its
+"extra buffers". A model runs without those: llama.cpp has other kernels for every processor.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import llama_cpp
 
 
 def avoid_amx() -> None:
-    """Have `llama_model_default_params`, which `llama_cpp.Llama` asks too, select no AMX."""
+    """Make `llama_model_default_params`, which `llama_cpp.Llama` calls too, select no AMX."""
     if b"AMX_INT8 = 1" not in llama_cpp.llama_print_system_info():
         return
     modules: list[Any] = [llama_cpp, llama_cpp.llama_cpp]

@@ -1,8 +1,8 @@
 """The copy automaton: the output must be the input words in order, plus brackets.
 
-Two kinds of state, *outside before word i* and *inside an entity that began at word b, before word
-i*, make a right-linear grammar of 2n states. This file knows words and text only; `trie.py` knows
-tokens, `grammar.py` writes the same automaton as GBNF.
+Its states are *outside, before word i* and *inside an entity that began at word b, before word i*.
+They make a right-linear grammar of 2n states. This module deals in words and text; `trie.py` turns
+the automaton into tokens, and `grammar.py` writes it as GBNF.
 """
 
 from collections.abc import Sequence
@@ -12,16 +12,19 @@ PIPE = "|"
 
 
 class State(NamedTuple):
-    """Before word `position` (0-based); inside an entity that began at word `begin`, or outside if
-    it is None."""
+    """A position in the sentence, outside of entities or inside one."""
 
     position: int
+    """Index of the next word."""
     begin: int | None
+    """Index of the first word of the entity; None outside."""
 
 
 class Move(NamedTuple):
-    """One way on from a state: write `chunks`, which hold no inner space boundary, and be in
-    `target`. A move with a `label` closes an entity."""
+    """A transition: write `chunks` and go to `target`. If it has a `label`, it closes an entity.
+
+    A chunk is a piece of output without white space, but for a space before it and a newline after.
+    """
 
     chunks: tuple[str, ...]
     target: State
@@ -32,7 +35,7 @@ START = State(0, None)
 
 
 class CopyAutomaton:
-    """The automaton of one sentence; `words` are not empty and hold no white space."""
+    """The automaton of one sentence, whose words are non-empty and free of white space."""
 
     def __init__(self, words: Sequence[str], labels: Sequence[str]) -> None:
         self.words = words
@@ -40,19 +43,19 @@ class CopyAutomaton:
         self.end = State(len(words), None)
 
     def copy(self, state: State) -> Move | None:
-        """Copy the next word, if that is legal."""
+        """Return the move that copies the next word; None if that is illegal."""
         position, begin = state
         if position == len(self.words):
             return None
         word = self.words[position]
         if begin is not None and word == PIPE:
-            return None  # no entity holds a literal pipe: inside, a pipe always closes
+            return None  # inside an entity a pipe always closes it
         last = position + 1 == len(self.words)
         newline = "\n" if last and begin is None else ""
         return Move((self._space(position) + word + newline,), State(position + 1, begin))
 
     def open(self, state: State) -> Move | None:
-        """Begin an entity with the next word, if that is legal."""
+        """Return the move that begins an entity with the next word; None if that is illegal."""
         position, begin = state
         if begin is not None or position == len(self.words) or self.words[position] == PIPE:
             return None
@@ -60,7 +63,7 @@ class CopyAutomaton:
         return Move((chunk,), State(position + 1, position))
 
     def close(self, state: State) -> list[Move]:
-        """End the entity with each of the labels, if that is legal."""
+        """Return the moves that end the entity, one for each label; none outside an entity."""
         position, begin = state
         if begin is None:
             return []
@@ -69,7 +72,7 @@ class CopyAutomaton:
         return [Move((f" {PIPE}", f" {label}]{newline}"), target, label) for label in self._labels]
 
     def moves(self, state: State) -> list[Move]:
-        """Every legal way on from `state`; none from `end`."""
+        """Return every legal move from `state`; none from `end`."""
         simple = [move for move in (self.copy(state), self.open(state)) if move is not None]
         return simple + self.close(state)
 

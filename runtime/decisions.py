@@ -1,7 +1,7 @@
-"""What a model thinks of answers that are given: the distributions at their decisions.
+"""The distributions of a model at the decisions of given answers.
 
-Whole answers are read at once, so this is as fast as the machine can read. Two models compared on
-the same answers differ in nothing but their weights.
+Whole answers are evaluated at once, at the speed of prompt processing. Two models that read the
+same answers differ only in their weights.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,49 +11,56 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ner_edge.errors import DataError, ModelError
+from ner_edge.prompt import PromptTokenizer
 from ner_edge.runtime.automaton import PIPE, START, CopyAutomaton, Move
-from ner_edge.runtime.llama import PREFIX, LlamaModel, Run
+from ner_edge.runtime.batch import Run
+from ner_edge.runtime.llama import PREFIX, LlamaModel
 from ner_edge.runtime.prefix import evaluate_prefix
 from ner_edge.runtime.trie import ChunkTokenizer, Node, build_trie
 from ner_edge.spans import Span
 from ner_edge.task import Task
 
 Answer = tuple[Sequence[str], Sequence[Span]]
-"""A sentence's words, and the entities that the answer marks."""
+"""The words of a sentence, and the entities that the answer marks."""
 
 
 class Branch(NamedTuple):
-    """A decision on the way: after token `token`, one of `candidates`; `taken` is its number."""
+    """A decision between tokens on the path of an answer."""
 
     token: int
+    """Index of the token after which it is taken."""
     candidates: tuple[int, ...]
     taken: int
+    """Index of the token chosen among `candidates`."""
 
 
 class AnswerPath(NamedTuple):
-    """A prompt with its answer as tokens, and where decisions fall."""
+    """The tokens of a prompt, after the prefix, with its answer, and the decisions among them."""
 
     tokens: list[int]
     branches: list[Branch]
 
 
 class Decision(NamedTuple):
-    """The probabilities of the legal branches, [branches], and which one the answer takes."""
+    """The probabilities of the legal branches, [branches], and the index of the one taken."""
 
     probabilities: NDArray[np.float64]
     taken: int
 
 
 def answer_path(
-    answer: Answer, labels: Sequence[str], suffix: Sequence[int], chunks: ChunkTokenizer
+    answer: Answer, labels: Sequence[str], prompts: PromptTokenizer, chunks: ChunkTokenizer
 ) -> AnswerPath:
-    """The tokens of an answer behind its sentence; its last token, which decides nothing, is left
-    out. An entity that the format cannot write (it holds a literal pipe) is not marked."""
+    """Return the tokens of a sentence and its answer, without the last, which decides nothing.
+
+    An entity that contains a literal pipe is not marked, since the notation cannot express it.
+    Raises `DataError` for a label that is not one of `labels`.
+    """
     words, spans = answer
     if unknown := {span.label for span in spans} - set(labels):
-        raise DataError(f"label {min(unknown)} is none of the task's ({', '.join(labels)})")
+        raise DataError(f"label {min(unknown)} is not one of the task's ({', '.join(labels)})")
     automaton = CopyAutomaton(words, labels)
-    prompt = chunks.of_words(words) + list(suffix)
+    prompt = prompts.with_suffix(chunks.of_words(words))
     written = [token for move in _moves(automaton, answer) for token in chunks.of_move(move)]
     branches = []
     node: Node = build_trie(automaton, START, chunks)
@@ -90,16 +97,17 @@ def _moves(automaton: CopyAutomaton, answer: Answer) -> Iterator[Move]:
 def read_decisions(
     model: LlamaModel, task: Task, answers: Iterable[Answer]
 ) -> Iterator[list[Decision]]:
-    """The decisions of each answer, in order; `model` must be fresh. An answer that the context
-    cannot hold raises `ModelError`."""
-    start = model.tokenize(task.prefix, special=True, start=True)
-    suffix = model.tokenize(task.suffix, special=True)
-    evaluate_prefix(model, start)
-    prefix = len(start)
+    """Yield the decisions of each answer, in order. `model` must be fresh.
+
+    Raises `ModelError` if the context cannot hold an answer.
+    """
+    prompts = PromptTokenizer(task.prefix, task.suffix, model.tokenize)
+    evaluate_prefix(model, prompts.prefix)
+    prefix = len(prompts.prefix)
     chunks = ChunkTokenizer(model.tokenize)
     group: list[AnswerPath] = []
     for answer in answers:
-        path = answer_path(answer, list(task.labels), suffix, chunks)
+        path = answer_path(answer, list(task.labels), prompts, chunks)
         if prefix + len(path.tokens) > model.context_size:
             raise ModelError("a sentence with its answer is longer than the model's context")
         tokens = len(path.tokens) + sum(len(other.tokens) for other in group)
@@ -114,7 +122,7 @@ def read_decisions(
 def _read_group(
     model: LlamaModel, prefix: int, group: Sequence[AnswerPath]
 ) -> Iterator[list[Decision]]:
-    """One batch; or several, for a single answer longer than one."""
+    # One batch, or several for a single answer that is longer.
     found: list[list[Decision]] = [[] for _ in group]
     longest = max(len(path.tokens) for path in group)
     for sequence in range(1, len(group) + 1):
@@ -139,8 +147,10 @@ def _read_group(
 
 
 def mean_kl(reference: Iterable[Sequence[Decision]], other: Iterable[Sequence[Decision]]) -> float:
-    """The mean Kullback-Leibler divergence KL(reference ‖ other) of a decision, in nats, between
-    two models that have read the same answers."""
+    """Return the mean KL divergence KL(reference ‖ other) of a decision, in nats.
+
+    Both models must have read the same answers.
+    """
     total, count = 0.0, 0
     for theirs, ours in zip(reference, other, strict=True):
         for p, q in zip(theirs, ours, strict=True):

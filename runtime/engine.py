@@ -1,23 +1,25 @@
-"""Many sentences through one context: the loop of the copy decoder."""
+"""The loop of the copy decoder: continuous batching of many sentences in one context."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ner_edge.runtime.llama import PREFIX, LlamaModel, Run
+from ner_edge.prompt import PromptTokenizer
+from ner_edge.runtime.batch import Run
+from ner_edge.runtime.llama import PREFIX, LlamaModel
 from ner_edge.runtime.policy import BoldPolicy, DraftPolicy
 from ner_edge.runtime.sentence import SentenceDecoder
 from ner_edge.runtime.trie import ChunkTokenizer
 from ner_edge.spans import ScoredSpan
 
 DECODER_VERSION = 2
-"""To be raised with every change, here or in the files this decoder and the grammar's are made of,
-after which the same model may give other entities or scores, be it by rounding, as batches of
-another shape do. Evaluation reuses predictions of the same version only."""
+"""Raise this with every change to either decoder after which a model may give other entities or
+scores, even by rounding only, as batches of another shape do. Evaluation reuses cached predictions
+of the same version only."""
 
 SHARED_BATCH = 63
-"""Tokens of a batch of several sentences. From 64 on, llama.cpp's attention on CPUs works in tiles
-of 64 tokens by 64 cells, and skips only those where no token of any sentence may look."""
+"""The most tokens of a batch of several sentences. From 64 on, llama.cpp's attention on CPUs works
+in tiles of 64 tokens by 64 cells, and skips only tiles that are masked for every token."""
 
 
 @dataclass
@@ -28,25 +30,24 @@ class _Slot:
     sequence: int
     decoder: SentenceDecoder
     length: int
-    """Tokens of its sequence in the model's memory."""
+    """Tokens that its sequence has in the model's memory."""
     reserved: int
-    """Tokens it may need at most."""
+    """The most tokens that it may need."""
 
 
 class CopyEngine:
-    """Decodes sentences, several at a time, each contributing the tokens up to its next decision.
+    """Decodes several sentences at a time; each contributes the tokens up to its next decision.
 
-    All sequences begin with what the sequence `PREFIX` of `model` holds, `prefix` tokens.
-    `in_flight` sentences share batches of at most `share` tokens and draft by `policy`; the last
-    one, or the only one, by `policy_alone`.
+    The sequence `PREFIX` of `model` must hold the prefix of `prompts`, with which all sequences
+    begin. `in_flight` sentences share batches of at most `share` tokens and draft by `policy`; a
+    sentence alone in its batch drafts by `policy_alone`.
     """
 
     def __init__(
         self,
         model: LlamaModel,
         labels: Sequence[str],
-        prefix: int,
-        suffix: Sequence[int],
+        prompts: PromptTokenizer,
         *,
         in_flight: int,
         share: int = SHARED_BATCH,
@@ -55,9 +56,8 @@ class CopyEngine:
     ) -> None:
         self._model = model
         self._labels = labels
-        self._prefix = prefix
-        self._room = model.context_size - prefix
-        self._suffix = list(suffix)
+        self._prompts = prompts
+        self._prefix = len(prompts.prefix)
         self._in_flight = in_flight
         self._share = share
         self._policy = policy or DraftPolicy()
@@ -66,17 +66,17 @@ class CopyEngine:
         self._bracket_tokens = _most_bracket_tokens(self.chunks, labels)
 
     def tokens_needed(self, words: Sequence[str]) -> int:
-        """An upper bound of what the sentence takes in the context, the prefix not counted."""
+        """Return an upper bound of the tokens of a sentence in the context, without the prefix."""
         copied = 2 * len(self.chunks.of_words(words))
-        return copied + len(self._suffix) + len(words) * self._bracket_tokens
+        return copied + len(self._prompts.suffix) + len(words) * self._bracket_tokens
 
     @property
     def longest(self) -> int:
-        """What one sentence may need at most."""
+        """The most tokens that one sentence may need."""
         return min(self._model.context_size, self._model.trained_context) - self._prefix
 
     def decode(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
-        """The entities of each sentence, in order. No sentence may need more than `longest`."""
+        """Yield the entities of each sentence, in order. None may need more than `longest`."""
         waiting = enumerate(sentences)
         arrived = next(waiting, None)
         free = list(range(self._in_flight, 0, -1))
@@ -88,7 +88,7 @@ class CopyEngine:
                 while arrived is not None and free:
                     number, words = arrived
                     need = self.tokens_needed(words)
-                    if slots and need + sum(slot.reserved for slot in slots) > self._room:
+                    if slots and not self._has_room(slots, need):
                         break
                     policy = self._policy if slots else self._policy_alone
                     slots.append(self._admit(number, words, free.pop(), need, policy))
@@ -106,16 +106,20 @@ class CopyEngine:
             for slot in slots:
                 self._model.forget(slot.sequence, 0)
 
+    def _has_room(self, slots: Sequence[_Slot], need: int) -> bool:
+        reserved = sum(slot.reserved for slot in slots)
+        return self._prefix + reserved + need <= self._model.context_size
+
     def _admit(
         self, number: int, words: Sequence[str], sequence: int, need: int, policy: DraftPolicy
     ) -> _Slot:
         self._model.share(PREFIX, sequence)
-        prompt = self.chunks.of_words(words) + self._suffix
+        prompt = self._prompts.with_suffix(self.chunks.of_words(words))
         decoder = SentenceDecoder(words, self._labels, prompt, self.chunks, policy)
         return _Slot(number, sequence, decoder, self._prefix, need)
 
     def _advance(self, slots: Sequence[_Slot]) -> None:
-        """One batch: whatever fits of what the sentences want to feed."""
+        """Evaluate one batch, with as much as fits of what the sentences have to feed."""
         if not slots:
             return
         alone = len(slots) == 1
@@ -137,9 +141,9 @@ class CopyEngine:
         rows = self._model.decode(runs + pieces)
         for slot, run, row_of in zip(fed, runs, rows, strict=False):
             slot.decoder.policy = self._policy_alone if alone else self._policy
-            stands = slot.decoder.settle(partial(self._logits, row_of))
-            slot.length += stands
-            if stands < len(run.tokens):
+            accepted = slot.decoder.settle(partial(self._logits, row_of))
+            slot.length += accepted
+            if accepted < len(run.tokens):
                 self._model.forget(slot.sequence, slot.length)
 
     def _logits(self, row_of: Mapping[int, int], index: int, tokens: Sequence[int]) -> list[float]:

@@ -1,7 +1,7 @@
-"""Processes that were forked while a model was loaded, where llama.cpp would wait for ever.
+"""Refuse to run llama.cpp in a process forked after a model was loaded, where it would hang.
 
-A fork copies the memory of a process but only one of its threads. OpenMP, which llama.cpp runs its
-threads by, does not notice, and waits for the others: with the copied model, and with any other.
+A fork copies the memory of a process but only one of its threads. OpenMP, which runs llama.cpp's
+threads, does not notice and waits for the others: in the copied model and in any other.
 """
 
 import os
@@ -9,11 +9,11 @@ import os
 from ner_edge.errors import UsageError
 
 _parallel_in: int | None = None
-"""The process in which llama.cpp first ran several threads."""
+"""The id of the process in which llama.cpp first ran several threads."""
 
 
 def check_not_forked(process: int) -> None:
-    """Raise `UsageError` unless this is the process with that id, which loaded a model."""
+    """Raise `UsageError` unless `process`, which loaded a model, is the id of this process."""
     if os.getpid() != process:
         raise UsageError(
             "this model was loaded before the process was forked, and a fork does not copy "
@@ -23,8 +23,10 @@ def check_not_forked(process: int) -> None:
 
 
 def check_threads(threads: int) -> None:
-    """Raise `UsageError` if so many `threads` cannot run here, since several ran in the process
-    that this one was forked from."""
+    """Raise `UsageError` if this process cannot run several `threads`.
+
+    It cannot if it was forked from a process that ran a model on several threads.
+    """
     global _parallel_in
     if threads == 1:
         return
@@ -32,7 +34,7 @@ def check_threads(threads: int) -> None:
         _parallel_in = os.getpid()
     if _parallel_in != os.getpid():
         raise UsageError(
-            "the parent process has run a model on several threads, so that none can here: pass "
+            "the parent process has run a model on several threads, so this one cannot: pass "
             "threads=1, load no model before the fork, or start processes with "
             "multiprocessing's 'spawn'"
         )

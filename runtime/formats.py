@@ -1,4 +1,4 @@
-"""How `ner-edge tag` writes its results: brackets, JSON lines, or CoNLL columns."""
+"""The output formats of `ner-edge tag`. Another format is another row of `FORMATS`."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ner_edge.runtime.tagger import Entity, GGUFTagger
 
 Format = Callable[["GGUFTagger", Iterable[str]], Iterator[str]]
-"""Tagger and texts → what to print, piece by piece, each without its last newline."""
+"""Tagger and texts → the pieces to print, each without its last newline."""
 
 
 def _lines(
@@ -25,12 +25,12 @@ def _lines(
 
 
 def as_brackets(tagger: "GGUFTagger", texts: Iterable[str]) -> Iterator[str]:
-    """The text as it is, with its entities in brackets."""
+    """Yield each text unchanged but for its entities, which are in brackets."""
     return _lines(tagger, texts, bracket_text)
 
 
 def bracket_text(text: str, entities: Iterable["Entity"]) -> str:
-    """`text` with each of `entities` written as `[text | label]`."""
+    """Return `text` with each of `entities` written as `[text | label]`."""
     pieces = []
     position = 0
     for entity in entities:
@@ -40,8 +40,8 @@ def bracket_text(text: str, entities: Iterable["Entity"]) -> str:
 
 
 def as_jsonl(tagger: "GGUFTagger", texts: Iterable[str]) -> Iterator[str]:
-    """One object per text: `text`, and `entities` with `start`, `end` (code points, half-open),
-    `text`, `label` and `score`."""
+    """Yield one object per text: `text`, and `entities`, each with `start` and `end` (code points,
+    half-open), `text`, `label` and `score`."""
 
     def write(text: str, entities: list["Entity"]) -> str:
         found = [asdict(entity) | {"score": round(entity.score, 6)} for entity in entities]
@@ -51,7 +51,7 @@ def as_jsonl(tagger: "GGUFTagger", texts: Iterable[str]) -> Iterator[str]:
 
 
 def as_conll(tagger: "GGUFTagger", texts: Iterable[str]) -> Iterator[str]:
-    """For each sentence, a word and its IOB2 tag per line, and a blank line."""
+    """Yield each sentence: a word and its IOB2 tag per line, then a blank line."""
     ahead, behind = tee([word.text for word in words] for text in texts for words in segment(text))
     for words, found in zip(behind, tagger.tag_words(ahead), strict=True):
         tags = iob2_from_spans([Span(*span[:3]) for span in found], len(words))
@@ -59,3 +59,4 @@ def as_conll(tagger: "GGUFTagger", texts: Iterable[str]) -> Iterator[str]:
 
 
 FORMATS: dict[str, Format] = {"brackets": as_brackets, "jsonl": as_jsonl, "conll": as_conll}
+"""By name, as `--format` takes it; the first is the default."""

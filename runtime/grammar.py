@@ -1,4 +1,4 @@
-"""The copy automaton of a sentence as GBNF, for llama.cpp's own grammar sampler."""
+"""The copy automaton of a sentence as GBNF, which llama.cpp's own grammar sampler takes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,29 +7,31 @@ from ner_edge.runtime.automaton import START, CopyAutomaton, State
 
 
 def gbnf(words: Sequence[str], labels: Sequence[str]) -> str:
-    """A grammar whose language is exactly the bracketed readings of `words`, each with a newline.
+    """Return a grammar of exactly the bracketed readings of `words`, each ending with a newline.
 
     Format: https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md
     """
     automaton = CopyAutomaton(words, labels)
     rules = [f"root ::= {_name(START)}"]
-    # Where an entity began does not change what may follow, so one name serves all beginnings.
+    # What may follow does not depend on where an entity began, so one name serves all beginnings.
     states = [State(i, None) for i in range(len(words))]
     states += [State(i, 0) for i in range(1, len(words) + 1)]
     for state in states:
-        ways = []
+        moves = []
         for move in automaton.moves(state):
             end = "" if move.target == automaton.end else f" {_name(move.target)}"
-            ways.append(_literal("".join(move.chunks)) + end)
-        rules.append(f"{_name(state)} ::= {' | '.join(ways)}")
+            moves.append(_literal("".join(move.chunks)) + end)
+        rules.append(f"{_name(state)} ::= {' | '.join(moves)}")
     return "\n".join(rules) + "\n"
 
 
 def completion_request(
     prompt: Sequence[int], words: Sequence[str], labels: Sequence[str], longest: int
 ) -> dict[str, Any]:
-    """The body of a request to `/completion` of llama.cpp's `llama-server`, which then answers as
-    `--decoder grammar` does. The prompt goes as tokens, so that no text is taken for a special one.
+    """Return the body of a request to `/completion` of llama.cpp's `llama-server`.
+
+    The server then answers as `--decoder grammar` does. The prompt is sent as tokens, so that no
+    text in it is parsed as a special token. `longest` limits the tokens of the answer.
 
     Documented in https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
     """

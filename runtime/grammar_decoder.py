@@ -1,6 +1,6 @@
 """The copy automaton run by llama.cpp's own grammar sampler, token by token.
 
-Slow, and the yardstick for the copy engine.
+It is slow, and the reference for the copy engine.
 """
 
 import ctypes
@@ -12,8 +12,11 @@ import numpy as np
 
 from ner_edge.brackets import parse_brackets, write_brackets
 from ner_edge.errors import NerEdgeError
+from ner_edge.prompt import PromptTokenizer
+from ner_edge.runtime.batch import Run
 from ner_edge.runtime.grammar import gbnf
-from ner_edge.runtime.llama import PREFIX, LlamaModel, Run
+from ner_edge.runtime.llama import PREFIX, LlamaModel
+from ner_edge.runtime.score import entity_score
 from ner_edge.spans import ScoredSpan
 
 _SENTENCE = PREFIX + 1
@@ -23,27 +26,20 @@ _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32
 class GrammarDecoder:
     """Decodes sentences one at a time, greedily, under a GBNF grammar made for each.
 
-    The grammar fixes the text and not its tokens: the model may spell a word with unusual ones. A
-    score is the product of the probabilities, among the legal tokens, of all tokens from bracket to
-    bracket.
+    The grammar determines the text, not its tokens: the model may spell a word with unusual ones.
+    The decisions that make up a score are then all tokens from bracket to bracket, each with its
+    probability among the legal tokens.
     """
 
-    def __init__(
-        self,
-        model: LlamaModel,
-        labels: Sequence[str],
-        prefix: int,
-        suffix: Sequence[int],
-    ) -> None:
+    def __init__(self, model: LlamaModel, labels: Sequence[str], prompts: PromptTokenizer) -> None:
         self._model = model
         self._labels = labels
-        self._prefix = prefix
-        self._suffix = list(suffix)
+        self._prompts = prompts
         self._candidates = np.zeros(model.vocabulary_size, _CANDIDATE)
-        model.drop_head()  # the sampler looks at every token
+        model.drop_head()  # the sampler needs the logits of every token
 
     def decode(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
-        """The entities of each sentence, in order."""
+        """Yield the entities of each sentence, in order."""
         for words in sentences:
             grammar = gbnf(words, self._labels).encode("utf-8")
             sampler = llama_cpp.llama_sampler_init_grammar(self._model.vocab, grammar, b"root")
@@ -58,8 +54,8 @@ class GrammarDecoder:
 
     def _write(self, words: Sequence[str], sampler: object) -> tuple[list[bytes], list[float]]:
         self._model.share(PREFIX, _SENTENCE)
-        tokens = self._model.tokenize(" ".join(words)) + self._suffix
-        position = self._prefix
+        tokens = self._prompts.prompt(words)
+        position = len(self._prompts.prefix)
         pieces: list[bytes] = []
         log_ps: list[float] = []
         while not pieces or not pieces[-1].endswith(b"\n"):
@@ -75,7 +71,7 @@ class GrammarDecoder:
         return pieces, log_ps
 
     def _choose(self, sampler: object, row: int) -> tuple[int, float]:
-        """The most probable legal token and its log-probability among the legal ones."""
+        """Return the most probable legal token and its log-probability among the legal ones."""
         candidates = self._candidates
         candidates["id"] = np.arange(len(candidates))
         candidates["logit"] = self._model.all_logits(row)
@@ -106,6 +102,6 @@ def _scored_spans(
         begin = len(before.encode()) + (1 if before else 0)
         stop = len(write_brackets(words[:end], spans[: i + 1]).encode())
         first, last = np.searchsorted(ends, [begin, stop - 1], side="right")
-        score = math.exp(sum(log_ps[first : last + 1]))
+        score = entity_score(log_ps[first : last + 1])
         scored.append(ScoredSpan(start, end, label, score))
     return scored

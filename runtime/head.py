@@ -1,9 +1,9 @@
-"""The last layer of a model, for the few tokens that a decision is between.
+"""The output layer of a model, computed only for the candidates of a decision.
 
-llama.cpp multiplies every wanted state with the whole vocabulary; the copy decoder then reads two
-or three of the products. Here the evaluation is stopped before that layer, and only those rows of
-the output matrix are used. The projection is a fifth of the weights of a 135M model, so a position
-whose logits are wanted then costs hardly more than any other.
+llama.cpp multiplies every wanted state with the rows of the whole vocabulary, of which the copy
+decoder needs two or three. `StateReader` stops the evaluation before that layer, and `OutputHead`
+multiplies only the rows needed. The layer holds a fifth of the weights of a 135M model; without it,
+a position whose logits are wanted takes hardly more time than any other.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _REMEMBERED = 4096  # rows of the output matrix
 
 
 class StateReader:
-    """Takes the states out of a running evaluation, and ends it there unless told to `go_on`."""
+    """Reads the final hidden states of an evaluation, and stops it there unless `go_on`."""
 
     def __init__(self) -> None:
         self.go_on = True
@@ -35,7 +35,10 @@ class StateReader:
 
 
 class OutputHead:
-    """The output matrix of a GGUF file, read row by row."""
+    """The output matrix of a GGUF file, read row by row.
+
+    Raises `ModelError` if the file has none.
+    """
 
     def __init__(self, file: GGUFFile) -> None:
         tied = "output.weight" not in file.tensors
@@ -51,14 +54,14 @@ class OutputHead:
         self._row = row
 
     def logits(self, state: NDArray[np.float32], tokens: Sequence[int]) -> list[float]:
-        """Logits of `tokens` after a token that left the model in `state`, [width]."""
+        """Return the logits of `tokens` from a hidden state, [width]."""
         return [float(self._row(token) @ state) for token in tokens]
 
     def agrees(self, state: NDArray[np.float32], logits: NDArray[np.float32]) -> bool:
-        """Are llama.cpp's `logits` of the whole vocabulary those of `state`?
+        """Whether llama.cpp's `logits`, [vocabulary], are those that this head computes.
 
-        They are not where a model scales, clips or shifts its logits. llama.cpp rounds states to 8
-        bits before it multiplies, so a small difference is no sign of that.
+        They are not if a model scales, clips or shifts its logits. Small differences are expected,
+        since llama.cpp rounds states to 8 bits before it multiplies.
         """
         tokens = range(0, self.vocabulary_size, max(1, self.vocabulary_size // 256))
         theirs = logits[list(tokens)]

@@ -1,18 +1,13 @@
-"""A model and its memory, as thin a layer over llama.cpp's C interface as is safe.
+"""A model and its memory: a layer over llama.cpp's C interface, as thin as is safe.
 
-A failed assertion in native code ends the process, so everything that could cause one is checked
-here first.
+A failed assertion in native code ends the process, so this module first checks whatever could cause
+one.
 """
 
 import ctypes
 import os
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import llama_cpp
@@ -21,14 +16,16 @@ from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError, NerEdgeError, UsageError
 from ner_edge.runtime.amx import avoid_amx
+from ner_edge.runtime.batch import Batch, Run
 from ner_edge.runtime.fork import check_not_forked, check_threads
+from ner_edge.runtime.hardware import default_gpu_layers, describe_hardware, physical_cores
 from ner_edge.runtime.head import OutputHead, StateReader
+from ner_edge.runtime.interrupts import interrupts_wait
 from ner_edge.runtime.nodes import NodeReader, nodes_can_be_read
 from ner_edge.runtime.trial import ensure_loadable
 
 LIBRARY = f"llama-cpp-python {llama_cpp.__version__}"
-PREFIX = 0  # the sequence that holds what all others begin with
-_ALL = 999  # layers: more than any model has
+PREFIX = 0  # the sequence that all others begin with
 
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
@@ -44,64 +41,14 @@ def start_backend() -> None:
     avoid_amx()
 
 
-@contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Let Ctrl-C take effect after the block. Python would run its handler in our callback, where
-    nearly all interrupts arrive, and drop what that raises."""
-    handler = signal.getsignal(signal.SIGINT)
-    if not callable(handler) or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[tuple[int, FrameType | None]] = []
-    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    if came:
-        handler(*came[0])
-
-
-def physical_cores() -> int:
-    """Processor cores this process may use, hyper-threads not counted where Linux tells them."""
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
-    if allowed is None:
-        return max(1, (os.cpu_count() or 2) // 2)
-    siblings = set()
-    for cpu in allowed:
-        topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        try:
-            siblings.add(topology.read_text())
-        except OSError:
-            siblings.add(str(cpu))
-    return len(siblings)
-
-
-def _hardware(threads: int, gpu_layers: int) -> str:
-    hardware = f"{threads} thread{'' if threads == 1 else 's'}"
-    if gpu_layers and llama_cpp.llama_supports_gpu_offload():
-        hardware += f" and {'' if gpu_layers == _ALL else f'{gpu_layers} layers on '}a GPU"
-    return hardware
-
-
-@dataclass(frozen=True)
-class Run:
-    """Tokens to append to one sequence; `wanted` are the indices whose logits are needed."""
-
-    sequence: int
-    position: int
-    tokens: Sequence[int]
-    wanted: Sequence[int]
-
-
 class LlamaModel:
-    """A GGUF file in llama.cpp with one context. Call `close` to free it.
+    """A GGUF file loaded into llama.cpp, with one context. Call `close` to free it.
 
-    `context` is the number of tokens all sequences together may hold, `sequences` the number of
-    sequences, `batch` the most tokens of one `decode`. `gpu_layers` None means all if llama.cpp was
-    built for a GPU. `lora` is a GGUF LoRA to run on top. With a `head`, and on a CPU, llama.cpp's
-    own last layer is left out, and `all_logits` with it. Without one, `nodes` are shown. Unless
-    `tried`, a file that is not known to load is first loaded in a process of its own.
+    `context` is the number of tokens that all sequences together may hold, `batch` the most tokens
+    of one `decode`. `gpu_layers` None means all if llama.cpp was built for a GPU. `lora` is a GGUF
+    LoRA to apply. `head` replaces llama.cpp's own last layer on a CPU, so that `all_logits` has no
+    values; without a head, `nodes` receives the values of the graph. Unless `tried`, a file that is
+    not known to load is first loaded in a child process.
     """
 
     def __init__(
@@ -122,27 +69,19 @@ class LlamaModel:
         self._model: Any = None
         self._context: Any = None
         self._lora: Any = None
-        self._head = head
         self._output_of: dict[int, int] = {}
         if not tried:
             ensure_loadable(path)
         start_backend()
         if gpu_layers is None:
-            gpu_layers = _ALL if llama_cpp.llama_supports_gpu_offload() else 0
-        on_gpu = gpu_layers > 0  # where the last layer is quick
+            gpu_layers = default_gpu_layers()
         threads = threads or physical_cores()
         check_threads(threads)
-        self.hardware = _hardware(threads, gpu_layers)
-        """What its speed is that of, like `2 threads`."""
+        self.hardware = describe_hardware(threads, gpu_layers)
+        """What the model runs on, such as `2 threads`."""
+        on_gpu = gpu_layers > 0  # where the last layer is quick
         self._head = head if not on_gpu and nodes_can_be_read() else None
-        parameters = llama_cpp.llama_model_default_params()
-        parameters.n_gpu_layers = gpu_layers
-        self._model = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
-        if not self._model:
-            raise ModelError(f"{path}: llama.cpp cannot load it; is the file complete?")
-        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
-        self.vocabulary_size: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
-        self.trained_context: int = llama_cpp.llama_model_n_ctx_train(self._model)
+        self._load(path, gpu_layers)
         self.context_size = context
         self.sequences = sequences
         self.batch_size = batch
@@ -152,7 +91,17 @@ class LlamaModel:
         self._memory = llama_cpp.llama_get_memory(self._context)
         if lora is not None:
             self._add_lora(lora)
-        self._batch = _Batch(batch)
+        self._batch = Batch(batch)
+
+    def _load(self, path: Path, gpu_layers: int) -> None:
+        parameters = llama_cpp.llama_model_default_params()
+        parameters.n_gpu_layers = gpu_layers
+        self._model = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
+        if not self._model:
+            raise ModelError(f"{path}: llama.cpp cannot load it; is the file complete?")
+        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
+        self.vocabulary_size: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        self.trained_context: int = llama_cpp.llama_model_n_ctx_train(self._model)
 
     def _open_context(
         self, path: Path, context: int, sequences: int, batch: int, threads: int
@@ -182,8 +131,11 @@ class LlamaModel:
         llama_cpp.llama_set_adapters_lora(self._context, adapters, 1, scales)
 
     def tokenize(self, text: str, *, special: bool = False, start: bool = False) -> list[int]:
-        """Token ids of `text`. Special tokens are parsed only if `special`; `start` puts the
-        model's begin-of-sequence token before, if it wants one."""
+        """Return the token ids of `text`.
+
+        Special tokens are parsed only if `special`. `start` prepends the begin-of-sequence token,
+        if the model expects one.
+        """
         self._check_open()
         data = text.encode("utf-8")
         room = len(data) + 2
@@ -197,27 +149,32 @@ class LlamaModel:
         return begin + tokens[:count]
 
     def piece(self, token: int) -> bytes:
-        """The bytes that `token` writes."""
+        """Return the bytes that `token` writes."""
         buffer = ctypes.create_string_buffer(256)
         length = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, 256, 0, False)
         return buffer.raw[: max(length, 0)]
 
     def check_head(self, row: int) -> None:
-        """Do without the head if it does not give what llama.cpp gave for a `row` of a whole
-        `decode`, or if llama.cpp does not show the states of this architecture."""
+        """Drop the head unless it reproduces the logits that llama.cpp computed for `row`.
+
+        The last `decode` must have been `whole`. The head is also dropped if llama.cpp does not
+        expose the states of this architecture.
+        """
         if self._reader and self._reader.states is None:
             self._head = None
         if self._head and not self._head.agrees(self._state(row), self.all_logits(row)):
             self._head = None
 
     def drop_head(self) -> None:
-        """Compute the logits of the whole vocabulary from now on."""
+        """From now on, compute the logits of the whole vocabulary."""
         self._head = None
 
     def decode(self, runs: Sequence[Run], *, whole: bool = False) -> list[dict[int, int]]:
-        """Evaluate all `runs` in one batch. Returns for each its wanted indices with the row of
-        their logits, to be read by `logits` until the next `decode`; by `all_logits` if `whole` or
-        if there is no head."""
+        """Evaluate all `runs` in one batch.
+
+        Returns for each run its wanted indices with the rows of their logits. Until the next
+        `decode`, `logits` reads these rows, and so does `all_logits` if `whole` or without a head.
+        """
         if sum(len(run.tokens) for run in runs) > self.batch_size:
             raise NerEdgeError("internal: more tokens than a batch holds")
         self._check_open()
@@ -226,7 +183,7 @@ class LlamaModel:
         if self._reader:
             self._reader.states = None
             self._reader.go_on = whole or not self._head
-        with _interrupts_wait():
+        with interrupts_wait():
             status = llama_cpp.llama_decode(self._context, self._batch.struct)
         if self._nodes:
             self._nodes.raise_error()
@@ -235,26 +192,26 @@ class LlamaModel:
         return rows
 
     def logits(self, row: int, tokens: Sequence[int]) -> list[float]:
-        """Logits of some `tokens` in a row that `decode` returned."""
+        """Return the logits of `tokens` in a row that `decode` returned."""
         if self._head:
             return self._head.logits(self._state(row), tokens)
         values = llama_cpp.llama_get_logits_ith(self._context, row)
         return [values[token] for token in tokens]
 
     def all_logits(self, row: int) -> NDArray[np.float32]:
-        """A copy of a whole row, [vocabulary]."""
+        """Return a copy of a whole row, [vocabulary]."""
         values = llama_cpp.llama_get_logits_ith(self._context, row)
         return np.ctypeslib.as_array(values, shape=(self.vocabulary_size,)).copy()
 
     def _state(self, row: int) -> NDArray[np.float32]:
         states = self._reader.states if self._reader else None
         if states is None or len(states) != len(self._output_of):
-            raise NerEdgeError("internal: llama.cpp did not show its states")
+            raise NerEdgeError("internal: llama.cpp did not expose its states")
         state: NDArray[np.float32] = states[self._output_of[row]]
         return state
 
     def share(self, source: int, target: int) -> None:
-        """Let sequence `target` begin with all that `source` holds; costs no memory."""
+        """Make sequence `target` begin with the tokens of `source`; takes no memory."""
         self._check_open()
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
@@ -264,7 +221,7 @@ class LlamaModel:
             llama_cpp.llama_memory_seq_rm(self._memory, sequence, position, -1)
 
     def save_sequence(self, sequence: int, path: Path, tokens: Sequence[int]) -> None:
-        """Write the state of a sequence that holds `tokens`."""
+        """Write the state of a sequence that holds `tokens` to a file."""
         array = (llama_cpp.llama_token * len(tokens))(*tokens)
         written = llama_cpp.llama_state_seq_save_file(
             self._context, os.fsencode(path), sequence, array, len(tokens)
@@ -273,8 +230,11 @@ class LlamaModel:
             raise NerEdgeError(f"{path}: cannot be written")
 
     def load_sequence(self, sequence: int, path: Path, tokens: Sequence[int]) -> bool:
-        """Read back what `save_sequence` wrote for `tokens`; False, and an empty sequence, if the
-        file holds anything else. The file must be known to be whole."""
+        """Load the state that `save_sequence` wrote for `tokens`.
+
+        Returns False, and leaves the sequence empty, if the file was written for other tokens. The
+        caller must know that the file is undamaged.
+        """
         array = (llama_cpp.llama_token * len(tokens))()
         count = ctypes.c_size_t(0)
         read = llama_cpp.llama_state_seq_load_file(
@@ -287,7 +247,7 @@ class LlamaModel:
 
     @property
     def vocab(self) -> Any:
-        """llama.cpp's handle of the vocabulary, for its samplers."""
+        """llama.cpp's handle of the vocabulary, which its samplers take."""
         return self._vocab
 
     def _check_open(self) -> None:
@@ -296,8 +256,8 @@ class LlamaModel:
         check_not_forked(self._process)
 
     def close(self) -> None:
-        """Free the native memory; the object is of no use afterwards. A process that was forked
-        since does not hold the threads to be ended with it, and leaves it to the system."""
+        """Free the native memory; afterwards the object is unusable."""
+        # A process forked since lacks the threads that would be ended: the system frees the memory.
         if self._process != os.getpid():
             self._context = self._lora = self._model = None
         if self._context:
@@ -307,45 +267,3 @@ class LlamaModel:
         if self._model:
             llama_cpp.llama_model_free(self._model)
         self._context = self._lora = self._model = None
-
-
-class _Batch:
-    """A `llama_batch` over numpy arrays, so that a run is written in a few assignments."""
-
-    def __init__(self, size: int) -> None:
-        self._tokens = np.zeros(size, np.int32)
-        self._positions = np.zeros(size, np.int32)
-        self._sequences = np.zeros(size, np.int32)
-        self._counts = np.ones(size, np.int32)
-        self._wanted = np.zeros(size, np.int8)
-        pointers: Any = (ctypes.POINTER(ctypes.c_int32) * size)()
-        for i in range(size):
-            address = self._sequences.ctypes.data + 4 * i
-            pointers[i] = ctypes.cast(address, ctypes.POINTER(ctypes.c_int32))
-        self._pointers = pointers
-        self.struct = llama_cpp.llama_batch()
-        self.struct.token = _pointer(self._tokens, ctypes.c_int32)
-        self.struct.pos = _pointer(self._positions, ctypes.c_int32)
-        self.struct.n_seq_id = _pointer(self._counts, ctypes.c_int32)
-        self.struct.seq_id = pointers
-        self.struct.logits = _pointer(self._wanted, ctypes.c_int8)
-
-    def fill(self, runs: Sequence[Run]) -> list[dict[int, int]]:
-        rows = []
-        start = 0
-        for run in runs:
-            end = start + len(run.tokens)
-            self._tokens[start:end] = run.tokens
-            self._positions[start:end] = np.arange(run.position, run.position + end - start)
-            self._sequences[start:end] = run.sequence
-            self._wanted[start:end] = 0
-            rows.append({index: start + index for index in run.wanted})
-            for row in rows[-1].values():
-                self._wanted[row] = 1
-            start = end
-        self.struct.n_tokens = start
-        return rows
-
-
-def _pointer(array: NDArray[Any], kind: Any) -> Any:
-    return array.ctypes.data_as(ctypes.POINTER(kind))

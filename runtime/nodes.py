@@ -1,7 +1,7 @@
-"""See the values inside a running evaluation, through llama.cpp's eval callback.
+"""Read the values inside a running evaluation, through llama.cpp's eval callback.
 
-Documented in ggml-backend.h: the scheduler asks of each node whether it is wanted, computes up to
-it, shows it, and "if the user returns false, the scheduler will cancel the graph compute".
+ggml-backend.h documents the callback: the scheduler asks whether each node is wanted, computes up
+to it, passes it on, and "if the user returns false, the scheduler will cancel the graph compute".
 """
 
 import ctypes
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 
 class NodeReader:
-    """Shows the nodes whose name is `wanted`: `see(name, values)` gets [rows, width] of each, and
-    returns whether to go on.
+    """Passes each node whose name is `wanted` to `see(name, values)`, with values [rows, width].
 
-    Its `callback` goes into a context's parameters as `cb_eval`; it must outlive the context.
+    `see` returns whether to go on. `callback` is the `cb_eval` of a context's parameters; it must
+    outlive the context.
     """
 
     def __init__(
@@ -45,24 +45,24 @@ class NodeReader:
         rows = self._rows(tensor)
         try:
             return self._see(name, values.reshape(rows, values.size // max(1, rows)))
-        except Exception as error:  # which ctypes would print and drop
+        except Exception as error:  # ctypes would print and drop it
             self._error = error
             return False
 
     def raise_error(self) -> None:
-        """Raise what `see` has raised, after the evaluation."""
+        """After an evaluation, raise the exception that `see` raised, if any."""
         error, self._error = self._error, None
         if error:
             raise error
 
 
 def nodes_can_be_read() -> bool:
-    """Does the library offer what `NodeReader` needs? On Windows another one holds it."""
+    """Whether the library exports the functions that `NodeReader` calls; on Windows it does not."""
     return hasattr(libggml, "ggml_backend_tensor_get")
 
 
 def _function(name: str, result: Any, *more: Any) -> Any:
-    function = libggml[name]  # a fresh object, whose types nobody else sets
+    function = libggml[name]  # a new object, so that its types are ours
     function.restype = result
     function.argtypes = [ctypes.c_void_p, *more]
     return function

@@ -1,8 +1,9 @@
-"""The instruction that all sentences begin with: evaluated once, then read from disk.
+"""The prompt prefix, with the task's instruction: evaluated once, then loaded from a cache on disk.
 
-The published instruction has two hundred tokens, several sentences' worth of work. Its state is
-kept under a name made of all that it depends on. It is used only if the file is the one that was
-written, and if the model, given the last token on top of it, answers to the bit as it did then.
+The published instruction has two hundred tokens, as many as several sentences. The state of the
+model after it is stored under a hash of everything that it depends on. A stored state is used only
+if the file is undamaged and if the model, given the last token after it, returns bit for bit the
+logits stored with it.
 """
 
 import hashlib
@@ -16,10 +17,11 @@ import llama_cpp
 
 from ner_edge.errors import NerEdgeError
 from ner_edge.files.atomic import atomic_path
-from ner_edge.runtime.llama import PREFIX, LlamaModel, Run
+from ner_edge.runtime.batch import Run
+from ner_edge.runtime.llama import PREFIX, LlamaModel
 
-_WORTH_KEEPING = 64  # tokens; fewer are evaluated sooner than read
-_SAMPLE = 256  # logits kept for comparison
+_WORTH_KEEPING = 64  # tokens; evaluating fewer is quicker than loading them
+_SAMPLE = 256  # logits stored for comparison
 
 
 def read_prefix(
@@ -27,31 +29,31 @@ def read_prefix(
 ) -> bool:
     """Evaluate `tokens` into the sequence `PREFIX` of `model`, which was loaded from `files`.
 
-    Long ones are kept in `folder`. Returns whether they were found there.
+    The state of a long prefix is kept in `folder`. Returns whether it was found there.
     """
     state: Path | None = None
     if len(tokens) >= _WORTH_KEEPING:
         state = folder / f"{_key(tokens, files)}.state"
-        facts = _restore(model, tokens, state)
-        if facts and _last(model, tokens) == facts["answer"]:
+        stored = _restore(model, tokens, state)
+        if stored and _last_logits(model, tokens) == stored["answer"]:
             return True
         model.forget(PREFIX, 0)
     evaluate_prefix(model, tokens[:-1])
-    answer = _last(model, tokens)
+    logits = _last_logits(model, tokens)
     if state:
         with suppress(NerEdgeError, OSError):  # a cache that cannot be written is no error
-            _keep(model, tokens, state, answer)
+            _store(model, tokens, state, logits)
     return False
 
 
 def evaluate_prefix(model: LlamaModel, tokens: Sequence[int]) -> None:
-    """Evaluate `tokens` into the empty sequence `PREFIX`, whatever is kept on disk."""
+    """Evaluate `tokens` into the empty sequence `PREFIX`, without the cache."""
     for start in range(0, len(tokens), model.batch_size):
         model.decode([Run(PREFIX, start, tokens[start : start + model.batch_size], [])])
 
 
-def _last(model: LlamaModel, tokens: Sequence[int]) -> list[float]:
-    """Evaluate the last token, alone, and check the model's head by it; a sample of its logits."""
+def _last_logits(model: LlamaModel, tokens: Sequence[int]) -> list[float]:
+    """Evaluate the last token, check the model's head by it, and return a sample of its logits."""
     last = len(tokens) - 1
     ((row,),) = [
         rows.values() for rows in model.decode([Run(PREFIX, last, tokens[last:], [0])], whole=True)
@@ -62,36 +64,35 @@ def _last(model: LlamaModel, tokens: Sequence[int]) -> list[float]:
 
 
 def _restore(model: LlamaModel, tokens: Sequence[int], state: Path) -> dict[str, Any] | None:
-    """Read all but the last token's state; None if there is none or it is not what was written."""
+    """Load the state after all tokens but the last; None if there is none or it is damaged."""
     try:
-        facts = json.loads(state.with_suffix(".json").read_text())
+        stored = json.loads(state.with_suffix(".json").read_text())
         with state.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != facts["sha256"]:
+            if hashlib.file_digest(file, "sha256").hexdigest() != stored["sha256"]:
                 return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if not model.load_sequence(PREFIX, state, tokens):
         return None
     model.forget(PREFIX, len(tokens) - 1)
-    return dict(facts)
+    return dict(stored)
 
 
-def _keep(model: LlamaModel, tokens: Sequence[int], state: Path, answer: list[float]) -> None:
+def _store(model: LlamaModel, tokens: Sequence[int], state: Path, logits: list[float]) -> None:
     state.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(state) as path:
         model.save_sequence(PREFIX, path, tokens)
         with path.open("rb") as file:
-            facts = {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "answer": answer}
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     with atomic_path(state.with_suffix(".json")) as path:
-        path.write_text(json.dumps(facts))
+        path.write_text(json.dumps({"sha256": digest, "answer": logits}))
 
 
 def _key(tokens: Sequence[int], files: Sequence[Path]) -> str:
-    """A name for what the state depends on; a model is known by its size, its date and its first
-    megabyte, since to hash a large one would take longer than to evaluate the instruction."""
-    facts: list[Any] = [llama_cpp.__version__, list(tokens)]
+    # Hashing all of a large model would take longer than evaluating the prefix.
+    parts: list[Any] = [llama_cpp.__version__, list(tokens)]
     for file in files:
         status = file.stat()
         with file.open("rb") as stream:
-            facts += [status.st_size, status.st_mtime_ns, stream.read(1 << 20).hex()]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+            parts += [status.st_size, status.st_mtime_ns, stream.read(1 << 20).hex()]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""One sentence on its way through the automaton: what to feed the model, and what it decided."""
+"""Decode one sentence along the automaton: what to feed the model, and what it decided."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from ner_edge.errors import ModelError
 from ner_edge.runtime.automaton import START, CopyAutomaton, Move, State
 from ner_edge.runtime.policy import AdaptiveDraft, DraftPolicy
+from ner_edge.runtime.score import decide, entity_score
 from ner_edge.runtime.trie import ChunkTokenizer, Node, build_trie
 from ner_edge.spans import ScoredSpan
 
@@ -16,8 +17,9 @@ Logits = Callable[[int, Sequence[int]], Sequence[float]]
 class SentenceDecoder:
     """Decodes one sentence greedily.
 
-    Until `finished`: feed `pending` to the model, ask for logits at the indices `wanted`, call
-    `settle`, and make the model forget all of `pending` but the first tokens it counts.
+    Until `finished`: feed `pending` to the model, request logits at the indices `wanted`, call
+    `settle`, and make the model forget all but the first tokens of `pending`, whose number `settle`
+    returns.
     """
 
     def __init__(
@@ -36,8 +38,8 @@ class SentenceDecoder:
         self._state = START
         self._node = self._trie(START)
         self._known = list(prompt)  # tokens that are certain but not yet fed
-        self._entity_log_p = 0.0
         self._move_log_p = 0.0
+        self._entity_log_ps: list[float] = []  # of the moves since the entity began
         self.spans: list[ScoredSpan] = []
         self.pending: list[int] = []
         self.wanted: list[int] = []
@@ -45,13 +47,14 @@ class SentenceDecoder:
 
     @property
     def finished(self) -> bool:
-        """Is every word written?"""
+        """Whether every word is written."""
         return self._state == self._automaton.end
 
     def settle(self, logits: Logits) -> int:
-        """Take the decisions that were fed, up to the first that was guessed wrong.
+        """Take the decisions that were fed, up to the first that was drafted wrongly.
 
-        Returns how many tokens of `pending` stand. The next `pending` and `wanted` are ready.
+        Returns how many tokens of `pending` are accepted. `pending` and `wanted` then hold what
+        comes next. Raises `ModelError` if logits are not finite.
         """
         known = len(self._known)
         last = known - 1
@@ -69,16 +72,16 @@ class SentenceDecoder:
 
     @property
     def certain(self) -> int:
-        """How many tokens of `pending` are no draft."""
+        """The number of tokens of `pending` that are not drafted."""
         return len(self._known)
 
     def shorten(self, count: int) -> None:
-        """Draft only what fits `count` tokens of `pending`, at least the certain ones."""
+        """Cut the draft so that `pending` has at most `count` tokens, at least `certain`."""
         self.wanted = [index for index in self.wanted if index < count]
         del self.pending[self.wanted[-1] + 1 :]
 
     def feed_ahead(self, count: int) -> list[int]:
-        """Hand out up to `count` certain tokens of a `pending` too long for one batch."""
+        """Take up to `count` certain tokens off a `pending` too long for one batch."""
         piece = self._known[: min(count, len(self._known) - 1)]
         del self._known[: len(piece)], self.pending[: len(piece)]
         self.wanted = [index - len(piece) for index in self.wanted]
@@ -86,16 +89,13 @@ class SentenceDecoder:
 
     def _decide(self, index: int, logits: Logits) -> int:
         candidates = list(self._node)
-        token, log_p = candidates[0], 0.0
+        chosen, log_p = 0, 0.0
         if len(candidates) > 1:
-            values = logits(index, candidates)
-            best = max(values)
-            total = sum(math.exp(value - best) for value in values)
-            if not math.isfinite(total):
+            chosen, log_p = decide(logits(index, candidates))
+            if not math.isfinite(log_p):
                 raise ModelError("the model's logits are not finite; the file may be damaged")
-            token, log_p = candidates[values.index(best)], -math.log(total)
-        self._take(token, log_p)
-        return token
+        self._take(candidates[chosen], log_p)
+        return candidates[chosen]
 
     def _take(self, token: int, log_p: float) -> None:
         self._move_log_p += log_p
@@ -104,34 +104,36 @@ class SentenceDecoder:
             self._node = below
             return
         for move in below:
-            self._account(move)
+            self._follow(move)
         self._move_log_p = 0.0
         self._node = self._trie(self._state)
 
-    def _account(self, move: Move) -> None:
-        """An entity's score is p(open) · Π p(stay) · p(close) · p(label)."""
+    def _follow(self, move: Move) -> None:
         self._draft.chose(self._automaton.words, self._state, move)
         begin = self._state.begin
-        if begin is None and move.target.begin is not None:
-            self._entity_log_p = self._move_log_p
-        elif begin is not None:
-            self._entity_log_p += self._move_log_p
+        if begin is None:
+            self._entity_log_ps = []
+        self._entity_log_ps.append(self._move_log_p)
         if move.label is not None and begin is not None:
-            score = math.exp(self._entity_log_p)
+            score = entity_score(self._entity_log_ps)
             self.spans.append(ScoredSpan(begin, self._state.position, move.label, score))
         self._state = move.target
 
     def _prepare(self) -> None:
-        """Write what is forced, then draft on past the decisions whose outcome is guessed."""
-        while len(self._node) == 1:
+        while len(self._node) == 1:  # forced
             token = next(iter(self._node))
             self._known.append(token)
             self._take(token, 0.0)
-        self.pending, self.wanted = list(self._known), []
-        if self.finished:
-            self.pending = []
+        self.pending = [] if self.finished else list(self._known)
+        self.wanted = []
+        self._append_draft()
+        if self.wanted:  # tokens after the last decision need not be fed yet
+            del self.pending[self.wanted[-1] + 1 :]
+
+    def _append_draft(self) -> None:
+        """Append guessed tokens to `pending`, and the index before each decision to `wanted`."""
         state, node = self._state, self._node
-        script: list[int] = []  # the rest of the tokens of the move being drafted
+        guessed: list[int] = []  # the rest of the tokens of the move being drafted
         room = self._draft.max_tokens(self.policy)
         while node and room > 0:
             if len(node) == 1:
@@ -139,11 +141,11 @@ class SentenceDecoder:
             else:
                 self.wanted.append(len(self.pending) - 1)
                 if node is self._trie(state):
-                    script = self._guessed(state)
-                if not script or script[0] not in node:
+                    guessed = self._guessed(state)
+                if not guessed or guessed[0] not in node:
                     break
-                token = script[0]
-            script = script[1:]
+                token = guessed[0]
+            guessed = guessed[1:]
             self.pending.append(token)
             room -= 1
             below = node[token]
@@ -152,8 +154,6 @@ class SentenceDecoder:
             else:
                 state = below[-1].target
                 node = self._trie(state)
-        if self.wanted:  # what stands behind the last decision need not be fed yet
-            del self.pending[self.wanted[-1] + 1 :]
 
     def _guessed(self, state: State) -> list[int]:
         guess = self._draft.guess(self.policy, self._automaton.words, state)
@@ -162,7 +162,7 @@ class SentenceDecoder:
         if guess == "open" and (move := self._automaton.open(state)):
             return list(self._chunks.of_move(move))
         if guess == "close" and (closing := self._automaton.close(state)):
-            return list(self._chunks.tokens(closing[0].chunks[0]))  # the label is the model's
+            return list(self._chunks.tokens(closing[0].chunks[0]))  # the model chooses the label
         return []
 
     def _trie(self, state: State) -> Node:

@@ -1,4 +1,4 @@
-"""The tagger: text in, entities with character offsets out."""
+"""Tag texts with a model file: text in, entities with character offsets out."""
 
 import warnings
 from collections import deque
@@ -13,13 +13,14 @@ from ner_edge.errors import DataError, ModelError, NerEdgeWarning, UsageError
 from ner_edge.files.cache import cache_dir
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.gguf.metadata import describe
+from ner_edge.prompt import PromptTokenizer
 from ner_edge.runtime.engine import DECODER_VERSION, CopyEngine
 from ner_edge.runtime.grammar import completion_request
 from ner_edge.runtime.grammar_decoder import GrammarDecoder
 from ner_edge.runtime.head import OutputHead
 from ner_edge.runtime.llama import LIBRARY, LlamaModel
-from ner_edge.runtime.parts import parts
 from ner_edge.runtime.prefix import read_prefix
+from ner_edge.runtime.readable import readable_spans
 from ner_edge.runtime.trie import chunks_tokenize_alone
 from ner_edge.segment import Word, segment
 from ner_edge.spans import ScoredSpan
@@ -28,34 +29,37 @@ from ner_edge.temperature import scaled
 
 Decoder = Literal["copy", "grammar"]
 
-IN_FLIGHT = 8
-_CONTEXT = 4096  # tokens of all sentences in flight; one sentence's worst case must fit
+IN_FLIGHT = 8  # sentences decoded together
+_CONTEXT = 4096  # tokens of all sentences in flight, which must hold the worst case of one
 
 
 @dataclass(frozen=True)
 class Entity:
-    """Characters `start` to `end` (code points, half-open) of the text; `text` is what stands
-    there, `score` the probability of the entity under the decoder, 0 to 1."""
+    """An entity in a text. Offsets count code points and are half-open."""
 
     start: int
     end: int
     text: str
+    """The characters from `start` to `end`."""
     label: str
     score: float
+    """Its probability under the decoder, 0 to 1."""
 
 
 class GGUFTagger:
-    """Finds entities with one model, for one caller at a time: a second one, from another thread or
-    between two results of a `pipe`, is refused with a `UsageError`. So is a process that was forked
-    since it was loaded, as by `multiprocessing.Pool` or `gunicorn --preload`: load it there.
+    """Finds entities with one model, for one caller at a time.
+
+    Raises `UsageError` for a second caller, in another thread or between two results of a `pipe`,
+    and in a process that was forked after the tagger was loaded, as `multiprocessing.Pool` and
+    `gunicorn --preload` do: load a tagger in each such process.
     """
 
     output: str | None = None
-    """The text behind the entities yielded last, where it may differ from their sentence with them
-    in brackets; the decoders here see to it that it does not."""
+    """The text that the model wrote for the sentence yielded last. None, since these decoders write
+    nothing but the sentence with its entities in brackets."""
 
     version = f"{DECODER_VERSION}, {LIBRARY}"
-    """Two taggers of one version with the same file, task and decoder say the same."""
+    """Taggers of one version with the same file, task and decoder give the same results."""
 
     def __init__(
         self,
@@ -71,18 +75,11 @@ class GGUFTagger:
         """Leave out entities with a lower score."""
         self._model = model
         self._in_use = Lock()
-        self._prefix = prefix = model.tokenize(task.prefix, special=True, start=True)
-        self._suffix = suffix = model.tokenize(task.suffix, special=True)
+        self._prompts = PromptTokenizer(task.prefix, task.suffix, model.tokenize)
+        self._check_prompt(path)
+        read_prefix(model, self._prompts.prefix, cache_dir() / "instructions", [path])
         labels = list(task.labels)
-        context = min(model.context_size, model.trained_context)
-        if len(prefix) + len(suffix) >= context:
-            raise ModelError(
-                f"{path}: its task's prompt takes {len(prefix) + len(suffix)} tokens, but its "
-                f"context holds {context}"
-            )
-        read_prefix(model, prefix, cache_dir() / "instructions", [path])
-        self._engine = CopyEngine(model, labels, len(prefix), suffix, in_flight=IN_FLIGHT)
-        self._grammar = None
+        self._engine = CopyEngine(model, labels, self._prompts, in_flight=IN_FLIGHT)
         if decoder == "copy" and not chunks_tokenize_alone(model.tokenize):
             warnings.warn(
                 "this model's vocabulary joins words across spaces: using the grammar decoder",
@@ -91,8 +88,17 @@ class GGUFTagger:
             )
             decoder = "grammar"
         self.decoder = decoder
+        self._grammar = None
         if decoder == "grammar":
-            self._grammar = GrammarDecoder(model, labels, len(prefix), suffix)
+            self._grammar = GrammarDecoder(model, labels, self._prompts)
+
+    def _check_prompt(self, path: Path) -> None:
+        tokens = len(self._prompts.prefix) + len(self._prompts.suffix)
+        context = min(self._model.context_size, self._model.trained_context)
+        if tokens >= context:
+            raise ModelError(
+                f"{path}: its task's prompt takes {tokens} tokens, but its context holds {context}"
+            )
 
     @classmethod
     def load(
@@ -105,12 +111,11 @@ class GGUFTagger:
     ) -> Self:
         """Load a GGUF made by `ner-edge export`.
 
-        `threads` None means the physical cores, `gpu_layers` None all layers where llama.cpp was
-        built for a GPU. Raises `ModelError` if the file is damaged or holds no task.
+        `threads` defaults to the physical cores, and `gpu_layers` to all layers if llama.cpp was
+        built for a GPU. Raises `ModelError` if the file is damaged or has no task.
         """
-        facts = describe(path)
-        task = facts.task
-        if task is None:
+        metadata = describe(path)
+        if metadata.task is None:
             raise ModelError(
                 f"{path}: holds no ner-edge task; make the file with `ner-edge export`, "
                 "which embeds one"
@@ -124,25 +129,28 @@ class GGUFTagger:
             head=OutputHead(GGUFFile(path)),
         )
         try:
-            return cls(llama, path, task, decoder, facts.temperature)
+            return cls(llama, path, metadata.task, decoder, metadata.temperature)
         except BaseException:
             llama.close()
             raise
 
     @property
     def hardware(self) -> str:
-        """What its speed is that of, like `2 threads`."""
+        """What the model runs on, such as `2 threads`."""
         return self._model.hardware
 
     def __call__(self, text: str) -> list[Entity]:
-        """The entities of one text of any length, in order."""
+        """Return the entities of one text of any length, in order."""
         if not isinstance(text, str):
             kind = type(text).__name__
             raise TypeError(f"a tagger takes one text (str), not {kind}; `pipe` takes many texts")
         return next(self.pipe([text]))
 
     def pipe(self, texts: Iterable[str]) -> Iterator[list[Entity]]:
-        """The entities of each text, in order, many sentences at a time; memory stays bounded."""
+        """Yield the entities of each text, in order.
+
+        Many sentences are decoded at a time, in bounded memory.
+        """
         if isinstance(texts, str):
             raise TypeError("`pipe` takes many texts, not one str; call the tagger itself for that")
         return self._pipe(texts)
@@ -170,9 +178,9 @@ class GGUFTagger:
             entities = []
 
     def tag_words(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
-        """The entities, as spans of words, of sentences that are already split into words.
+        """Yield the entities, as spans of words, of sentences already split into words.
 
-        Raises `DataError` on a word that is empty or holds white space.
+        Raises `DataError` for a word that is empty or holds white space.
         """
         if not self._in_use.acquire(blocking=False):
             raise UsageError(
@@ -188,7 +196,7 @@ class GGUFTagger:
             self._in_use.release()
 
     def _tag_words(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
-        parts_of: deque[list[tuple[int, int]]] = deque()  # of sentences under way
+        parts_of: deque[list[tuple[int, int]]] = deque()  # of the sentences being decoded
 
         def all_parts() -> Iterator[Sequence[str]]:
             for words in sentences:
@@ -211,29 +219,31 @@ class GGUFTagger:
             yield []
 
     def completion_request(self, words: Sequence[str]) -> dict[str, Any]:
-        """The same question for a stock `llama-server` with this model: the body of a request to
-        its `/completion`."""
+        """Return the body of a request that asks a stock `llama-server` with this model the same.
+
+        The request goes to its `/completion`. Raises `DataError` as `tag_words` does.
+        """
         _check(words)
-        prompt = self._prefix + self._model.tokenize(" ".join(words)) + self._suffix
+        prompt = self._prompts.prefix + self._prompts.prompt(words)
         longest = self._engine.tokens_needed(words)
         return completion_request(prompt, words, list(self.task.labels), longest)
 
     def fits(self, words: Sequence[str]) -> bool:
-        """Does the context hold this sentence? Longer ones are split before they are tagged."""
+        """Whether the context holds this sentence; longer ones are split to be tagged."""
         return self._engine.tokens_needed(words) <= self._engine.longest
 
     def round_trip(self, text: str) -> str:
-        """What the model's vocabulary makes of `text` and back; the same, if it is whole."""
+        """Return `text` as the vocabulary encodes and decodes it: unchanged, if it is complete."""
         pieces = (self._model.piece(token) for token in self._model.tokenize(text))
         return b"".join(pieces).decode("utf-8", "replace")
 
     def _parts(self, words: Sequence[str]) -> Iterator[tuple[int, int]]:
-        """Spans of what the model reads of a sentence, in parts that fit the context."""
-        for start, end in parts(words, lambda word: len(self._engine.chunks.tokens(word))):
+        """Yield the parts of a sentence to tag, each short enough for the context."""
+        for start, end in readable_spans(words, lambda word: len(self._engine.chunks.tokens(word))):
             yield from self._fitting(words, start, end)
 
     def _fitting(self, words: Sequence[str], start: int, end: int) -> Iterator[tuple[int, int]]:
-        """`words[start:end]` in as few halves, quarters, ... as fit the context."""
+        """Yield `words[start:end]`, halved until each part fits the context."""
         if self.fits(words[start:end]):
             yield start, end
             return
@@ -242,7 +252,7 @@ class GGUFTagger:
         warnings.warn(
             "a sentence is too long for the model's context: it is split",
             NerEdgeWarning,
-            stacklevel=1,  # so that it is said once, from wherever
+            stacklevel=1,  # one place for all callers, so that Python shows it once
         )
         middle = (start + end) // 2
         yield from self._fitting(words, start, middle)

@@ -1,8 +1,8 @@
-"""The first load of a model file is tried in a process of its own.
+"""Try the first load of a model file in a child process.
 
-llama.cpp trusts its input: a file that contradicts itself can end the process. What is known to do
-so is checked before (`gguf_model`); what is not ends only the child. A file that passed is
-remembered, in the cache, by its SHA-256.
+llama.cpp trusts its input: a file that contradicts itself can end the process. `gguf.check` refuses
+the contradictions that are known; any other ends only the child. The cache remembers files that
+passed by their SHA-256.
 """
 
 import hashlib
@@ -20,18 +20,18 @@ from ner_edge.files.hashing import sha256_of
 from ner_edge.gguf.check import check_model
 from ner_edge.gguf.file import GGUFFile
 
-_CHECKS = 1  # to be raised when they become stricter: then every file is tried again
-_SECONDS = 12  # and one more for each of so many bytes:
+_CHECKS = 1  # raise it when the checks become stricter, so that every file is tried again
+_SECONDS = 12  # and one more for this many bytes:
 _BYTES_PER_SECOND = 20_000_000
 _STARTED = b"trial of a model"
 _TEXT = "Ada Lovelace met Charles Babbage in London in 1833 . naïve 東京 😀 [ ] | <|im_end|>"
 
 
 def ensure_loadable(path: Path, sha256: str | None = None) -> None:
-    """Check a GGUF and try it in a child process, unless this very file is known to load.
+    """Check a GGUF and load it in a child process, unless this file is known to load.
 
-    `sha256` spares reading it again where it is known. Raises `ModelError` if llama.cpp cannot run
-    the file.
+    Pass `sha256` if it is known, to save reading the file once more. Raises `ModelError` if
+    llama.cpp cannot run the file.
     """
     seen = _marker(_identity(path))
     if seen and seen.exists():
@@ -40,27 +40,20 @@ def ensure_loadable(path: Path, sha256: str | None = None) -> None:
     passed = _marker(sha256 or sha256_of(path))
     if not (passed and passed.exists()) and not _try(path):
         return
-    for marker in (passed, None if sha256 else seen):  # the path of a known hash is temporary
+    for marker in (passed, None if sha256 else seen):  # with a known hash, the path is temporary
         if marker:
-            with suppress(OSError):  # then it is tried again
+            with suppress(OSError):  # the file is then tried again
                 marker.touch()
 
 
 def _try(path: Path) -> bool:
-    """Has the child loaded the file? False if it could not be started."""
+    """Load the file in a child process. Returns False if no child could be started.
+
+    Raises `ModelError` if the child failed.
+    """
     limit = _SECONDS + path.stat().st_size / _BYTES_PER_SECOND
-    # -P: what lies in the working directory is not to be imported.
-    command = [sys.executable, "-P", "-m", "ner_edge.runtime.trial", str(path)]
-    environment = os.environ | {"GGML_NO_BACKTRACE": "1"}  # or gdb is started, which says much
     try:
-        child = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=limit,
-            check=False,
-            env=environment,
-        )
+        child = _start_child(path, limit)
     except OSError:
         return False
     except subprocess.TimeoutExpired:
@@ -70,24 +63,44 @@ def _try(path: Path) -> bool:
         ) from None
     if _STARTED not in child.stdout:
         return False  # as where Python is part of another program
-    if child.returncode == 0:
-        return True
+    if child.returncode != 0:
+        raise ModelError(_failure(path, child))
+    return True
+
+
+def _start_child(path: Path, limit: float) -> subprocess.CompletedProcess[bytes]:
+    # -P: never import from the working directory.
+    command = [sys.executable, "-P", "-m", "ner_edge.runtime.trial", str(path)]
+    # Without GGML_NO_BACKTRACE, a crash starts gdb, which prints pages.
+    environment = os.environ | {"GGML_NO_BACKTRACE": "1"}
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=limit,
+        check=False,
+        env=environment,
+    )
+
+
+def _failure(path: Path, child: subprocess.CompletedProcess[bytes]) -> str:
     lines = child.stderr.decode("utf-8", "replace").strip().splitlines()
     if child.returncode == 1 and lines and lines[-1].startswith("error: "):
-        said = lines[-1].removeprefix("error: ")
-        raise ModelError(said if str(path) in said else f"{path}: {said}")
+        message = lines[-1].removeprefix("error: ")
+        return message if str(path) in message else f"{path}: {message}"
     lines = [*lines, f"exit code {child.returncode}"]
     reason = next((line for line in lines if "ASSERT" in line or "what():" in line), lines[0])
-    raise ModelError(
+    return (
         f"{path}: llama.cpp crashes when it loads this file ({reason.strip()}); "
         "fetch or export it again"
     )
 
 
 def _run(path: Path) -> None:
-    """Load the file as a tagger does, and use all that a tagger uses."""
+    """Load the file and use it in every way that a tagger does."""
+    from ner_edge.runtime.batch import Run
     from ner_edge.runtime.head import OutputHead
-    from ner_edge.runtime.llama import LlamaModel, Run
+    from ner_edge.runtime.llama import LlamaModel
 
     model = LlamaModel(
         path, context=256, sequences=2, gpu_layers=0, head=OutputHead(GGUFFile(path)), tried=True
@@ -104,15 +117,14 @@ def _run(path: Path) -> None:
 
 
 def _identity(path: Path) -> str:
-    """Of a file as it lies on the disk; a change to it changes its ctime, which nobody sets."""
-    facts = path.stat()
-    times = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+    # Any change to a file changes its ctime, which no program can set.
+    status = path.stat()
+    times = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     return f"{os.path.realpath(path)} {times}"
 
 
 def _marker(name: str) -> Path | None:
-    """The file in the cache whose presence says that what `name` tells apart has passed; None
-    without a cache."""
+    """Return the file whose presence in the cache says that `name` passed; None without a cache."""
     text = f"{name} {_CHECKS} {llama_cpp.__version__}"
     try:
         folder = cache_folder("loadable")

@@ -1,4 +1,4 @@
-"""Tokens of the copy automaton: which token may come next, and which move a path of tokens is."""
+"""The copy automaton in tokens: which tokens may come next, and which move they spell."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -7,11 +7,11 @@ from typing import NamedTuple
 from ner_edge.runtime.automaton import CopyAutomaton, Move, State
 
 Tokenize = Callable[[str], list[int]]
-"""Text to token ids; special tokens in the text are not parsed."""
+"""Text → token ids, without parsing special tokens."""
 
 Moves = tuple[Move, ...]
 Node = dict[int, "Node | Moves"]
-"""Next token → the rest of the trie, or the moves that this token completes (nearly always one)."""
+"""Next token → the rest of the trie, or the moves that this token completes, nearly always one."""
 
 _BATTERY = (
     "EU rejects German call .",
@@ -23,23 +23,23 @@ _BATTERY = (
 
 
 class ChunkTokenizer:
-    """Tokenizes the output chunk by chunk, remembering frequent chunks.
+    """Tokenizes the output chunk by chunk, and caches frequent chunks.
 
-    Every byte-level BPE vocabulary in scope starts a new pre-token at a space, so each chunk
-    tokenizes alone, always the same way; `holds_for` checks that premise.
+    Byte-level BPE starts a new pre-token at each space, so that each chunk always has the same
+    tokens. `chunks_tokenize_alone` checks that a vocabulary does so.
     """
 
     def __init__(self, tokenize: Tokenize) -> None:
         self.tokens = lru_cache(maxsize=50_000)(lambda chunk: tuple(tokenize(chunk)))
 
     def of_move(self, move: Move) -> tuple[int, ...]:
-        """The tokens that write `move`."""
+        """Return the tokens that write `move`."""
         if len(move.chunks) == 1:
             return self.tokens(move.chunks[0])
         return tuple(token for chunk in move.chunks for token in self.tokens(chunk))
 
     def of_words(self, words: Sequence[str]) -> list[int]:
-        """The tokens of the words joined by single spaces."""
+        """Return the tokens of the words joined by single spaces."""
         tokens = list(self.tokens(words[0]))
         for word in words[1:]:
             tokens += self.tokens(" " + word)
@@ -47,16 +47,16 @@ class ChunkTokenizer:
 
 
 def chunks_tokenize_alone(tokenize: Tokenize) -> bool:
-    """Does a vocabulary start a new pre-token at each space, on a battery of difficult text?"""
+    """Whether a vocabulary starts a new pre-token at each space, on a battery of difficult text."""
     chunks = ChunkTokenizer(tokenize)
     return all(chunks.of_words(text.split(" ")) == tokenize(text) for text in _BATTERY)
 
 
 def build_trie(automaton: CopyAutomaton, state: State, chunks: ChunkTokenizer) -> Node:
-    """The trie of all moves from `state`; its paths of tokens tell any two moves apart."""
+    """Return the trie of all moves from `state`; its paths tell any two moves apart."""
     paths = [_Path(chunks.of_move(move), (move,)) for move in automaton.moves(state)]
-    # Where one move's tokens begin another's (` [` and ` [[` when the word is a bracket), what may
-    # follow the shorter one tells them apart.
+    # The tokens of one move may begin those of another: ` [` and ` [[` if the word is a bracket.
+    # The moves that may follow the shorter one then tell them apart.
     while shorter := _begins_another(paths):
         paths.remove(shorter)
         for move in automaton.moves(shorter.moves[-1].target):

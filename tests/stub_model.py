@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ner_edge.runtime.llama import Run
+from ner_edge.runtime.batch import Run
 
 # Pieces that make one move's tokens the beginning of another's, and labels that share a first one.
 MERGES = [" [", " [[", "[[", " |", " OR", "]\n", ".\n", " the", " London"]

@@ -43,7 +43,7 @@ def long(tiny, tmp_path_factory) -> Path:
 
 def test_a_model_of_one_s_own_needs_none(long, no_cache):
     with Tagger.load(long, threads=1) as tagger:
-        assert len(tagger._prefix) >= _WORTH_KEEPING
+        assert len(tagger._prompts.prefix) >= _WORTH_KEEPING
     tagged = run("tag", "-m", long, "--threads", "1", stdin="Zoe lives in Rome.\n")
     assert (tagged.exit_code, tagged.stderr) == (0, "")
     run_ok("info", long)

@@ -10,9 +10,9 @@ from transformers import AutoTokenizer
 
 from ner_edge.export.pipeline import export_model
 from ner_edge.hf.prompts import PromptEncoder
+from ner_edge.prompt import TEMPLATES
 from ner_edge.runtime.grammar import gbnf
 from ner_edge.tagger import Tagger
-from ner_edge.task import TEMPLATES
 
 
 def test_info(tiny, tmp_path):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from stub_model import StubModel
 
 from ner_edge.errors import ModelError
+from ner_edge.prompt import PromptTokenizer
 from ner_edge.runtime.decisions import Decision, mean_kl, read_decisions
 from ner_edge.runtime.engine import CopyEngine
 from ner_edge.spans import Span
@@ -30,9 +31,9 @@ def fresh(batch: int = 512) -> StubModel:
     st.sampled_from([60, 120, 512]),
 )
 def test_decoded_answers_take_the_likeliest_branch_everywhere(sentences, batch):
-    prefix = StubModel.tokenize(TASK.prefix)
-    suffix = StubModel.tokenize(TASK.suffix)
-    engine = CopyEngine(StubModel(512, prefix), list(TASK.labels), len(prefix), suffix, in_flight=2)
+    prompts = PromptTokenizer(TASK.prefix, TASK.suffix, StubModel.tokenize)
+    model = StubModel(512, prompts.prefix)
+    engine = CopyEngine(model, list(TASK.labels), prompts, in_flight=2)
     found = list(engine.decode(sentences))
     answers = [
         (words, [Span(*span[:3]) for span in spans])

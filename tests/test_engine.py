@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from stub_model import StubModel, logits_after, tokenize
 
 from ner_edge.errors import ModelError
+from ner_edge.prompt import PromptTokenizer
 from ner_edge.runtime.automaton import START, CopyAutomaton, State
 from ner_edge.runtime.engine import CopyEngine
 from ner_edge.runtime.policy import BoldPolicy, DraftPolicy, Guess
@@ -16,7 +17,8 @@ from ner_edge.runtime.trie import ChunkTokenizer, build_trie, chunks_tokenize_al
 from ner_edge.spans import ScoredSpan
 
 LABELS = ["ORG", "LOC", "ORL"]
-PREFIX, SUFFIX = [1, 2, 3], [4, 5]
+PROMPTS = PromptTokenizer("Mark ", "\n>", tokenize)
+PREFIX, SUFFIX = PROMPTS.prefix, PROMPTS.suffix
 WORDS = ["Ada", "of", "the", "[", "[[", "]", "|", "London", "7", ".", "[a", "שלום", "😀"]
 
 
@@ -73,9 +75,7 @@ def test_result_is_that_of_naive_decoding(
     sentences: list[list[str]], policy: type[DraftPolicy] | None, in_flight: int, batch: int
 ) -> None:
     model = StubModel(batch, PREFIX)
-    engine = CopyEngine(
-        model, LABELS, len(PREFIX), SUFFIX, in_flight=in_flight, policy=policy and policy()
-    )
+    engine = CopyEngine(model, LABELS, PROMPTS, in_flight=in_flight, policy=policy and policy())
     found = list(engine.decode(sentences))
     assert_same(found, [naive(words) for words in sentences])
     assert all(not held for sequence, held in model.memory.items() if sequence)
@@ -83,13 +83,13 @@ def test_result_is_that_of_naive_decoding(
 
 def test_a_prompt_longer_than_a_batch_goes_in_pieces() -> None:
     words = ["London", "the"] * 40
-    engine = CopyEngine(StubModel(49, PREFIX), LABELS, len(PREFIX), SUFFIX, in_flight=2)
+    engine = CopyEngine(StubModel(49, PREFIX), LABELS, PROMPTS, in_flight=2)
     assert_same(list(engine.decode([words, ["Ada"]])), [naive(words), naive(["Ada"])])
 
 
 def test_an_abandoned_decode_leaves_no_sentence_behind() -> None:
     model = StubModel(512, PREFIX)
-    engine = CopyEngine(model, LABELS, len(PREFIX), SUFFIX, in_flight=3)
+    engine = CopyEngine(model, LABELS, PROMPTS, in_flight=3)
     results = engine.decode([["Ada", "London"]] * 10)
     next(results)
     results.close()
@@ -100,7 +100,7 @@ def test_an_abandoned_decode_leaves_no_sentence_behind() -> None:
 def test_numbers_that_are_not_finite_are_an_error() -> None:
     model = StubModel(512, PREFIX)
     model.logits = lambda row, tokens: [math.nan] * len(tokens)  # type: ignore[method-assign]
-    engine = CopyEngine(model, LABELS, len(PREFIX), SUFFIX, in_flight=1)
+    engine = CopyEngine(model, LABELS, PROMPTS, in_flight=1)
     with pytest.raises(ModelError, match="not finite"):
         list(engine.decode([["Ada"]]))
 

@@ -20,7 +20,8 @@ from ner_edge.export.write_gguf import text_value
 from ner_edge.files.hashing import sha256_of
 from ner_edge.gguf.metadata import describe
 from ner_edge.models.resolve import resolve_adapter
-from ner_edge.task import TEMPLATES, Task
+from ner_edge.prompt import TEMPLATES
+from ner_edge.task import Task
 
 
 @pytest.fixture(scope="module")

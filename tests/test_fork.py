@@ -40,7 +40,7 @@ NOT_HERE = (
     "without --preload)\n"
 )
 NO_THREADS = (
-    "the parent process has run a model on several threads, so that none can here: pass threads=1, "
+    "the parent process has run a model on several threads, so this one cannot: pass threads=1, "
     "load no model before the fork, or start processes with multiprocessing's 'spawn'\n"
 )
 

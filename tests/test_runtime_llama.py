@@ -14,8 +14,9 @@ from ner_edge.gguf.file import GGUFFile
 from ner_edge.runtime import head as head_module
 from ner_edge.runtime import llama as llama_module
 from ner_edge.runtime import tagger as tagger_module
+from ner_edge.runtime.batch import Run
 from ner_edge.runtime.head import OutputHead
-from ner_edge.runtime.llama import PREFIX, LlamaModel, Run
+from ner_edge.runtime.llama import PREFIX, LlamaModel
 from ner_edge.runtime.prefix import read_prefix
 from ner_edge.tagger import Tagger
 from ner_edge.task import Task

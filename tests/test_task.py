@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ner_edge.errors import ModelError, UsageError
-from ner_edge.task import TASK_FILE, TEMPLATES, Task, load_saved_task, load_task
+from ner_edge.prompt import TEMPLATES
+from ner_edge.task import TASK_FILE, Task, load_saved_task, load_task
 
 VESSELS = """\
 name = "vessels"
@@ -97,7 +98,7 @@ labels = st.text(min_size=1, max_size=8).filter(
 )
 tasks = st.builds(
     Task,
-    name=st.text(),
+    name=st.text(max_size=200),  # the longest that a task file may hold
     labels=st.dictionaries(labels, st.text(), min_size=1, max_size=4),
     instruction=st.text(),
     template=st.sampled_from(sorted(TEMPLATES)),

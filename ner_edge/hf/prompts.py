@@ -1,11 +1,11 @@
 """A task's prompts and answers as token ids of a Hugging Face tokenizer."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ner_edge.brackets import write_brackets
 from ner_edge.data.corpus import Sentence
+from ner_edge.prompt import PromptTokenizer
 from ner_edge.task import Task
 
 
@@ -20,30 +20,26 @@ class Example:
         return len(self.prompt) + len(self.response)
 
 
-class PromptEncoder:
-    """Turns a task's prompts and responses into token ids with a Hugging Face tokenizer."""
+class PromptEncoder(PromptTokenizer):
+    """Tokenizes prompts and answers with a Hugging Face tokenizer."""
 
     def __init__(self, tokenizer: Any, task: Task) -> None:
         self._tokenizer = tokenizer
         self.task = task
-        bos = tokenizer.bos_token_id
-        adds_bos = tokenizer("a").input_ids[:1] == [bos]
-        self.prefix: list[int] = [bos] if adds_bos else []
-        self.prefix += self._encode(task.prefix, special=True)
-        self._suffix = self._encode(task.suffix, special=True)
-
-    def prompt(self, words: Sequence[str]) -> list[int]:
-        """What follows the prefix up to the answer."""
-        return self._encode(" ".join(words)) + self._suffix
+        super().__init__(task.prefix, task.suffix, self._encode)
 
     def example(self, sentence: Sentence) -> Example:
-        """The prompt and the bracketed answer with its closing newline."""
+        """Return the prompt and the bracketed answer with its closing newline."""
         answer = write_brackets(sentence.words, sentence.spans) + "\n"
         return Example(self.prompt(sentence.words), self._encode(answer))
 
-    def _encode(self, text: str, special: bool = False) -> list[int]:
-        # A user's text is never parsed for special tokens.
+    def _encode(self, text: str, *, special: bool = False, start: bool = False) -> list[int]:
         ids: list[int] = self._tokenizer(
             text, add_special_tokens=False, split_special_tokens=not special
         ).input_ids
-        return ids
+        return self._begin() + ids if start else ids
+
+    def _begin(self) -> list[int]:
+        bos = self._tokenizer.bos_token_id
+        adds_bos = self._tokenizer("a").input_ids[:1] == [bos]
+        return [bos] if adds_bos else []

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stub_model import StubModel, tokenize
 
-from ner_edge.runtime.llama import Run
-from ner_edge.runtime.parts import MAX_SIGNS, MAX_TOKENS, parts
+from ner_edge.runtime.batch import Run
+from ner_edge.runtime.readable import MAX_SIGNS, MAX_TOKENS, readable_spans
 from ner_edge.segment import MAX_WORD
 from ner_edge.spans import ScoredSpan
 from ner_edge.tagger import Tagger
@@ -77,7 +77,7 @@ def test_work_is_bounded_whatever_the_text_and_the_answers(text: str, times: int
     )
 )
 def test_parts_are_all_but_endless_words_and_rows_of_signs(words: list[str]) -> None:
-    spans = list(parts(words, len))
+    spans = list(readable_spans(words, len))
     read = [word for start, end in spans for word in words[start:end]]
     assert read.count("Ada") == words.count("Ada")
     assert not any(len(word) > MAX_TOKENS for word in read)

@@ -8,7 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from ner_edge.data.corpus import DOCSTART, shortened
-from ner_edge.data.documents import Document, Mark, without_overlaps
+from ner_edge.data.documents import CharSpan, Document, without_overlaps
 from ner_edge.errors import DataError
 from ner_edge.spans import Span
 from ner_edge.visible import VisibleText, is_blank
@@ -35,7 +35,7 @@ def align(documents: Iterable[Document], sentences: Sequence[Sequence[str]], pat
     inks = [_ink(sentences[i][j]) for i, j in words]
     gold = "".join(inks)
     ends = list(accumulate(map(len, inks)))  # of each word, in characters of `gold`
-    found: list[list[Mark]] = [[] for _ in sentences]
+    found: list[list[CharSpan]] = [[] for _ in sentences]
     widened = position = 0
     for document in documents:
         text = document.text
@@ -45,7 +45,7 @@ def align(documents: Iterable[Document], sentences: Sequence[Sequence[str]], pat
         here = "".join(text[i] for i in inked)
         if not gold.startswith(here, position):
             raise _parting(path, document.line, here, gold[position:], sentences, words, ends)
-        for mark in document.marks:
+        for mark in document.spans:
             first, last = bisect_left(inked, mark.start), bisect_left(inked, mark.end)
             if first == last:
                 continue  # a blank entity
@@ -58,7 +58,7 @@ def align(documents: Iterable[Document], sentences: Sequence[Sequence[str]], pat
             else:
                 stop = words[end_word][1] + 1
             widened += not fits
-            found[sentence].append(Mark(start, stop, mark.label, mark.score))
+            found[sentence].append(CharSpan(start, stop, mark.label, mark.score))
         position += len(here)
     if position < len(gold):
         place = words[bisect_right(ends, position)][0]
@@ -69,7 +69,7 @@ def align(documents: Iterable[Document], sentences: Sequence[Sequence[str]], pat
     return _flat(found, widened)
 
 
-def _flat(found: Sequence[Sequence[Mark]], widened: int) -> Aligned:
+def _flat(found: Sequence[Sequence[CharSpan]], widened: int) -> Aligned:
     spans: list[list[tuple[Span, float | None]]] = []
     overlapping = 0
     for marks in found:

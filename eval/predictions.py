@@ -81,9 +81,9 @@ def file_result(name: str, path: Path, gold: Gold, labels: Mapping[str, str]) ->
 def _renamed(documents: Sequence[Document], labels: Mapping[str, str]) -> list[Document]:
     return [
         document._replace(
-            marks=[
+            spans=[
                 mark._replace(label=label)
-                for mark in document.marks
+                for mark in document.spans
                 if (label := labels.get(mark.label, mark.label))
             ]
         )
@@ -92,7 +92,7 @@ def _renamed(documents: Sequence[Document], labels: Mapping[str, str]) -> list[D
 
 
 def _check_labels(documents: Sequence[Document], gold: Gold, path: Path) -> None:
-    labels = {mark.label for document in documents for mark in document.marks}
+    labels = {mark.label for document in documents for mark in document.spans}
     if labels and gold.labels and not labels & gold.labels:
         raise DataError(
             f"{path}: none of its labels ({', '.join(sorted(labels))}) is one of {gold.path}'s "

@@ -1,4 +1,4 @@
-"""Entity spans over words, and the IOB tag schemes that write them down one tag per word."""
+"""Entity spans over words, and the IOB schemes, which write them as one tag per word."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from ner_edge.errors import DataError
 
 
 class Span(NamedTuple):
-    """Words `start` to `end` (half-open, 0-based) carry `label`."""
+    """An entity: words `start` to `end` (half-open, 0-based) with their label."""
 
     start: int
     end: int
@@ -24,10 +24,10 @@ class ScoredSpan(NamedTuple):
 
 
 def spans_from_tags(tags: Sequence[str]) -> list[Span]:
-    """Read IOB1 or IOB2 tags; the one rule that serves both is that an entity begins at `B-`,
-    after `O`, or where the label changes (Ramshaw and Marcus 1995; Tjong Kim Sang 2002).
+    """Read IOB1 or IOB2 tags by a rule that serves both.
 
-    Raises `DataError` on a tag that is not `O`, `B-label` or `I-label`.
+    An entity begins at `B-`, after `O`, or where the label changes (Ramshaw and Marcus 1995; Tjong
+    Kim Sang 2002). Raises `DataError` for a tag that is not `O`, `B-label` or `I-label`.
     """
     spans: list[Span] = []
     start, label = 0, ""  # an empty label means: outside
@@ -46,7 +46,7 @@ def spans_from_tags(tags: Sequence[str]) -> list[Span]:
 
 
 def iob2_from_spans(spans: Iterable[Span], length: int) -> list[str]:
-    """One IOB2 tag per word: every entity begins with `B-`."""
+    """Return one IOB2 tag per word: every entity begins with `B-`."""
     tags = ["O"] * length
     for start, end, label in spans:
         tags[start] = f"B-{label}"
@@ -54,21 +54,8 @@ def iob2_from_spans(spans: Iterable[Span], length: int) -> list[str]:
     return tags
 
 
-def iob1_from_spans(spans: Iterable[Span], length: int) -> list[str]:
-    """One IOB1 tag per word: `B-` only where an entity touches one of its own label."""
-    tags = ["O"] * length
-    previous_end, previous_label = -1, ""
-    for start, end, label in sorted(spans):
-        touches = start == previous_end and label == previous_label
-        tags[start:end] = [f"I-{label}"] * (end - start)
-        if touches:
-            tags[start] = f"B-{label}"
-        previous_end, previous_label = end, label
-    return tags
-
-
 def strict_f1(gold: Iterable[Iterable[Span]], predicted: Iterable[Iterable[Span]]) -> float:
-    """Micro F1 in percent over sentences; a span counts if both ends and its label are right."""
+    """Return the strict-match micro F1 in percent: both ends and the label must be right."""
     right = gold_count = predicted_count = 0
     for wanted, found in zip(gold, predicted, strict=True):
         wanted_set, found_set = set(wanted), set(found)

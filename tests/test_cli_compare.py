@@ -8,7 +8,7 @@ from command_line import assert_error, run, run_ok
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner_edge.data.documents import Document, Mark
+from ner_edge.data.documents import CharSpan, Document
 from ner_edge.eval.align import align
 from ner_edge.spans import Span
 
@@ -303,8 +303,8 @@ def test_spacing_and_cutting_change_no_entity(sentences, data):
             text += data.draw(st.sampled_from(["", " ", "\n\t ", "\u00a0", "\0"]))
             offsets.append((len(text), len(text) + len(word)))
             text += word
-        marks = [Mark(offsets[a][0], offsets[b - 1][1], label) for a, b, label in spans]
-        documents[-1] = documents[-1]._replace(text=text, marks=documents[-1].marks + marks)
+        marks = [CharSpan(offsets[a][0], offsets[b - 1][1], label) for a, b, label in spans]
+        documents[-1] = documents[-1]._replace(text=text, spans=documents[-1].spans + marks)
         expected.append([(span, None) for span in spans])
     aligned = align(documents, sentences, Path("x"))
     assert (aligned.spans, aligned.widened, aligned.overlapping) == (expected, 0, 0)

@@ -14,6 +14,7 @@ from command_line import assert_error, run, run_ok
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ner_edge.runtime.formats import FORMATS
 from ner_edge.segment import segment
 from ner_edge.spans import spans_from_tags
 
@@ -146,7 +147,13 @@ def test_formats_agree(tag, nasty_file):
         assert line == text
 
 
-@pytest.mark.parametrize("kind", ["brackets", "jsonl", "conll"])
+def test_every_row_of_the_table_of_formats_is_a_choice(tag):
+    result = tag("--format", "x")
+    assert result.exit_code == 2
+    assert all(name in result.stderr for name in FORMATS)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
 def test_empty_file_gives_nothing(tag, tmp_path, kind):
     (tmp_path / "empty").touch()
     result = tag(tmp_path / "empty", "--format", kind)
@@ -189,7 +196,7 @@ def test_broken_utf8_warns_once_for_each_file(tag, tmp_path):
     texts = [json.loads(line)["text"] for line in result.stdout.splitlines()]
     assert texts == ["fine", "Zo\ufffd in Rome", "\ufffd", "a real \ufffd is fine"]
     assert result.exit_code == 0
-    warning = f"{tmp_path}/a:2: not UTF-8 (byte 0xeb); broken bytes are read as \ufffd"
+    warning = f"{tmp_path}/a:2: not UTF-8 (byte 0xeb); invalid bytes are read as \ufffd"
     assert result.stderr == f"warning: {warning}\n"
 
 

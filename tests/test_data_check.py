@@ -129,7 +129,7 @@ x I-LOC
         "odd.conll:7 'B-PER' begins an entity; most in this file begin with I-",
         "odd.conll:10 has 2 columns; most lines have 3",
         "odd.conll:4 same sentence as line 1, labelled differently",
-        "odd.conll:7 an entity holds the word '|': no model here can find it",
+        "odd.conll:7 an entity holds the word '|', so no model can find it",
         "odd.conll: labels that differ in case only: PER, per",
     ]
 
@@ -141,14 +141,10 @@ def test_leakage_is_a_problem_and_a_little_overlap_a_warning(write):
     test = write("test.conll", "Name1 B-PER\n\nNew B-PER\n")
     code, problems, warnings, report = checked(train, few)
     assert (code, problems) == (0, [])
-    assert warnings == [
-        "few.conll: 1 sentences, with 2.5 % of the entities, also stand in train.conll"
-    ]
+    assert warnings == ["few.conll: 1 sentence, with 2.5 % of the entities, also in train.conll"]
     code, problems, _, report = checked(train, test)
     assert code == 1
-    assert problems == [
-        "test.conll: 1 sentences, with 50.0 % of the entities, also stand in train.conll"
-    ]
+    assert problems == ["test.conll: 1 sentence, with 50.0 % of the entities, also in train.conll"]
     assert [(o["first"], o["percent"]) for o in report["overlaps"]] == [
         ("train.conll", 50.0),
         ("test.conll", 2.5),
@@ -162,7 +158,7 @@ def test_labels_are_compared_between_files_and_with_the_task(write):
     assert warnings == ["a.conll: holds no CITY, which another file does"]
     code, problems, _, _ = checked(a, b, "--task", "conll2003")
     assert code == 1
-    assert problems == ["b.conll: 1 entities are CITY, which the task does not know"]
+    assert problems == ["b.conll: 1 entity of label CITY, which the task does not have"]
 
 
 def test_sentences_are_measured_in_words_or_by_the_model(write, tiny):
@@ -171,8 +167,8 @@ def test_sentences_are_measured_in_words_or_by_the_model(write, tiny):
     )
     _, _, warnings, _ = checked(name)
     assert warnings == [
-        "long.conll:1 121 words; `tag` cuts raw text after 120",
-        "long.conll:123 2001 words; `tag` cuts raw text after 120",
+        "long.conll:1 121 words; `tag` splits raw text after 120",
+        "long.conll:123 2001 words; `tag` splits raw text after 120",
     ]
     _, problems, warnings, _ = checked(name, "-m", tiny.gguf)
     assert problems == []

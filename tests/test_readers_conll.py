@@ -93,7 +93,7 @@ LAYOUTS = {
         "1\tMarta\tB-PER\t-\tx\n"
         "2\tNovak\tI-PER\t-\tx\n3\tlacht\tO\t-\tx\n3.1\tdas\t_\t-\tx\n\n# x = 2\n"
         "1\tNiemand\tO\t-\tx\n",
-        "separated by tabs; 3 comment lines; 2 rows of CoNLL-U that are no words; word column 2; "
+        "separated by tabs; 3 comment lines; 2 rows of CoNLL-U that are not words; word column 2; "
         "tags column 3, IOB2",
     ),
 }
@@ -115,7 +115,7 @@ NESTED = "# x\n1\tMarta\tB-PER\tO\n2\tGent\tI-PER\tB-LOC\n3\tlacht\tO\tO\n"
 
 
 def test_two_columns_of_tags_are_refused_until_one_is_chosen(path: Path) -> None:
-    said = ": columns 3 and 4 hold tags each: choose with --columns 2,3 or --columns 2,4"
+    said = ": columns 3 and 4 each hold tags: choose with --columns 2,3 or --columns 2,4"
     assert refused(path, NESTED) == said
     words = ["Marta", "Gent", "lacht"]
     for columns, span in ((Columns(2, 3), Span(0, 2, "PER")), (Columns(2, 4), Span(1, 2, "LOC"))):
@@ -126,7 +126,7 @@ def test_two_columns_of_tags_are_refused_until_one_is_chosen(path: Path) -> None
 def test_of_predictions_the_last_column_is_meant(path: Path) -> None:
     path.write_text("Ada B-PER O\nBo O B-PER\n")  # as for conlleval
     (document,), _ = read_documents(path)
-    assert [(mark.start, mark.end) for mark in document.marks] == [(4, 6)]
+    assert [(mark.start, mark.end) for mark in document.spans] == [(4, 6)]
 
 
 def test_a_misspelt_tag_is_named_where_chunks_are_well_spelt(path: Path) -> None:
@@ -152,7 +152,7 @@ def test_columns_are_two_numbers(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_columns(text)
     assert str(caught.value) == (
-        f"--columns {text}: expected WORD,TAG, two column numbers like 1,4"
+        f"--columns {text}: expected WORD,TAG, two column numbers such as 1,4"
     )
 
 
@@ -221,12 +221,12 @@ def test_every_tag_of_a_scheme_goes_over_all_words_of_its_row(path: Path) -> Non
         (
             "Ada lives in Rome.\nBo does not live in Oslo at all.\n",
             ":1: expected a word and its tag (O, B-LABEL or I-LABEL) per line, or JSON, found "
-            "'Ada lives in Rome.'; --columns WORD,TAG says where they are",
+            "'Ada lives in Rome.'; --columns WORD,TAG names the columns",
         ),
         (
             "lonely\n",
             ":1: expected a word and its tag (O, B-LABEL or I-LABEL) per line, or JSON, found "
-            "'lonely'; --columns WORD,TAG says where they are",
+            "'lonely'; --columns WORD,TAG names the columns",
         ),
     ],
 )

@@ -142,7 +142,7 @@ def test_scores_of_tokens_become_their_mean(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_text(json.dumps(RECORDS["transformers, token by token"][0]))
     (document,), _ = read_documents(path)
-    assert [mark.score for mark in document.marks] == pytest.approx([0.8, 0.8])
+    assert [mark.score for mark in document.spans] == pytest.approx([0.8, 0.8])
 
 
 def test_class_ids_are_names_where_the_data_set_names_them(tmp_path: Path) -> None:
@@ -177,8 +177,8 @@ def test_words_with_spaces_are_several_words(tmp_path: Path) -> None:
         ({"a\nb": 1}, r"found an object with the keys 'a\nb'"),
         (
             {"tokens": ["a"], "ner_tags": [1]},
-            "its ner_tags are numbers, whose names are in the data set's features: write names "
-            'like "B-PER"',
+            "its ner_tags are numbers, named only in the data set's features: write names "
+            'such as "B-PER"',
         ),
         (
             {"tokens": ["a", "b"], "ner_tags": ["O"]},
@@ -273,7 +273,7 @@ def test_tasks_without_an_annotation_are_left_out_and_said_to_be(tmp_path: Path)
     path.write_text(json.dumps(tasks))
     labelled = scan_labelled(path)
     assert list(labelled.sentences()) == [READ]
-    assert labelled.doubtful == [(1, "record 3: has 2 annotations, of which one is read")]
+    assert labelled.doubtful == [(1, "record 3: has 2 annotations; only one is read")]
     assert labelled.account() == (
         "2 sentences left out (1: has no annotation; 1: was skipped by its annotator)"
     )

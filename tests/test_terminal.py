@@ -64,8 +64,16 @@ def shell(folder, command, **environment):
         ("--version >/dev/full", 1, FULL),
         ("--help >/dev/full", 1, FULL),
         ("tag none 2>/dev/full", 1, ""),
-        ("tag text -m m.gguf >>text", 2, "error: text: is also where the results go\n"),
-        ("tag -m m.gguf <text >>text", 2, "error: -: is also where the results go\n"),
+        (
+            "tag text -m m.gguf >>text",
+            2,
+            "error: text: is the file that the results are written to\n",
+        ),
+        (
+            "tag -m m.gguf <text >>text",
+            2,
+            "error: -: is the file that the results are written to\n",
+        ),
     ],
 )
 def test_streams_that_are_missing_or_full(command, exit_code, message, folder):

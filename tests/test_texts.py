@@ -61,7 +61,7 @@ def test_broken_bytes_are_named_once(
 ) -> None:
     path = tmp_path / "text"
     path.write_bytes(content)
-    warning = f"{path}:{problem}; broken bytes are read as \ufffd"
+    warning = f"{path}:{problem}; invalid bytes are read as \ufffd"
     assert read(path) == (texts, [warning], len(content))
 
 

@@ -1,4 +1,4 @@
-"""The command line: each command calls the library and prints. Heavy rooms load only in use."""
+"""The command line. Each command imports what it needs when it runs, so that --help is quick."""
 
 import logging
 import os
@@ -22,14 +22,11 @@ from ner_edge.cli.tag import tag
 from ner_edge.cli.train import train
 from ner_edge.cli.verify import verify
 from ner_edge.errors import NerEdgeError, NerEdgeWarning
-from ner_edge.terminal.streams import (
-    open_streams,
-    say,
-)
+from ner_edge.terminal.streams import open_streams, say
 
 
 class _Group(TyperGroup):
-    """Turns the user's mistakes into one line and an exit code."""
+    """Reports errors that a user can cause in one line, with an exit code."""
 
     def make_context(self, *arguments: Any, **settings: Any) -> Any:
         with _one_line_errors():
@@ -54,7 +51,7 @@ def _one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except BrokenPipeError:
-        # Whoever read our output has had enough, as `head` does.
+        # The reader has closed the pipe, as `head` does.
         _fail(None, 1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
@@ -75,7 +72,7 @@ def _fail(message: str | None, exit_code: int, details: str = "") -> NoReturn:
         say(message, details)
     try:
         sys.stdout.flush()
-    except OSError:  # Python would try again, at exit, to write what could not be written
+    except OSError:  # at exit Python would try to write the rest again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise typer.Exit(exit_code) from None
 
@@ -93,7 +90,7 @@ def _root(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    # Our warnings are one line each; those of the libraries below are not for users.
+    # Show our warnings in one line each, and hide those of libraries.
     warnings.simplefilter("ignore")
     warnings.simplefilter("default", NerEdgeWarning)
     logging.getLogger().addHandler(logging.NullHandler())
@@ -112,6 +109,6 @@ app.add_typer(data_app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line."""
+    """Run a command, by default with the arguments of this process."""
     open_streams()
     app(arguments)

@@ -1,21 +1,22 @@
-"""The commands about labelled data and predictions that other tools made of it."""
+"""`ner-edge data`: commands on labelled data."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ner_edge.cli.options import (
-    ColumnsOption,
-    JsonOption,
-)
+from ner_edge.cli.options import ColumnsOption, JsonOption
 
-data_app = typer.Typer(name="data", no_args_is_help=True, help="Look at labelled data.")
+if TYPE_CHECKING:
+    from ner_edge.tagger import Tagger
+
+data_app = typer.Typer(name="data", no_args_is_help=True, help="Inspect labelled data.")
 
 
 @data_app.callback()
 def _data() -> None:
-    # With a callback, `check` stays a command of its own while it is the only one.
+    # The callback keeps `check` a command of its own while it is the only one.
     pass
 
 
@@ -34,33 +35,24 @@ def check(
     columns: ColumnsOption = None,
     json: JsonOption = None,
 ) -> None:
-    """Count, and find what would make training or evaluation wrong (exit code 1).
+    """Count, and report whatever would make training or evaluation wrong (exit code 1).
 
-    Illegal tags with their lines, sentences that stand in several files, unknown labels.
+    Illegal tags with their lines, sentences that occur in several files, unknown labels.
     """
-    from contextlib import ExitStack
-
     from ner_edge.data.check import check_data
     from ner_edge.data.readers.columns import parse_columns
     from ner_edge.data.report import print_data_report, to_json
     from ner_edge.files.atomic import write_text
-    from ner_edge.files.targets import check_file
     from ner_edge.task import load_task, task_files
     from ner_edge.terminal.console import PrintableConsole
 
     chosen = parse_columns(columns)
-    if json is not None and json != "-":
-        read = [*files, *([Path(model)] if model else []), *task_files(task)]
-        check_file(f"--json {json}", Path(json), read)
+    _check_json_target(json, [*files, *([Path(model)] if model else []), *task_files(task)])
     labels = None if task is None else load_task(task).labels
-    fits = None
-    with ExitStack() as stack:
-        if model is not None:
-            from ner_edge.tagger import Tagger
-
-            tagger = stack.enter_context(Tagger.load(model))
-            fits = tagger.fits
-            labels = labels or tagger.task.labels
+    with _load_tagger(model) as tagger:
+        fits = None if tagger is None else tagger.fits
+        if tagger is not None and labels is None:
+            labels = tagger.task.labels
         report = check_data(files, labels=labels, fits=fits, columns=chosen)
     if json != "-":
         print_data_report(report, PrintableConsole())
@@ -68,3 +60,18 @@ def check(
         write_text(to_json(report), json)
     if report.problems:
         raise typer.Exit(1)
+
+
+def _check_json_target(json: str | None, inputs: list[Path]) -> None:
+    from ner_edge.files.targets import check_file
+
+    if json is not None and json != "-":
+        check_file(f"--json {json}", Path(json), inputs)
+
+
+def _load_tagger(model: str | None) -> "AbstractContextManager[Tagger | None]":
+    if model is None:
+        return nullcontext()
+    from ner_edge.tagger import Tagger
+
+    return Tagger.load(model)

@@ -1,4 +1,4 @@
-"""`ner-edge grammar`: a sentence's grammar, for llama.cpp's own tools."""
+"""`ner-edge grammar`: the grammar of a sentence, for llama.cpp's own tools."""
 
 from typing import Annotated
 
@@ -9,13 +9,16 @@ from ner_edge.terminal.streams import as_utf8, check_stdout_is_open
 
 
 def grammar(
-    text: Annotated[str, typer.Argument(help="A sentence, or several.")],
+    text: Annotated[str, typer.Argument(help="One or more sentences.")],
     model: ModelOption = None,
     request: Annotated[
-        bool, typer.Option(help="Print a JSON body for llama-server's /completion instead.")
+        bool,
+        typer.Option(
+            help="Print the JSON body of a request to llama-server's /completion instead."
+        ),
     ] = False,
 ) -> None:
-    """Print the grammar of a sentence's possible answers, for llama.cpp's own tools.
+    """Print the grammar (GBNF) of the answers to a sentence, for llama.cpp's own tools.
 
     ner-edge grammar --request "Ada lives in London." | curl -d @- localhost:8080/completion
     """

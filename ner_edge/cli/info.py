@@ -1,4 +1,4 @@
-"""`ner-edge info`: what a model file holds."""
+"""`ner-edge info`: the metadata of a model file."""
 
 from typing import Annotated
 
@@ -8,9 +8,9 @@ from ner_edge.terminal.streams import check_stdout_is_open, printable
 
 
 def info(
-    model: Annotated[str, typer.Argument(help="A GGUF, or conll2003-135m[:quant].")],
+    model: Annotated[str, typer.Argument(help="A GGUF file, or conll2003-135m[:quant].")],
 ) -> None:
-    """Show what a model file holds: task, quantization, tensor types, and what it was made of."""
+    """Show the metadata of a model file: task, quantization, tensor types, provenance."""
     from ner_edge.builtin import resolve_model
     from ner_edge.gguf.metadata import describe
 

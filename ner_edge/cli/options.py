@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options shared by several commands."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -14,29 +14,38 @@ class DecoderName(StrEnum):
 
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="A GGUF, or conll2003-135m[:quant]."),
+    typer.Option(
+        "--model",
+        "-m",
+        help="A GGUF file, or conll2003-135m[:quant] (default: the built-in model).",
+    ),
 ]
 DecoderOption = Annotated[
     DecoderName,
-    typer.Option(help="copy: the fast decoder; grammar: llama.cpp's own grammar sampler."),
+    typer.Option(help="copy: fast; grammar: llama.cpp's own grammar sampler, the reference."),
 ]
 GpuOption = Annotated[
-    int | None, typer.Option(min=0, help="Layers on the GPU (all, if llama.cpp has one).")
+    int | None,
+    typer.Option(
+        min=0, help="Layers to run on the GPU (default: all, if llama.cpp was built for one)."
+    ),
 ]
 BaselineOption = Annotated[
-    str | None, typer.Option(help="Compare with this one of them (the first).")
+    str | None, typer.Option(help="The model to compare with (default: the first).")
 ]
 MarkdownOption = Annotated[bool, typer.Option(help="Print Markdown tables.")]
-JsonOption = Annotated[str | None, typer.Option(help="Write JSON to this path; - is stdout.")]
+JsonOption = Annotated[str | None, typer.Option(help="Write JSON to this file; - is stdout.")]
 ReportOption = Annotated[
-    Path | None, typer.Option("--report", help="Write a report into this folder (HTML, plots).")
+    Path | None, typer.Option("--report", help="Write a report (HTML, plots) into this folder.")
 ]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, help="CPU threads (physical cores).")]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads (default: physical cores).")
+]
 ColumnsOption = Annotated[
     str | None,
     typer.Option(
         "--columns",
         metavar="WORD,TAG",
-        help="The columns of word and tag in CoNLL files, like 1,4.",
+        help="Columns of word and tag in CoNLL files, such as 1,4.",
     ),
 ]

@@ -7,19 +7,20 @@ from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from stat import S_ISREG
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ner_edge.cli.options import DecoderName, DecoderOption, GpuOption, ModelOption, ThreadsOption
 from ner_edge.errors import UsageError
+from ner_edge.runtime.formats import FORMATS
 from ner_edge.terminal.streams import check_stdin_is_open, check_stdout_is_open, say
 
-
-class FormatName(StrEnum):
-    brackets = "brackets"
-    jsonl = "jsonl"
-    conll = "conll"
+if TYPE_CHECKING:
+    FormatName = str
+else:  # typer offers the members of an enumeration as choices
+    FormatName = StrEnum("FormatName", {name: name for name in FORMATS})
+_DEFAULT_FORMAT = FormatName(next(iter(FORMATS)))
 
 
 def tag(
@@ -27,30 +28,27 @@ def tag(
         list[Path] | None, typer.Argument(help="Text files, one text per line; - is stdin.")
     ] = None,
     model: ModelOption = None,
-    format: Annotated[FormatName, typer.Option(help="How to print.")] = FormatName.brackets,
+    format: Annotated[FormatName, typer.Option(help="Output format.")] = _DEFAULT_FORMAT,
     min_score: Annotated[
-        float, typer.Option(min=0, max=1, help="Leave out entities less probable than this.")
+        float, typer.Option(min=0, max=1, help="Leave out entities with a lower score.")
     ] = 0.0,
     decoder: DecoderOption = DecoderName.copy,
     threads: ThreadsOption = None,
     gpu_layers: GpuOption = None,
 ) -> None:
-    """Find the entities in text files, or in what is piped in."""
+    """Find the entities in text files, or in standard input."""
     from ner_edge.builtin import resolve_model
     from ner_edge.data.texts import STDIN, check_readable, read_texts
     from ner_edge.terminal.progress import progress_bar
 
-    check_stdout_is_open()
     paths = files or [STDIN]
-    if STDIN in paths:
-        check_stdin_is_open()
+    _check_streams(paths)
     if not files and sys.stdin.isatty():
         say("reading from the terminal; end with Ctrl-D")
     total = check_readable(paths)
-    _check_ends(paths)
+    _check_output_is_no_input(paths)
     path = resolve_model(model)
 
-    from ner_edge.runtime.formats import FORMATS
     from ner_edge.tagger import Tagger
 
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
@@ -72,13 +70,21 @@ def tag(
             print(result, flush=total is None)
 
 
-def _check_ends(paths: Sequence[Path]) -> None:
-    """Refuse `tag notes.txt >> notes.txt`, which would tag its own results for ever."""
+def _check_streams(paths: Sequence[Path]) -> None:
     from ner_edge.data.texts import STDIN
 
-    with suppress(OSError, ValueError):  # streams that are no files
+    check_stdout_is_open()
+    if STDIN in paths:
+        check_stdin_is_open()
+
+
+def _check_output_is_no_input(paths: Sequence[Path]) -> None:
+    """Refuse `tag notes.txt >> notes.txt`, which would tag its own results forever."""
+    from ner_edge.data.texts import STDIN
+
+    with suppress(OSError, ValueError):  # streams that are not files
         target = os.fstat(sys.stdout.fileno())
         for path in paths if S_ISREG(target.st_mode) else []:
             source = os.fstat(sys.stdin.fileno()) if path == STDIN else path.stat()
             if os.path.samestat(source, target):
-                raise UsageError(f"{path}: is also where the results go")
+                raise UsageError(f"{path}: is the file that the results are written to")

@@ -1,4 +1,4 @@
-"""Files of labelled sentences, looked over before they train or measure anything."""
+"""Check files of labelled sentences before they train or test a model."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -10,15 +10,16 @@ from ner_edge.data.corpus import Labelled, Located
 from ner_edge.data.labelled import scan_labelled
 from ner_edge.data.readers.columns import Columns
 from ner_edge.segment import MAX_WORDS
+from ner_edge.terminal.counts import counted
 
 LEAK = 5.0
-"""Percent of a file's entities that may stand in sentences of another file: headlines and table
-heads recur in honest splits (1.8 % of CoNLL-2003's testa in its train)."""
+"""Percent of a file's entities that may be in sentences that another file holds too. Headlines and
+table heads recur in honest splits: 1.8 % of CoNLL-2003's testa in its train."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong in a file; `line` is None if it concerns the whole file."""
+    """Something wrong in a file; `line` is None if it concerns the file as a whole."""
 
     path: Path
     line: int | None
@@ -29,8 +30,8 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class FileFacts:
-    """The counts of one file; without `-DOCSTART-` lines, which are one token each."""
+class FileSummary:
+    """The counts of one file, without its `-DOCSTART-` lines, which are one token each."""
 
     path: Path
     format: str
@@ -40,22 +41,22 @@ class FileFacts:
     docstart_lines: int
     tokens: int
     entities: int
-    """Those of sentences that are not left out."""
+    """In the sentences that are not left out."""
     labels: dict[str, int]
-    """Entities of each label, most frequent first."""
+    """Number of entities of each label, most frequent first."""
     longest: int
     """Words of the longest sentence."""
     repeated: int
-    """Sentences that an earlier one of the file equals."""
+    """Sentences equal to an earlier one of the file."""
     left_out: int
-    """Sentences whose entities words cannot express, or that an annotator rejected."""
+    """Sentences whose entities do not match word boundaries, or that an annotator rejected."""
     account: str
-    """What is left out, with reasons; empty if nothing is."""
+    """What is left out and why; empty if nothing is."""
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Sentences of `second` that also stand in `first`."""
+    """Sentences of `second` that `first` holds too."""
 
     first: Path
     second: Path
@@ -63,14 +64,14 @@ class Overlap:
     entities: int
     """Entities in those sentences."""
     percent: float
-    """Their share of all entities of `second`."""
+    """Their share of the entities of `second`."""
 
 
 @dataclass(frozen=True)
 class DataReport:
-    """What `check_data` found."""
+    """The result of `check_data`."""
 
-    files: list[FileFacts]
+    files: list[FileSummary]
     overlaps: list[Overlap]
     problems: list[Finding]
     """They make training or evaluation wrong."""
@@ -84,47 +85,61 @@ def check_data(
     fits: Callable[[list[str]], bool] | None = None,
     columns: Columns | None = None,
 ) -> DataReport:
-    """Count, and look for what makes training or evaluation wrong.
+    """Count, and find whatever would make training or evaluation wrong.
 
-    `labels` are those that the task knows; `fits` tells whether the context of a model holds a
-    sentence; `columns` says where CoNLL has its words and tags. Raises `DataError` for a file that
-    cannot be read.
+    `labels` are those of the task; `fits` tells whether the context of a model holds a sentence;
+    `columns` are those of CoNLL. Raises `DataError` for a file that cannot be read.
     """
-    files, problems, warnings = [], [], []
+    report = DataReport([], [], [], [])
     sentences_of: list[list[Located]] = []
     for path in paths:
         labelled = scan_labelled(path, columns)
         sentences = [located for located in labelled.located if not located.sentence.is_docstart]
         sentences_of.append(sentences)
-        facts = _facts(labelled, sentences)
-        files.append(facts)
-        problems += [Finding(path, *problem) for problem in labelled.illegal]
-        problems += _empty(facts)
-        problems += _unknown_labels(facts, labels)
-        warnings += [Finding(path, *problem) for problem in labelled.doubtful]
-        warnings += [
-            Finding(path, line, f"{message}: left out") for line, message in labelled.left_out
-        ]
-        warnings += _labelled_twice(path, sentences)
-        warnings += _literal_pipes(path, sentences)
-        warnings += _too_long(path, sentences, fits)
-        warnings += _similar_labels(facts)
-    overlaps = []
+        summary = _summary(labelled, sentences)
+        report.files.append(summary)
+        report.problems.extend(_problems(labelled, summary, labels))
+        report.warnings.extend(_warnings(labelled, summary, sentences, fits))
     for first, second in combinations(range(len(paths)), 2):
         both = [
             overlap
             for a, b in ((first, second), (second, first))
             if (overlap := _overlap(paths[a], sentences_of[a], paths[b], sentences_of[b]))
         ]
-        overlaps += both
+        report.overlaps.extend(both)
         if both:
             larger = max(both, key=lambda overlap: overlap.percent)
-            (problems if larger.percent > LEAK else warnings).append(_leak(larger))
-    warnings += _missing_labels(files)
-    return DataReport(files, overlaps, problems, warnings)
+            findings = report.problems if larger.percent > LEAK else report.warnings
+            findings.append(_leak(larger))
+    report.warnings.extend(_missing_labels(report.files))
+    return report
 
 
-def _facts(labelled: Labelled, sentences: Sequence[Located]) -> FileFacts:
+def _problems(
+    labelled: Labelled, summary: FileSummary, labels: Collection[str] | None
+) -> list[Finding]:
+    illegal = [Finding(labelled.path, *problem) for problem in labelled.illegal]
+    return illegal + _empty(summary) + _unknown_labels(summary, labels)
+
+
+def _warnings(
+    labelled: Labelled,
+    summary: FileSummary,
+    sentences: Sequence[Located],
+    fits: Callable[[list[str]], bool] | None,
+) -> list[Finding]:
+    path = labelled.path
+    return [
+        *(Finding(path, *problem) for problem in labelled.doubtful),
+        *(Finding(path, line, f"{message}: left out") for line, message in labelled.left_out),
+        *_labelled_twice(path, sentences),
+        *_literal_pipes(path, sentences),
+        *_too_long(path, sentences, fits),
+        *_similar_labels(summary),
+    ]
+
+
+def _summary(labelled: Labelled, sentences: Sequence[Located]) -> FileSummary:
     lengths = [len(located.sentence.words) for located in sentences]
     labels = Counter(
         span.label
@@ -132,7 +147,7 @@ def _facts(labelled: Labelled, sentences: Sequence[Located]) -> FileFacts:
         for span in located.sentence.spans
         if not located.unusable
     )
-    return FileFacts(
+    return FileSummary(
         path=labelled.path,
         format=labelled.format,
         layout=labelled.layout,
@@ -148,18 +163,22 @@ def _facts(labelled: Labelled, sentences: Sequence[Located]) -> FileFacts:
     )
 
 
-def _empty(facts: FileFacts) -> list[Finding]:
-    if not facts.sentences:
-        return [Finding(facts.path, None, "holds no sentence")]
-    if not facts.entities:
-        return [Finding(facts.path, None, "holds no entity: nothing to learn or to measure")]
+def _empty(summary: FileSummary) -> list[Finding]:
+    if not summary.sentences:
+        return [Finding(summary.path, None, "holds no sentence")]
+    if not summary.entities:
+        return [Finding(summary.path, None, "holds no entity: nothing to learn or to measure")]
     return []
 
 
-def _unknown_labels(facts: FileFacts, known: Collection[str] | None) -> list[Finding]:
+def _unknown_labels(summary: FileSummary, known: Collection[str] | None) -> list[Finding]:
     return [
-        Finding(facts.path, None, f"{count} entities are {label}, which the task does not know")
-        for label, count in facts.labels.items()
+        Finding(
+            summary.path,
+            None,
+            f"{counted(count, 'entity')} of label {label}, which the task does not have",
+        )
+        for label, count in summary.labels.items()
         if known is not None and label not in known
     ]
 
@@ -177,7 +196,7 @@ def _labelled_twice(path: Path, sentences: Sequence[Located]) -> list[Finding]:
 
 def _literal_pipes(path: Path, sentences: Sequence[Located]) -> list[Finding]:
     return [
-        Finding(path, line, "an entity holds the word '|': no model here can find it")
+        Finding(path, line, "an entity holds the word '|', so no model can find it")
         for sentence, line, _ in sentences
         if any("|" in sentence.words[span.start : span.end] for span in sentence.spans)
     ]
@@ -193,29 +212,29 @@ def _too_long(
             if not fits(sentence.words)
         ]
     return [
-        Finding(path, line, f"{len(sentence.words)} words; `tag` cuts raw text after {MAX_WORDS}")
+        Finding(path, line, f"{len(sentence.words)} words; `tag` splits raw text after {MAX_WORDS}")
         for sentence, line, _ in sentences
         if len(sentence.words) > MAX_WORDS
     ]
 
 
-def _similar_labels(facts: FileFacts) -> list[Finding]:
+def _similar_labels(summary: FileSummary) -> list[Finding]:
     spellings: dict[str, list[str]] = {}
-    for label in facts.labels:
+    for label in summary.labels:
         spellings.setdefault(label.casefold(), []).append(label)
     return [
-        Finding(facts.path, None, f"labels that differ in case only: {', '.join(same)}")
+        Finding(summary.path, None, f"labels that differ in case only: {', '.join(same)}")
         for same in spellings.values()
         if len(same) > 1
     ]
 
 
-def _missing_labels(files: Sequence[FileFacts]) -> list[Finding]:
-    every = {label for facts in files for label in facts.labels}
+def _missing_labels(files: Sequence[FileSummary]) -> list[Finding]:
+    every = {label for summary in files for label in summary.labels}
     return [
-        Finding(facts.path, None, f"holds no {', '.join(missing)}, which another file does")
-        for facts in files
-        if facts.entities and (missing := sorted(every - set(facts.labels)))
+        Finding(summary.path, None, f"holds no {', '.join(missing)}, which another file does")
+        for summary in files
+        if summary.entities and (missing := sorted(every - set(summary.labels)))
     ]
 
 
@@ -233,7 +252,7 @@ def _overlap(
 
 def _leak(overlap: Overlap) -> Finding:
     message = (
-        f"{overlap.sentences} sentences, with {overlap.percent:.1f} % of the entities, "
-        f"also stand in {overlap.first}"
+        f"{counted(overlap.sentences, 'sentence')}, with {overlap.percent:.1f} % of the entities, "
+        f"also in {overlap.first}"
     )
     return Finding(overlap.second, None, message)

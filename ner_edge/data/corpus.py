@@ -1,4 +1,4 @@
-"""Labelled sentences, and what a file of them holds."""
+"""Labelled sentences, and files of them."""
 
 import warnings
 from collections import Counter
@@ -23,18 +23,17 @@ class Sentence:
 
     @property
     def text(self) -> str:
-        """The words joined by single spaces, as the model sees them."""
+        """The words joined by single spaces."""
         return " ".join(self.words)
 
     @property
     def is_docstart(self) -> bool:
-        """Is it the line that opens a document? It is no sentence, though published counts
-        include it."""
+        """Whether it is the line that opens a document, which published counts include."""
         return self.words == [DOCSTART]
 
 
 class Problem(NamedTuple):
-    """What is wrong on a line of a file; lines count from 1."""
+    """A problem on a line of a file, counted from 1."""
 
     line: int
     message: str
@@ -46,37 +45,37 @@ class Located(NamedTuple):
     sentence: Sentence
     line: int
     unusable: str | None = None
-    """Why it would teach and measure wrongly, if so: words cannot express all of its entities, or
-    an annotator rejected it."""
+    """Why the sentence can neither train nor test, if so: its entities do not match word
+    boundaries, or an annotator rejected it."""
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """A file of labelled sentences, read to its end whatever it holds."""
+    """A file of labelled sentences, read to its end despite its problems."""
 
     path: Path
     format: str
     """`IOB1`, `IOB2`, `IOB` (a mixture, or no entity), `BIOES`, `JSON` or `JSONL`."""
     layout: str
-    """How its rows or records were read."""
+    """How rows or records were read."""
     plain: bool
-    """Could they not have been read otherwise?"""
+    """Whether there was only one way to read them."""
     located: list[Located]
     """All sentences, with the `-DOCSTART-` lines."""
     illegal: list[Problem]
-    """What no reader may pass over."""
+    """Errors that no reader may skip."""
     doubtful: list[Problem]
-    """What was read all the same, but perhaps otherwise than was meant."""
+    """Lines that were read, but perhaps not as they were meant."""
     left_out: list[Problem]
-    """Entities that cannot be expressed: those inside of others, and those that make a sentence
-    unusable; and records without entities that an annotator rejected."""
+    """Entities that spans of words cannot express: those inside others, and those that make a
+    sentence unusable. Also rejected records without entities."""
 
     def sentences(self) -> Iterator[Sentence]:
-        """The usable sentences, with the `-DOCSTART-` lines."""
+        """Yield the usable sentences, and the `-DOCSTART-` lines."""
         return (located.sentence for located in self.located if not located.unusable)
 
     def first(self, limit: int) -> "Labelled":
-        """As if the file ended after so many usable sentences."""
+        """Return the same as if the file ended after `limit` usable sentences."""
         usable = 0
         for place, (sentence, line, unusable) in enumerate(self.located, 1):
             usable += not (unusable or sentence.is_docstart)
@@ -86,7 +85,7 @@ class Labelled:
         return self
 
     def account(self) -> str:
-        """What is left out, with reasons; empty if nothing is."""
+        """Describe what is left out and why; empty if nothing is."""
         reasons = Counter(located.unusable for located in self.located if located.unusable)
         counts = []
         if reasons:
@@ -100,7 +99,7 @@ class Labelled:
         return ", ".join(counts)
 
     def _entities_left_out(self) -> int:
-        """Also those of sentences that others make unusable, but not a record without any."""
+        """Count the entities left out, including all those of unusable sentences."""
         unusable = [located for located in self.located if located.unusable]
         reasons = {located.unusable for located in unusable}
         return sum(len(located.sentence.spans) for located in unusable) + sum(
@@ -108,36 +107,38 @@ class Labelled:
         )
 
     def require_legal(self) -> None:
-        """Raise `DataError` naming the first illegal line, or if there is no sentence at all; warn
-        of what is left out or doubtful."""
+        """Raise `DataError` for the first illegal line or a file without sentences.
+
+        Warns of what is left out or doubtful.
+        """
         refuse(self.path, self.illegal)
-        left_out = ""
-        if self.left_out:
-            line, message = self.left_out[0]
-            left_out = f"(line {line}: {message}); `ner-edge data check` lists them"
+        left_out = _first_of(self.left_out)
         if all(sentence.is_docstart for sentence in self.sentences()):
             kind = "" if self.format.startswith("JSON") else " in CoNLL columns"
             raise DataError(f"{self.path}: holds no sentence{kind} {left_out}".rstrip())
         if self.doubtful:
-            line, message = self.doubtful[0]
-            warnings.warn(
-                f"{self.path}: {counted(len(self.doubtful), 'line')} may mean something else than "
-                f"was read (line {line}: {message}); `ner-edge data check` lists them",
-                NerEdgeWarning,
-                stacklevel=2,
-            )
-        if left_out:
+            lines = counted(len(self.doubtful), "line")
+            _warn(f"{self.path}: {lines} may be misread {_first_of(self.doubtful)}")
+        if self.left_out:
             unusable = sum(bool(located.unusable) for located in self.located)
             entities = counted(self._entities_left_out(), "entity")
-            warnings.warn(
-                f"{self.path}: left out: {entities}, {counted(unusable, 'sentence')} {left_out}",
-                NerEdgeWarning,
-                stacklevel=2,
-            )
+            sentences = counted(unusable, "sentence")
+            _warn(f"{self.path}: left out: {entities}, {sentences} {left_out}")
+
+
+def _first_of(problems: Sequence[Problem]) -> str:
+    if not problems:
+        return ""
+    line, message = problems[0]
+    return f"(line {line}: {message}); `ner-edge data check` lists them"
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, NerEdgeWarning, stacklevel=3)
 
 
 def refuse(path: Path, illegal: Sequence[Problem]) -> None:
-    """Raise `DataError` for the first of `illegal`, if there is any."""
+    """Raise `DataError` for the first of `illegal`, if any."""
     if illegal:
         line, message = illegal[0]
         others = len(illegal) - 1
@@ -146,5 +147,5 @@ def refuse(path: Path, illegal: Sequence[Problem]) -> None:
 
 
 def shortened(text: str) -> str:
-    """The beginning of a user's text in quotes, for a message."""
+    """Return the beginning of a user's text in quotes, for a message."""
     return repr(text if len(text) <= 40 else text[:40] + "…")

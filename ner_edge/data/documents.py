@@ -1,108 +1,131 @@
-"""Texts whose entities have character offsets, and the sentences of words they hold."""
+"""Texts whose entities have character offsets, and their conversion to sentences of words."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ner_edge.data.corpus import Located, Problem, Sentence, shortened
-from ner_edge.segment import segment, trimmed
+from ner_edge.segment import Word, segment, trimmed
 from ner_edge.spans import Span
 
 
-class Mark(NamedTuple):
-    """Characters `start` to `end` (code points, half-open) carry `label`; `score` is 0 to 1."""
+class CharSpan(NamedTuple):
+    """A labelled span of characters. Offsets count code points and are half-open."""
 
     start: int
     end: int
     label: str
     score: float | None = None
+    """0 to 1."""
 
 
 class Document(NamedTuple):
-    """A text and its entities, in the order of the file; `line` counts from 1."""
+    """A text and its entities, in the order of the file."""
 
     line: int
+    """In its file, from 1."""
     text: str
-    marks: list[Mark]
+    spans: list[CharSpan]
     rejected: str = ""
-    """Why it is no gold, if an annotator said so."""
+    """Why it is not gold, if an annotator rejected it."""
 
 
 def sentences_of(document: Document) -> tuple[list[Located], list[Problem]]:
-    """The sentences and words that `tag` would see, and the entities that they cannot express.
+    """Split a text into the sentences that `tag` would see. Returns also the entities left out.
 
-    A sentence with an entity that does not start and end at word boundaries is not usable, nor is
-    what an annotator rejected. Of entities that overlap, the longest is kept.
+    A sentence is unusable if one of its entities does not start and end at word boundaries, or if
+    an annotator rejected the text. Of overlapping entities the longest is kept.
     """
-    text, line = document.text, document.line
-    sentences = list(segment(text))
+    sentences = list(segment(document.text))
     if document.rejected:
-        located = [
-            Located(Sentence([word.text for word in sentence]), line, document.rejected)
-            for sentence in sentences
-        ]
-        marked = [f"{_short(text, mark)} {document.rejected}" for mark in document.marks]
-        return located, [Problem(line, message) for message in marked or [document.rejected]]
-    words = [word for sentence in sentences for word in sentence]
-    places = [(i, j) for i, sentence in enumerate(sentences) for j in range(len(sentence))]
-    starts = {word.start: place for word, place in zip(words, places, strict=True)}
-    ends = {word.end: place for word, place in zip(words, places, strict=True)}
+        return _rejected(document, sentences)
+    words = _Words(sentences)
     spans: list[list[Span]] = [[] for _ in sentences]
     unusable: dict[int, str] = {}
-    kept, dropped = without_overlaps(document.marks, lambda mark: mark.start - mark.end)
-    left_out = [Problem(line, f"{_short(text, mark)} overlaps another entity") for mark in dropped]
-    for mark in kept:
-        start, end = trimmed(text, mark.start, mark.end)
-        first, last = starts.get(start), ends.get(end)
+    kept, dropped = without_overlaps(document.spans, lambda span: span.start - span.end)
+    left_out = [_left_out(document, span, "overlaps another entity") for span in dropped]
+    for span in kept:
+        start, end = trimmed(document.text, span.start, span.end)
+        first, last = words.starts.get(start), words.ends.get(end)
         if first is not None and last is not None and first[0] == last[0]:
-            spans[first[0]].append(Span(first[1], last[1] + 1, mark.label))
+            spans[first[0]].append(Span(first[1], last[1] + 1, span.label))
             continue
-        touched = slice(
-            bisect_right(words, start, key=lambda word: word.end),
-            bisect_left(words, end, key=lambda word: word.start),
-        )
-        crosses = first is not None and last is not None
-        reason = (
-            "runs into the next sentence"
-            if crosses
-            else "does not start and end at word boundaries"
-        )
-        unusable.update((i, f"an entity {reason}") for i, _ in places[touched])
-        left_out.append(Problem(line, f"{_short(text, mark)} {reason}"))
+        if first is not None and last is not None:
+            reason = "runs into the next sentence"
+        else:
+            reason = "does not start and end at word boundaries"
+        unusable.update((i, f"an entity {reason}") for i in words.sentences_between(start, end))
+        left_out.append(_left_out(document, span, reason))
     located = [
-        Located(Sentence([word.text for word in sentence], sorted(found)), line, unusable.get(i))
-        for i, (sentence, found) in enumerate(zip(sentences, spans, strict=True))
+        Located(_sentence(words, sorted(found)), document.line, unusable.get(i))
+        for i, (words, found) in enumerate(zip(sentences, spans, strict=True))
     ]
     return located, left_out
 
 
+class _Words:
+    """The words of all sentences by their offsets; a place is (sentence, word)."""
+
+    def __init__(self, sentences: Sequence[Sequence[Word]]) -> None:
+        self._words = [word for sentence in sentences for word in sentence]
+        self._places = [(i, j) for i, words in enumerate(sentences) for j in range(len(words))]
+        pairs = list(zip(self._words, self._places, strict=True))
+        self.starts = {word.start: place for word, place in pairs}
+        self.ends = {word.end: place for word, place in pairs}
+
+    def sentences_between(self, start: int, end: int) -> list[int]:
+        touched = slice(
+            bisect_right(self._words, start, key=lambda word: word.end),
+            bisect_left(self._words, end, key=lambda word: word.start),
+        )
+        return [i for i, _ in self._places[touched]]
+
+
+def _rejected(
+    document: Document, sentences: Sequence[Sequence[Word]]
+) -> tuple[list[Located], list[Problem]]:
+    line, reason = document.line, document.rejected
+    located = [Located(_sentence(words), line, reason) for words in sentences]
+    left_out = [_left_out(document, span, reason) for span in document.spans]
+    return located, left_out or [Problem(line, reason)]
+
+
+def _sentence(words: Sequence[Word], spans: Sequence[Span] = ()) -> Sentence:
+    return Sentence([word.text for word in words], list(spans))
+
+
+def _left_out(document: Document, span: CharSpan, reason: str) -> Problem:
+    entity = shortened(document.text[span.start : span.end])
+    return Problem(document.line, f"{entity} {reason}")
+
+
 def document_of(sentence: Sentence, line: int) -> Document:
-    """The sentence's text with offsets for its entities."""
+    """Return the text of a sentence, with offsets for its entities."""
     starts = [0]
     for word in sentence.words:
         starts.append(starts[-1] + len(word) + 1)
-    marks = [Mark(starts[start], starts[end] - 1, label) for start, end, label in sentence.spans]
-    return Document(line, sentence.text, marks)
+    spans = [
+        CharSpan(starts[first], starts[end] - 1, label) for first, end, label in sentence.spans
+    ]
+    return Document(line, sentence.text, spans)
 
 
 def without_overlaps(
-    marks: Iterable[Mark], rank: Callable[[Mark], Any]
-) -> tuple[list[Mark], list[Mark]]:
-    """The marks that stand when those of the lowest `rank` come first and none may overlap, and
-    the others; repetitions do not count. Both in the order of the text."""
-    kept: list[Mark] = []
+    spans: Iterable[CharSpan], rank: Callable[[CharSpan], Any]
+) -> tuple[list[CharSpan], list[CharSpan]]:
+    """Split spans into those kept and those dropped because they overlap a kept one.
+
+    Spans of lower `rank` come first; duplicates are removed. Both lists are in text order.
+    """
+    kept: list[CharSpan] = []
     dropped = []
-    for mark in sorted(dict.fromkeys(marks), key=rank):
-        place = bisect_left(kept, mark.start, key=lambda other: other.start)
+    for span in sorted(dict.fromkeys(spans), key=rank):
+        place = bisect_left(kept, span.start, key=lambda other: other.start)
         before, after = kept[max(0, place - 1) : place], kept[place : place + 1]
-        if any(other.end > mark.start for other in before) or any(
-            other.start < mark.end for other in after
+        if any(other.end > span.start for other in before) or any(
+            other.start < span.end for other in after
         ):
-            dropped.append(mark)
+            dropped.append(span)
         else:
-            kept.insert(place, mark)
-    return kept, sorted(dropped, key=lambda mark: mark.start)
-
-
-def _short(text: str, mark: Mark) -> str:
-    return shortened(text[mark.start : mark.end])
+            kept.insert(place, span)
+    return kept, sorted(dropped, key=lambda span: span.start)

@@ -1,4 +1,4 @@
-"""Reading labelled sentences, whatever format they are in."""
+"""Read labelled sentences and predictions in any of the formats of `readers`."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,10 +16,10 @@ from ner_edge.data.tagged import TaggedSentences, read_tagged
 def read_labelled(
     path: Path, *, columns: Columns | None = None, keep_docstart: bool = False
 ) -> list[Sentence]:
-    """The sentences of a file in CoNLL columns (IOB1, IOB2 or BIOES) or in JSON of many tools.
+    """Read the sentences of a file: CoNLL columns (IOB1, IOB2 or BIOES), or a JSON format.
 
-    `columns` says where CoNLL has its words and tags. Raises `DataError` naming file and line.
-    Warns of entities that cannot be used.
+    `columns` are those of CoNLL. Raises `DataError` naming file and line. Warns of entities that
+    cannot be used.
     """
     labelled = scan_labelled(path, columns)
     labelled.require_legal()
@@ -29,8 +29,10 @@ def read_labelled(
 
 
 def scan_labelled(path: Path, columns: Columns | None = None) -> Labelled:
-    """All that a file holds, with its problems. Raises `DataError` if it cannot be read, or in more
-    than one way."""
+    """Read everything in a file, with its problems.
+
+    Raises `DataError` if the file cannot be read, or can be read in several ways.
+    """
     contents, tagged = _read(path, columns)
     sentences = iter(tagged.located)
     located: list[Located] = []
@@ -59,10 +61,11 @@ def scan_labelled(path: Path, columns: Columns | None = None) -> Labelled:
 
 
 def read_documents(path: Path) -> tuple[list[Document], str]:
-    """The texts of a file of predictions with their entities, and how they were read, if that is
-    not plain. Of several columns of tags the last holds the predictions, as for `conlleval`.
+    """Read the texts and entities of a file of predictions.
 
-    Raises `DataError` naming file and line.
+    Returns also how they were read, if there were other ways, else an empty string. If there are
+    several columns of tags, the last holds the predictions, as for `conlleval`. Raises `DataError`
+    naming file and line.
     """
     contents, tagged = _read(path, None, predicted=True)
     refuse(path, _by_line(contents.illegal + tagged.illegal))

@@ -1,4 +1,4 @@
-"""What a check of labelled files found, on a terminal and as JSON."""
+"""Print the report of `check_data` on a terminal, or as JSON."""
 
 import json
 from collections.abc import Sequence
@@ -10,21 +10,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ner_edge.data.check import DataReport, FileFacts
+from ner_edge.data.check import DataReport, FileSummary
+from ner_edge.terminal.counts import counted, grouped
 from ner_edge.terminal.streams import printable
 
 _SHOWN = 50
-"""Findings of one kind that a terminal shows."""
+"""The most findings of one kind that a terminal shows."""
 
 
 def print_data_report(report: DataReport, console: Console) -> None:
-    """A table of counts, one column for each file, then problems and warnings with their lines."""
+    """Print a table of counts with a column for each file, then the problems and warnings."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("")
-    for facts in report.files:
-        # Text, because a file's name in square brackets is not markup.
-        table.add_column(Text(facts.path.name), justify="right", overflow="fold")
-    labels = sorted({label for facts in report.files for label in facts.labels})
+    for file in report.files:
+        # Text, since square brackets in a file's name are not markup.
+        table.add_column(Text(file.path.name), justify="right", overflow="fold")
+    labels = sorted({label for file in report.files for label in file.labels})
     for name, cells in _rows(report.files, labels):
         table.add_row(Text(name), *map(Text, cells))
     console.print(table)
@@ -33,40 +34,40 @@ def print_data_report(report: DataReport, console: Console) -> None:
             _say(console, f"{kind}: {finding}")
         if len(findings) > _SHOWN:
             _say(console, f"{kind}: {len(findings) - _SHOWN} more; --json lists all")
-    counts = [_counted(len(report.problems), "problem"), _counted(len(report.warnings), "warning")]
-    for facts in report.files:
-        if facts.account:
-            where = f"{facts.path}: " if len(report.files) > 1 else ""
-            counts.append(where + facts.account)
+    counts = [_count(len(report.problems), "problem"), _count(len(report.warnings), "warning")]
+    for file in report.files:
+        if file.account:
+            where = f"{file.path}: " if len(report.files) > 1 else ""
+            counts.append(where + file.account)
     _say(console, ", ".join(counts))
 
 
-def _rows(files: Sequence[FileFacts], labels: Sequence[str]) -> list[tuple[str, list[str]]]:
+def _rows(files: Sequence[FileSummary], labels: Sequence[str]) -> list[tuple[str, list[str]]]:
     rows = [
-        ("Format", [facts.format for facts in files]),
-        ("Read as", [facts.layout for facts in files]),
-        ("Sentences", [_number(facts.sentences) for facts in files]),
+        ("Format", [file.format for file in files]),
+        ("Read as", [file.layout for file in files]),
+        ("Sentences", [grouped(file.sentences) for file in files]),
     ]
-    if any(facts.docstart_lines for facts in files):
+    if any(file.docstart_lines for file in files):
         rows.append(
             (
                 "  with -DOCSTART-",
-                [_number(facts.sentences + facts.docstart_lines) for facts in files],
+                [grouped(file.sentences + file.docstart_lines) for file in files],
             )
         )
-    rows.append(("Tokens", [_number(facts.tokens) for facts in files]))
-    if any(facts.docstart_lines for facts in files):
+    rows.append(("Tokens", [grouped(file.tokens) for file in files]))
+    if any(file.docstart_lines for file in files):
         rows.append(
-            ("  with -DOCSTART-", [_number(facts.tokens + facts.docstart_lines) for facts in files])
+            ("  with -DOCSTART-", [grouped(file.tokens + file.docstart_lines) for file in files])
         )
-    rows.append(("Entities", [_number(facts.entities) for facts in files]))
+    rows.append(("Entities", [grouped(file.entities) for file in files]))
     rows += [
-        (f"  {label}", [_number(facts.labels.get(label, 0)) for facts in files]) for label in labels
+        (f"  {label}", [grouped(file.labels.get(label, 0)) for file in files]) for label in labels
     ]
-    rows.append(("Longest sentence", [f"{_number(facts.longest)} words" for facts in files]))
-    rows.append(("Repeated sentences", [_number(facts.repeated) for facts in files]))
-    if any(facts.left_out for facts in files):
-        rows.append(("Sentences left out", [_number(facts.left_out) for facts in files]))
+    rows.append(("Longest sentence", [counted(file.longest, "word") for file in files]))
+    rows.append(("Repeated sentences", [grouped(file.repeated) for file in files]))
+    if any(file.left_out for file in files):
+        rows.append(("Sentences left out", [grouped(file.left_out) for file in files]))
     return rows
 
 
@@ -75,16 +76,12 @@ def _say(console: Console, text: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _number(number: int) -> str:
-    return f"{number:,}".replace(",", " ")
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return counted(number, noun) if number else f"no {noun}s"
 
 
 def to_json(report: DataReport) -> str:
-    """Everything, one finding an object with `path`, `line` (or null) and `message`."""
+    """Return everything; a finding is an object with `path`, `line` (or null) and `message`."""
     return json.dumps(_plain(asdict(report)), ensure_ascii=False, indent=2) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Which scheme a file's tags are written in, and where they break its rules."""
+"""Tag schemes: which one a file uses, and where its tags break the rules."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,22 +7,22 @@ from ner_edge.data.corpus import shortened
 from ner_edge.spans import Span
 
 _IOB = re.compile(r"O|[BI]-.+")
-_BIOES = re.compile(r"O|[BIESLU]-.+")  # with its other names for E and S, last and unit
+_BIOES = re.compile(r"O|[BIESLU]-.+")  # L (last) and U (unit) are other names for E and S
 _ENDS_OR_SINGLES = re.compile(r"[ESLU]-.+")
 
 
 def is_bioes(tags: Iterable[str]) -> bool:
-    """Does any tag mark an end or a single word, as only BIOES (also called BILOU) does?"""
+    """Whether any tag marks an end or a single word, as only BIOES (BILOU) does."""
     return any(_ENDS_OR_SINGLES.fullmatch(tag) for tag in tags)
 
 
 def spelt_like_a_tag(text: str) -> bool:
-    """Is it a tag of any scheme?"""
+    """Whether `text` is a tag of any scheme."""
     return bool(_BIOES.fullmatch(text))
 
 
 def misspelt(tag: str, bioes: bool) -> str | None:
-    """What is wrong with a tag by itself, if anything."""
+    """Return what is wrong with the spelling of a tag; None if nothing is."""
     if (_BIOES if bioes else _IOB).fullmatch(tag):
         return None
     if bioes:
@@ -31,8 +31,11 @@ def misspelt(tag: str, bioes: bool) -> str | None:
 
 
 def read_bioes(tags: Sequence[str]) -> tuple[list[Span], list[tuple[int, str]]]:
-    """The entities of a sentence whose tags are spelt rightly, and what breaks the scheme, as
-    (position, message). An entity that breaks it is no span."""
+    """Read the correctly spelt tags of a sentence.
+
+    Returns the entities, and the violations of the scheme as (position, message). An entity that
+    violates it is left out.
+    """
     spans, wrong = [], []
     start, label = 0, ""  # an empty label means: outside
     for position, tag in enumerate([*tags, ""]):
@@ -58,8 +61,10 @@ def read_bioes(tags: Sequence[str]) -> tuple[list[Span], list[tuple[int, str]]]:
 
 
 def free_begins(tags: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """The beginnings of IOB entities that do not touch one of their own label, as (position,
-    `B` or `I`): there IOB1 writes `I`, IOB2 `B`."""
+    """Yield the beginnings of IOB entities where IOB1 writes `I` and IOB2 writes `B`.
+
+    Those are the ones that do not touch another entity of their label, as (position, prefix).
+    """
     previous = ""
     for position, tag in enumerate(tags):
         prefix, _, label = tag.partition("-")

@@ -1,4 +1,4 @@
-"""Words that carry one tag each, and the sentences with entities that they spell."""
+"""Turn words with one tag each into sentences with entities."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from ner_edge.spans import Span, spans_from_tags
 
 
 class Row(NamedTuple):
-    """A word, or several separated by white space, with their common tag."""
+    """A word with its tag, or several words, separated by white space, with a common one."""
 
     line: int
     word: str
@@ -23,7 +23,7 @@ Tagged = list[Row]
 
 @dataclass(frozen=True)
 class TaggedSentences:
-    """What the tags of a whole file say."""
+    """The sentences of a whole file."""
 
     scheme: str
     """`IOB1`, `IOB2`, `IOB` (a mixture, or no entity) or `BIOES`."""
@@ -33,10 +33,10 @@ class TaggedSentences:
 
 
 def read_tagged(sentences: Sequence[Tagged]) -> TaggedSentences:
-    """The entities of all sentences of a file.
+    """Read the entities of all sentences of a file.
 
-    The tags are BIOES if any of them begins with `E-` or `S-`, else IOB1 or IOB2, which one rule
-    reads. White space inside a row's word separates words of the same entity.
+    The tags are BIOES if any begins with `E-` or `S-`, else IOB1 or IOB2, which are read by one
+    rule. White space inside a row's word separates words of the same entity.
     """
     tags = {row.tag for rows in sentences for row in rows}
     bioes = is_bioes(tags)
@@ -83,7 +83,7 @@ def _scheme(begins: dict[str, list[Row]]) -> str:
 
 
 def _mixed_begins(begins: dict[str, list[Row]]) -> list[Problem]:
-    """Where an entity begins otherwise than most do: perhaps its real beginning is missing."""
+    """Return the entities that begin unlike most, whose real beginning may be missing."""
     few, many = sorted(begins, key=lambda prefix: len(begins[prefix]))
     return [
         Problem(row.line, f"{row.tag!r} begins an entity; most in this file begin with {many}-")

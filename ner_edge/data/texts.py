@@ -1,4 +1,4 @@
-"""Reading texts: one per line, from files or standard input, whatever bytes they hold."""
+"""Read texts, one per line, from files or standard input, whatever bytes they hold."""
 
 import os
 import stat
@@ -17,11 +17,11 @@ STDIN = Path("-")
 def read_texts(
     paths: Sequence[Path], warn: Callable[[str], None], advance: Callable[[int], None]
 ) -> Iterator[str]:
-    """The lines of all files without their line ends; `-` is standard input.
+    """Yield the lines of all files without their line ends; `-` is standard input.
 
-    A file is UTF-8 unless a signature names UTF-16 or UTF-32, which is no part of its text. Bytes
-    that are broken become U+FFFD, and `warn` is told once for each file. `advance` receives the
-    number of bytes of each line as it is read. Raises `DataError`.
+    A file is UTF-8 unless a signature names UTF-16 or UTF-32. Invalid bytes become U+FFFD, of which
+    `warn` is told once per file. `advance` receives the bytes of each line as it is read. Raises
+    `DataError`.
     """
     for path in paths:
         try:
@@ -33,10 +33,10 @@ def read_texts(
 
 
 def check_readable(paths: Sequence[Path]) -> int | None:
-    """The bytes that all files hold together, None if that is unknown.
+    """Return the total size of the files in bytes; None if it is unknown.
 
-    Raises `DataError` before any work for what cannot be read, as far as it can be known: a pipe is
-    opened only once, to be read.
+    Raises `DataError` for files that cannot be read. Pipes are not checked, since they can be
+    opened only once.
     """
     sizes = [None if path == STDIN or _is_pipe(path) else _size(path) for path in paths]
     known = [size for size in sizes if size is not None]
@@ -50,14 +50,14 @@ def _open(path: Path) -> "nullcontext[BinaryIO] | BinaryIO":
 def _is_pipe(path: Path) -> bool:
     try:
         return stat.S_ISFIFO(os.stat(path).st_mode)
-    except (OSError, ValueError):  # to be explained by who opens it
+    except (OSError, ValueError):  # `open_input` explains it
         return False
 
 
 def _size(path: Path) -> int | None:
     with open_input(path, pipes=True) as file:
-        facts = os.fstat(file.fileno())
-    return facts.st_size if stat.S_ISREG(facts.st_mode) else None
+        status = os.fstat(file.fileno())
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _texts(
@@ -76,15 +76,15 @@ def _texts(
                 warned = True
                 name = encoding.upper().removesuffix("-LE").removesuffix("-BE")
                 byte = f"byte 0x{line[error.start]:02x}"
-                warn(f"{path}:{number}: not {name} ({byte}); broken bytes are read as \ufffd")
+                warn(f"{path}:{number}: not {name} ({byte}); invalid bytes are read as \ufffd")
         if number == 1:
             text = text.removeprefix("\ufeff")
-        if text:  # else the file is a signature
+        if text:  # else the file holds nothing but a signature
             yield text
 
 
 def _exact_encoding(head: bytes) -> str:
-    """The encoding with its order of bytes, since only the first line has a signature."""
+    """Return the encoding with its byte order, since only the first line has a signature."""
     encoding = encoding_of(head)
     if encoding.startswith("utf-8"):
         return "utf-8"
@@ -96,7 +96,7 @@ def _lines(first: bytes, stream: BinaryIO, encoding: str) -> Iterator[bytes]:
     pieces: list[bytes] = []
     piece = first
     while piece:
-        # It ends with the byte of a newline, perhaps in the middle of a wider character.
+        # The newline byte may be in the middle of a wider character.
         piece += stream.read(-len(piece) % len(newline))
         pieces.append(piece)
         if piece.endswith(newline):

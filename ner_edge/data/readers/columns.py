@@ -1,4 +1,4 @@
-"""Which columns of a CoNLL file hold the word and the tag."""
+"""Find the columns of a CoNLL file that hold the word and the tag."""
 
 import re
 from collections import Counter
@@ -9,32 +9,32 @@ from typing import NamedTuple
 from ner_edge.data.schemes import spelt_like_a_tag
 from ner_edge.errors import UsageError
 
-# Chunks as CoNLL-2000 and 2003 (English, German) name them, written like entities beside them.
+# The chunk labels of CoNLL-2000 and 2003 (English, German), which are tagged like entities.
 _CHUNK = re.compile("ADJP|ADVP|CONJP|INTJ|LST|NP|PP|PRT|SBAR|UCP|VP|ADJC|ADVC|CONJC|NC|PC|VC")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _NO_WORD = re.compile(r"[0-9]{1,9}[-.][0-9]{1,9}")
-"""CoNLL-U's number of a token that stands for several words (1-2), or of an omitted word (8.1)."""
+"""The numbers of CoNLL-U for multi-word tokens (1-2) and omitted words (8.1)."""
 
 
 class Columns(NamedTuple):
-    """The columns of the word and of the tag; they count from 1."""
+    """The columns of the word and of the tag, counted from 1."""
 
     word: int
     tag: int
 
 
 def parse_columns(text: str | None) -> Columns | None:
-    """The value of `--columns`. Raises `UsageError`."""
+    """Parse the value of `--columns`. Raises `UsageError`."""
     if text is None:
         return None
     match = re.fullmatch(r"\s*([1-9]\d{0,3})\s*,\s*([1-9]\d{0,3})\s*", text, re.ASCII)
     if match is None or int(match[1]) == int(match[2]):
-        raise UsageError(f"--columns {text}: expected WORD,TAG, two column numbers like 1,4")
+        raise UsageError(f"--columns {text}: expected WORD,TAG, two column numbers such as 1,4")
     return Columns(int(match[1]), int(match[2]))
 
 
 def is_counting(sentences: Iterable[Sequence[Sequence[str]]]) -> bool:
-    """Does the first cell of every row number it, going up by one through each sentence?"""
+    """Whether the first column numbers the rows, going up by one within each sentence."""
     goes_on = False
     for rows in sentences:
         cells = [row[0] for row in rows if not is_no_word(row)]
@@ -47,17 +47,17 @@ def is_counting(sentences: Iterable[Sequence[Sequence[str]]]) -> bool:
 
 
 def is_no_word(row: Sequence[str]) -> bool:
-    """Is it a row of CoNLL-U that is no word but stands beside those of words?"""
+    """Whether it is a row of CoNLL-U for a multi-word token or an omitted word."""
     return bool(_NO_WORD.fullmatch(row[0]))
 
 
 def tag_columns(rows: Iterable[Sequence[str]], word: int, width: int) -> list[int]:
-    """The columns that may be that of the tags; several are for a user to choose from.
+    """Return the columns that may hold the tags; if there are several, the user must choose.
 
-    The tags are in the column behind the word of which at least half the cells are spelt like
-    tags, O or a prefix and a label. If there are several, those that name only chunks (NP, VP, …)
-    or nothing at all are not meant; if there is none, it is the last column, so that misspelt tags
-    are named.
+    A candidate is a column after the word of which at least half the cells are spelt like tags: O,
+    or a prefix and a label. Columns that name only chunks (NP, VP, …), or no label at all, are
+    dropped if others remain. Without a candidate it is the last column, so that its tags are
+    reported as misspelt.
     """
     cells = {column: Counter[str]() for column in range(word + 1, width + 1)}
     for row in rows:

@@ -1,4 +1,4 @@
-"""What a reader finds in a file, before texts are split into words and tags are put together."""
+"""What a reader finds in a file, before texts are split into words and tags become spans."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ Record = Document | Tagged
 
 @dataclass
 class Contents:
-    """The records of a file in their order, and what is wrong with it (as in `Labelled`)."""
+    """The records of a file in order, and its problems, as in `Labelled`."""
 
     format: str
     """`JSON`, `JSONL` or `CoNLL`."""
@@ -19,7 +19,7 @@ class Contents:
     layout: str = ""
     """How rows or records were read."""
     plain: bool = True
-    """Could they not have been read otherwise?"""
+    """Whether there was only one way to read them."""
     illegal: list[Problem] = field(default_factory=list)
     doubtful: list[Problem] = field(default_factory=list)
     left_out: list[Problem] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The text of files: UTF-8, or what a signature says."""
+"""Decode files: UTF-8, or the encoding that a signature (byte order mark) names."""
 
 import codecs
 from pathlib import Path
@@ -8,9 +8,10 @@ from ner_edge.files.inputs import encoding_of, open_input
 
 
 def read_utf8(path: Path) -> bytes:
-    """All of a file as UTF-8 without a signature, which may still hold what is not UTF-8.
+    """Return the bytes of a file as UTF-8 without its signature; they may contain invalid UTF-8.
 
-    Raises `DataError` for what cannot be read, and for UTF-16 or UTF-32 that is none.
+    Raises `DataError` if the file cannot be read, or is not the UTF-16 or UTF-32 that its signature
+    promises.
     """
     with open_input(path, pipes=True) as file:
         try:
@@ -30,10 +31,12 @@ def read_utf8(path: Path) -> bytes:
 
 
 def decoded(line: bytes) -> tuple[str, str | None]:
-    """The text of a line, and what is wrong with it. A signature, which files that were put
-    together from others have before any line, is no part of it."""
+    """Return the text of a line, and what is wrong with it, if anything.
+
+    A signature is dropped from any line, since concatenated files have some inside.
+    """
     rest = line.removeprefix(codecs.BOM_UTF8)
-    if rest[:1] not in (b" ", b"\t"):  # else it is a word, if a strange one
+    if rest[:1] not in (b" ", b"\t"):  # else the signature itself is a word
         line = rest
     try:
         return line.decode(), None

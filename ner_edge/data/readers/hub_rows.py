@@ -1,4 +1,4 @@
-"""Rows as the Hugging Face hub's data set server sends them, class ids turned into names.
+"""Read rows from the Hugging Face hub's data set server, and turn class ids into names.
 
 Format: https://huggingface.co/docs/dataset-viewer/rows.
 """
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def hub_rows(value: Any) -> list[Any] | None:
-    """The rows of such an answer; None if it is none."""
+    """Return the rows of an answer of the server; None if `value` is not one."""
     if not isinstance(value, dict):
         return None
     features, rows = value.get("features"), value.get("rows")
@@ -21,7 +21,7 @@ def hub_rows(value: Any) -> list[Any] | None:
 
 
 def _names(kind: Any) -> list[Any] | None:
-    """Those of the classes that a column's lists hold."""
+    """Return the class names of a column of lists."""
     inner = kind.get("feature") if isinstance(kind, dict) else None
     names = inner.get("names") if isinstance(inner, dict) else None
     return names if isinstance(names, list) else None

@@ -1,4 +1,4 @@
-"""Records in JSON: one on each line, or all of them in one list."""
+"""Read JSON: one record per line, or a list of records."""
 
 import codecs
 import re
@@ -10,10 +10,10 @@ import msgspec
 from ner_edge.data.corpus import Problem, shortened
 from ner_edge.data.readers.contents import Contents
 from ner_edge.data.readers.encoding import decoded
-from ner_edge.data.readers.formats import SHAPES
+from ner_edge.data.readers.formats import FORMATS
 from ner_edge.data.readers.hub_rows import hub_rows
 from ner_edge.data.readers.offsets import keys_of
-from ner_edge.data.readers.shape import Place
+from ner_edge.data.readers.record_format import Place
 from ner_edge.data.schemes import spelt_like_a_tag
 from ner_edge.terminal.counts import counted
 
@@ -23,7 +23,7 @@ _TOO_DEEP = "not JSON that can be read (nested too deeply)"
 
 
 def is_json(data: bytes) -> bool:
-    """Does it begin like a list or an object? (A bracket may also be the first word of columns.)"""
+    """Whether it begins like a list or an object. In CoNLL columns a bracket may be a word."""
     match = _FIRST_LINE.match(data)
     if match is None:
         return False
@@ -32,19 +32,19 @@ def is_json(data: bytes) -> bool:
 
 
 def read_json_records(data: bytes) -> Contents:
-    """The records that have any of the formats, each as the first that fits reads it."""
+    """Read each record with the first of the `FORMATS` that fits it."""
     contents = Contents("JSONL" if _is_lines(data) else "JSON")
     names: dict[str, None] = {}
     places = _lines(data) if contents.format == "JSONL" else _list(data, contents)
     for place, raw in places:
         try:
             value = _parsed(raw) if isinstance(raw, bytes) else raw
-            shape = next((shape for shape in SHAPES if shape.fits(value)), None)
-            if shape is None:
-                wanted = ", or ".join(shape.wanted for shape in reversed(SHAPES))
+            fitting = next((format for format in FORMATS if format.fits(value)), None)
+            if fitting is None:
+                wanted = ", or ".join(format.wanted for format in reversed(FORMATS))
                 raise ValueError(f"expected {wanted}; found {_described(value)}")
-            contents.records.append(shape.read(value, place, contents))
-            names[shape.name] = None
+            contents.records.append(fitting.read(value, place, contents))
+            names[fitting.name] = None
         except ValueError as error:
             contents.illegal.append(place.problem(str(error)))
     kind = "JSON lines" if contents.format == "JSONL" else "JSON"
@@ -54,8 +54,10 @@ def read_json_records(data: bytes) -> Contents:
 
 
 def _is_lines(data: bytes) -> bool:
-    """Is the first line a value by itself, and not a list of all records? If the file is no single
-    value either, the first line is damaged."""
+    """Whether the first line is a record by itself, rather than part or all of a list of records.
+
+    A first line that is not JSON is damaged, unless the whole file is a single value.
+    """
     match = _FIRST_LINE.match(data)
     first = match[1] if match else b""
     rest = data[match.end() :].strip() if match else b""
@@ -78,7 +80,7 @@ def _is_value(data: bytes) -> bool:
 
 
 def _is_record(value: Any) -> bool:
-    return any(shape.fits(value) for shape in SHAPES)
+    return any(format.fits(value) for format in FORMATS)
 
 
 def _lines(data: bytes) -> Iterator[tuple[Place, bytes]]:
@@ -88,7 +90,7 @@ def _lines(data: bytes) -> Iterator[tuple[Place, bytes]]:
 
 
 def _list(data: bytes, contents: Contents) -> Iterator[tuple[Place, Any]]:
-    """The records of a list, or the one value that the file holds."""
+    """Yield the records of a list, or the only value in the file."""
     try:
         records: Any = msgspec.json.decode(data, type=list[msgspec.Raw] | dict[str, msgspec.Raw])
     except RecursionError:
@@ -100,7 +102,7 @@ def _list(data: bytes, contents: Contents) -> Iterator[tuple[Place, Any]]:
         contents.illegal.append(Problem(line, f"not JSON ({_BYTE.sub('', str(error))})"))
         return
     if isinstance(records, dict) or (records and bytes(records[0]).startswith(b'"')):
-        yield from _single(data, contents)  # a pair of spaCy's begins with its text
+        yield from _single(data, contents)  # a spaCy pair begins with its text
         return
     position, line = 0, 1
     for number, raw in enumerate(map(bytes, records), 1):
@@ -125,7 +127,7 @@ def _single(data: bytes, contents: Contents) -> Iterator[tuple[Place, Any]]:
 
 
 def _parsed(data: bytes) -> Any:
-    """Raises `ValueError` saying what is wrong."""
+    """Parse JSON. Raises `ValueError` with a reason."""
     text, wrong = decoded(data)
     if wrong:
         raise ValueError(wrong)

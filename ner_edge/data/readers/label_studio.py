@@ -1,6 +1,7 @@
-"""Label Studio's tasks with their annotations.
+"""Read Label Studio's tasks with their annotations.
 
-Format: https://labelstud.io/guide/task_format. (JSON_MIN are objects with offsets, CoNLL columns.)
+Format: https://labelstud.io/guide/task_format. (`offsets` reads its export JSON_MIN, `conll` its
+CoNLL export.)
 """
 
 from typing import Any
@@ -8,13 +9,13 @@ from typing import Any
 from ner_edge.data.documents import Document
 from ner_edge.data.readers.contents import Contents
 from ner_edge.data.readers.offsets import document_from, keys_of
-from ner_edge.data.readers.shape import Place, Shape
+from ner_edge.data.readers.record_format import Place, RecordFormat
 
 
 def _annotations(task: Any) -> Any:
     if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
         return None
-    return task.get("annotations", task.get("completions"))  # the latter: until 2021
+    return task.get("annotations", task.get("completions"))  # `completions` until 2021
 
 
 def _read(task: Any, place: Place, contents: Contents) -> Document:
@@ -26,7 +27,7 @@ def _read(task: Any, place: Place, contents: Contents) -> Document:
         reason = "was skipped by its annotator" if annotations else "has no annotation"
         return Document(place.line, text, [], reason)
     if len(done) > 1:
-        message = f"has {len(done)} annotations, of which one is read"
+        message = f"has {len(done)} annotations; only one is read"
         contents.doubtful.append(place.problem(message))
     results = done[0].get("result")
     if not isinstance(results, list):
@@ -35,7 +36,7 @@ def _read(task: Any, place: Place, contents: Contents) -> Document:
     for result in results:
         kind = result.get("type") if isinstance(result, dict) else None
         value = result.get("value") if isinstance(result, dict) else None
-        # Others are relations, choices for the whole text, and the like.
+        # Skip relations, choices for the whole text, and the like.
         if isinstance(kind, str) and kind.endswith("labels") and isinstance(value, dict):
             items.append({**value, "labels": value.get(kind)})
     return document_from(text, items, place, contents)
@@ -51,7 +52,7 @@ def _text(data: dict[str, Any]) -> str:
     return text
 
 
-LABEL_STUDIO = Shape(
+LABEL_STUDIO = RecordFormat(
     "Label Studio tasks",
     'Label Studio\'s "data" and "annotations"',
     lambda value: isinstance(_annotations(value), list),

@@ -1,4 +1,4 @@
-"""Objects with a text and its entities, which have character offsets.
+"""Read objects with a text and its entities, which have character offsets.
 
 Formats: https://spacy.io/api/doc#to_json, https://prodi.gy/docs/api-interfaces,
 https://urchade.github.io/GLiNER/usage.html, doccano's data_export/pipeline,
@@ -11,16 +11,16 @@ from statistics import fmean
 from typing import Any
 
 from ner_edge.data.corpus import shortened
-from ner_edge.data.documents import Document, Mark
+from ner_edge.data.documents import CharSpan, Document
 from ner_edge.data.readers.contents import Contents
-from ner_edge.data.readers.shape import Place, Shape
+from ner_edge.data.readers.record_format import Place, RecordFormat
 
-# First, in this order: ours, GLiNER's and doccano's with relations; Prodigy's; spaCy's; doccano's
-# and Label Studio's; what people call the output of pipelines and analyzers.
+# The first of these counts: ours, GLiNER's and doccano's with relations; Prodigy's; spaCy's;
+# doccano's and Label Studio's; usual names for the output of pipelines and analyzers.
 _ENTITY_KEYS = ("entities", "spans", "ents", "label", "labels", "results", "predictions")
-# Whose tool writes no list where nothing was marked: Prodigy, Label Studio.
+# Keys of Prodigy and Label Studio, which write no list if a text has no entity.
 _ANNOTATED = ("answer", "annotation_id")
-_TEXT_KEYS = ("text", "data")  # the latter: doccano of 2021
+_TEXT_KEYS = ("text", "data")  # `data`: doccano in 2021
 _LABEL_KEYS = ("label", "entity_group", "entity_type", "entity")  # ours, transformers, Presidio
 _TOKEN_TAG = re.compile(r"(?P<prefix>[BI])-(?P<label>.+)|O")
 
@@ -36,7 +36,7 @@ def _read(value: Any, place: Place, contents: Contents) -> Document:
     answer = value.get("answer", "accept")
     rejected = "" if answer == "accept" else f"was answered {shortened(str(answer))}"
     lists = [key for key in _ENTITY_KEYS if isinstance(value.get(key), list)]
-    marked = [key for key in dict.fromkeys([*lists, *value]) if _are_marks(value[key])]
+    marked = [key for key in dict.fromkeys([*lists, *value]) if _are_entities(value[key])]
     filled = [key for key in lists[:1] if value[key]] or marked or lists
     if filled:
         others = dict.fromkeys(key for key in marked if key != filled[0])
@@ -51,9 +51,8 @@ def _read(value: Any, place: Place, contents: Contents) -> Document:
     )
 
 
-def _are_marks(items: Any) -> bool:
-    """Are they entities, whatever key they stand under? (Label Studio lets its users choose one;
-    tokens have offsets, but no label.)"""
+def _are_entities(items: Any) -> bool:
+    # Label Studio lets its users choose the key. Tokens have offsets too, but no label.
     return isinstance(items, list) and any(
         "start" in item and any(key in item for key in (*_LABEL_KEYS, "labels"))
         if isinstance(item, dict)
@@ -63,7 +62,7 @@ def _are_marks(items: Any) -> bool:
 
 
 def keys_of(record: dict[str, Any]) -> str:
-    """The keys of an object, for a message."""
+    """List the keys of an object, for a message."""
     keys = [key if len(key) <= 40 and key.isprintable() else shortened(key) for key in record]
     return ", ".join(keys[:12]) + ", …" * (len(keys) > 12)
 
@@ -71,23 +70,25 @@ def keys_of(record: dict[str, Any]) -> str:
 def document_from(
     text: str, items: list[Any], place: Place, contents: Contents, rejected: str = ""
 ) -> Document:
-    """A text whose entities are objects `{"start", "end", "label"}` (a `score` is kept, a `text`
-    must be what stands there) or lists `[start, end, label]`."""
-    marks: list[Mark] = []
-    tokens: list[Mark] = []
+    """Return a text with entities given as objects or as lists `[start, end, label]`.
+
+    Objects have `start`, `end` and `label`. A `score` is kept; a `text` must match the offsets.
+    """
+    spans: list[CharSpan] = []
+    tokens: list[CharSpan] = []
     for number, item in enumerate(items, 1):
         try:
-            found = _marks_of(item, text)
+            found = _char_spans(item, text)
         except ValueError as error:
             contents.illegal.append(place.problem(f"entity {number}: {error}"))
             continue
         is_token = isinstance(item, dict) and "entity" in item
-        (tokens if is_token and _TOKEN_TAG.fullmatch(found[0].label) else marks).extend(found)
-    return Document(place.line, text, marks + _joined(tokens, text), rejected)
+        (tokens if is_token and _TOKEN_TAG.fullmatch(found[0].label) else spans).extend(found)
+    return Document(place.line, text, spans + _joined(tokens, text), rejected)
 
 
-def _marks_of(item: Any, text: str) -> list[Mark]:
-    """One entity, once for each of its labels. Raises `ValueError`."""
+def _char_spans(item: Any, text: str) -> list[CharSpan]:
+    """Read an entity: a span for each of its labels. Raises `ValueError`."""
     if isinstance(item, list) and len(item) == 3:
         item = dict(zip(("start", "end", "label"), item, strict=True))
     if not isinstance(item, dict):
@@ -106,7 +107,7 @@ def _marks_of(item: Any, text: str) -> list[Mark]:
         )
     if score is not None and (type(score) not in (int, float) or not 0 <= score <= 1):
         raise ValueError(f"its score {shortened(str(score))} is not between 0 and 1")
-    return [Mark(start, end, label, score) for label in _labels(item)]
+    return [CharSpan(start, end, label, score) for label in _labels(item)]
 
 
 def _labels(item: dict[str, Any]) -> list[str]:
@@ -120,14 +121,16 @@ def _labels(item: dict[str, Any]) -> list[str]:
     return labels
 
 
-def _joined(tokens: list[Mark], text: str) -> list[Mark]:
-    """The entities of tagged tokens, as transformers' pipelines write them where they are not told
-    to aggregate; a score is the mean of its tokens', as theirs is with `simple`."""
-    entities: list[tuple[Mark, list[float]]] = []
+def _joined(tokens: list[CharSpan], text: str) -> list[CharSpan]:
+    """Join tagged tokens, as transformers' pipelines return them without aggregation, to entities.
+
+    A score is the mean over the tokens, as with the pipelines' aggregation strategy `simple`.
+    """
+    entities: list[tuple[CharSpan, list[float]]] = []
     for token in tokens:
         match = _TOKEN_TAG.fullmatch(token.label)
         if match is None or match["label"] is None:
-            continue  # O, said of tokens outside
+            continue  # O
         scores = [] if token.score is None else [token.score]
         if match["prefix"] == "I" and entities:
             last, earlier = entities[-1]
@@ -135,10 +138,10 @@ def _joined(tokens: list[Mark], text: str) -> list[Mark]:
                 entities[-1] = last._replace(end=token.end), earlier + scores
                 continue
         entities.append((token._replace(label=match["label"]), scores))
-    return [mark._replace(score=fmean(s) if s else None) for mark, s in entities]
+    return [span._replace(score=fmean(s) if s else None) for span, s in entities]
 
 
-OFFSETS = Shape(
+OFFSETS = RecordFormat(
     "texts with character offsets",
     'an object with a "text" and its "entities"',
     lambda value: _text(value) is not None,

@@ -1,6 +1,6 @@
-"""spaCy's training data of old: `[text, {"entities": [[start, end, label], …]}]`.
+"""Read the training data of spaCy 2: `[text, {"entities": [[start, end, label], …]}]`.
 
-Format: https://spacy.io/usage/v2/training#training-data (as version 2 had it).
+Format: https://spacy.io/usage/v2/training#training-data.
 """
 
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from ner_edge.data.documents import Document
 from ner_edge.data.readers.contents import Contents
 from ner_edge.data.readers.offsets import document_from, keys_of
-from ner_edge.data.readers.shape import Place, Shape
+from ner_edge.data.readers.record_format import Place, RecordFormat
 
 
 def _fits(value: Any) -> bool:
@@ -28,4 +28,4 @@ def _read(value: Any, place: Place, contents: Contents) -> Document:
     return document_from(text, items, place, contents)
 
 
-SPACY_PAIRS = Shape("spaCy pairs", '[text, {"entities": …}]', _fits, _read)
+SPACY_PAIRS = RecordFormat("spaCy pairs", '[text, {"entities": …}]', _fits, _read)

@@ -1,15 +1,15 @@
-"""Objects with a list of words, and a tag for each or entities that count words.
+"""Read objects with a list of words, and a tag for each word or entities that count words.
 
-Formats: https://huggingface.co/docs/datasets (`tokens` and `ner_tags`, by name), and
+Formats: https://huggingface.co/docs/datasets (`tokens` and `ner_tags` as names), and
 https://urchade.github.io/GLiNER/training.html (`tokenized_text` and `ner`, both ends included).
 """
 
 from typing import Any
 
 from ner_edge.data.corpus import shortened
-from ner_edge.data.documents import Document, Mark, without_overlaps
+from ner_edge.data.documents import CharSpan, Document, without_overlaps
 from ner_edge.data.readers.contents import Contents, Record
-from ner_edge.data.readers.shape import Place, Shape
+from ner_edge.data.readers.record_format import Place, RecordFormat
 from ner_edge.data.tagged import Row
 from ner_edge.spans import Span, iob2_from_spans
 from ner_edge.terminal.counts import counted
@@ -29,7 +29,7 @@ def _word_key(value: Any) -> str | None:
 def _tag_key(value: dict[str, Any]) -> str | None:
     for key in _TAG_KEYS:
         tags = value.get(key)
-        # Lists that count words are found under "ner" only: elsewhere they count characters.
+        # Entities count words only under "ner", and characters elsewhere.
         if isinstance(tags, list) and (
             key == "ner" or all(isinstance(tag, str | int) for tag in tags)
         ):
@@ -39,7 +39,7 @@ def _tag_key(value: dict[str, Any]) -> str | None:
 
 def _fits(value: Any) -> bool:
     key = _word_key(value)
-    # An empty list beside a text is one that nobody filled.
+    # Beside a text, an empty list of words was never filled.
     return key is not None and bool(value[key] or not value.get("text")) and bool(_tag_key(value))
 
 
@@ -59,28 +59,28 @@ def _read(value: Any, place: Place, contents: Contents) -> Record:
         raise ValueError(f"has {found}, but {counted(len(tags), 'tag')} in {tag_key}")
     if not all(isinstance(tag, str) for tag in tags):
         raise ValueError(
-            f"its {tag_key} are numbers, whose names are in the data set's features: "
-            'write names like "B-PER"'
+            f"its {tag_key} are numbers, named only in the data set's features: "
+            'write names such as "B-PER"'
         )
     return [Row(place.line, word, tag) for word, tag in zip(words, tags, strict=True)]
 
 
 def _tags(words: list[str], items: list[Any], place: Place, contents: Contents) -> list[str]:
-    """The tags of entities `[first word, last word, label]`."""
-    marks = []
+    """Return IOB2 tags for entities `[first word, last word, label]`."""
+    spans = []
     for number, item in enumerate(items, 1):
         try:
-            marks.append(_mark(item, len(words)))
+            spans.append(_word_span(item, len(words)))
         except ValueError as error:
             contents.illegal.append(place.problem(f"entity {number}: {error}"))
-    kept, dropped = without_overlaps(marks, lambda mark: mark.start - mark.end)
-    for mark in dropped:
-        entity = shortened(" ".join(words[mark.start : mark.end]))
+    kept, dropped = without_overlaps(spans, lambda span: span.start - span.end)
+    for span in dropped:
+        entity = shortened(" ".join(words[span.start : span.end]))
         contents.left_out.append(place.problem(f"{entity} overlaps another entity"))
     return iob2_from_spans([Span(start, end, label) for start, end, label, _ in kept], len(words))
 
 
-def _mark(item: Any, length: int) -> Mark:
+def _word_span(item: Any, length: int) -> CharSpan:
     if not isinstance(item, list) or len(item) != 3:
         raise ValueError("expected [first word, last word, label]")
     first, last, label = item
@@ -91,7 +91,7 @@ def _mark(item: Any, length: int) -> Mark:
     if not 0 <= first <= last < length:
         piece = shortened(f"{first} to {last}").strip("'")
         raise ValueError(f"{piece} is out of range of {counted(length, 'word')}, counted from 0")
-    return Mark(first, last + 1, label)
+    return CharSpan(first, last + 1, label)
 
 
-TOKENS = Shape("token lists", '"tokens" and "ner_tags"', _fits, _read)
+TOKENS = RecordFormat("token lists", '"tokens" and "ner_tags"', _fits, _read)

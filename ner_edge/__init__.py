@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ner_edge.openmp import sleep_soon
+from ner_edge.openmp import limit_spinning
 
 if TYPE_CHECKING:
     from ner_edge.runtime.tagger import Entity as Entity
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Entity", "Tagger", "__version__"]
 
-sleep_soon()  # here, before any of our modules can load llama.cpp or torch
+limit_spinning()  # before any module loads llama.cpp or torch
 
 
 def __getattr__(name: str) -> Any:
-    # On demand, since llama.cpp takes a while to load.
+    # Loaded on demand, since importing llama.cpp is slow.
     if name == "Tagger":
         from ner_edge.tagger import Tagger
 

@@ -8,23 +8,23 @@ from ner_edge.spans import Span
 
 
 class Parsed(NamedTuple):
-    """What an output says about its source words."""
+    """A model's output, read as entities of its source words."""
 
     spans: list[Span]
     well_formed: bool
-    """Every bracket opened is closed with a known label."""
+    """Whether every bracket is closed with a known label."""
     faithful: bool
-    """Well-formed, and its words are exactly the source words."""
+    """Whether it is well-formed and its words are exactly the source words."""
     output_words: list[str]
-    """The words of the output itself, its markup taken off."""
+    """The words of the output itself, without its markup."""
     output_spans: list[Span]
     """The entities over `output_words`."""
 
 
 def write_brackets(words: Sequence[str], spans: Iterable[Span]) -> str:
-    """The sentence with its entities in brackets, words joined by single spaces.
+    """Write a sentence with its entities in brackets, its words joined by single spaces.
 
-    `spans` must not overlap. No newline at the end.
+    `spans` must not overlap. The result has no newline at the end.
     """
     chunks = list(words)
     for start, end, label in spans:
@@ -36,9 +36,9 @@ def write_brackets(words: Sequence[str], spans: Iterable[Span]) -> str:
 def parse_brackets(output: str, words: Sequence[str], labels: Collection[str]) -> Parsed:
     """Read a model's output, well-formed or not, as spans over the source `words`.
 
-    Only the first line counts. A faithful output is read exactly, whatever brackets and pipes the
-    words themselves hold; any other is read leniently and aligned to the words, and what cannot be
-    aligned is dropped.
+    Only the first line counts. A faithful output is read exactly, even if the words contain
+    brackets and pipes. Any other is read leniently and aligned to the words; entities that cannot
+    be aligned are dropped.
     """
     chunks = output.partition("\n")[0].split()
     spans = _parse_faithful(chunks, words, labels)
@@ -52,8 +52,11 @@ def parse_brackets(output: str, words: Sequence[str], labels: Collection[str]) -
 def _parse_faithful(
     chunks: Sequence[str], words: Sequence[str], labels: Collection[str]
 ) -> list[Span] | None:
-    """The spans if `chunks` copy `words` in order, else None. Never ambiguous: outside an entity
-    a chunk is the next word or `[` and that word; inside, a pipe always closes."""
+    """Return the spans if `chunks` copy `words` in order, else None.
+
+    This is never ambiguous: outside an entity a chunk is the next word, or `[` and that word;
+    inside, a pipe always closes the entity.
+    """
     spans: list[Span] = []
     begin: int | None = None
     position = 0
@@ -105,8 +108,10 @@ def _parse_leniently(
 def _align(
     output_words: Sequence[str], output_spans: Iterable[Span], words: Sequence[str]
 ) -> list[Span]:
-    """Carry spans over `output_words` to the source `words`: equal words match, and a block of
-    changed words matches word by word where both sides are equally long."""
+    """Map spans of `output_words` to the source `words`.
+
+    Equal words match. A block of changed words matches word by word if both sides are equally long.
+    """
     source_of: dict[int, int] = {}
     matcher = SequenceMatcher(None, output_words, words, autojunk=False)
     for kind, i1, i2, j1, j2 in matcher.get_opcodes():

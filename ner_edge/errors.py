@@ -1,10 +1,10 @@
-"""Errors that a user can cause and mend: one clear line each, never a traceback."""
+"""Errors that a user can cause and fix: one clear line each, never a traceback."""
 
 
 class NerEdgeError(Exception):
-    """Something failed in a way the message, one line, explains; the CLI exits with code 1.
+    """A failure that a one-line message explains; the CLI exits with code 1.
 
-    `details` are further lines for who wants to know, such as what there is to choose from.
+    `details` are further lines, such as the values to choose from.
     """
 
     exit_code = 1
@@ -15,28 +15,28 @@ class NerEdgeError(Exception):
 
 
 class UsageError(NerEdgeError):
-    """The command or its settings are wrong; the CLI exits with code 2."""
+    """A wrong command or setting; the CLI exits with code 2."""
 
     exit_code = 2
 
 
 def missing_extra(extra: str, error: ImportError) -> UsageError:
-    """What to say where a library of an optional part of this package is not installed."""
+    """Return the error for a library of an optional extra that is not installed."""
     return UsageError(f"{error.name} is missing; install it with: pip install 'ner-edge[{extra}]'")
 
 
 class DataError(NerEdgeError):
-    """An input file does not hold what its format promises."""
+    """An input file that violates its format."""
 
 
 class ModelError(NerEdgeError):
-    """A model, adapter or task is missing, damaged, or does not fit the others."""
+    """A model, adapter or task that is missing, damaged, or does not match the others."""
 
 
 class NerEdgeWarning(UserWarning):
-    """Something a user should know about a result that is right all the same."""
+    """Something that a user should know about a result, which is correct nonetheless."""
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of another library's message, which may go on for pages."""
+    """Return the first line of an error message of another library, which may be pages long."""
     return str(error).strip().partition("\n")[0]

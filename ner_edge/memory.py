@@ -1,4 +1,4 @@
-"""How much memory there is to work with."""
+"""The memory that is available."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +10,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_memory() -> int | None:
-    """Bytes that can be used without swapping, a container's limit included; None if unknown.
+    """Return the bytes usable without swapping, within the limit of a container; None if unknown.
 
     Source: https://docs.kernel.org/filesystems/proc.html#meminfo and
     https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files.
@@ -20,16 +20,16 @@ def available_memory() -> int | None:
         line = _MEMINFO.read_text().partition("MemAvailable:")[2]
         found.append(int(line.split()[0]) * 1024)
     with suppress(OSError, ValueError, IndexError):
-        limit = int((_CGROUP / "memory.max").read_text())  # "max" is none
+        limit = int((_CGROUP / "memory.max").read_text())  # or "max": no limit
         used = int((_CGROUP / "memory.current").read_text())
         statistics = (_CGROUP / "memory.stat").read_text()
-        cached = int(statistics.partition("inactive_file ")[2].split()[0])  # given up when needed
+        cached = int(statistics.partition("inactive_file ")[2].split()[0])  # reclaimable
         found.append(limit - used + cached)
     return min(found, default=None)
 
 
 def check_memory(needed: int) -> None:
-    """Raises `NerEdgeError` with both figures if fewer than `needed` bytes are available."""
+    """Raise `NerEdgeError` with both figures if fewer than `needed` bytes are available."""
     available = available_memory()
     if available is not None and available < needed:
         raise NerEdgeError(

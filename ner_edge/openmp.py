@@ -1,8 +1,9 @@
-"""How long OpenMP's threads wait awake, in llama.cpp and in torch.
+"""How long idle OpenMP threads spin, in llama.cpp and in torch.
 
-A step of a small model is hundreds of short parallel loops, and a thread that is done with its part
-of one spins until the others are. Where another program has the processor of one of those, it spins
-in vain; a thread that sleeps soon gives its processor away. LOG.md has what both cost.
+A step of a small model runs hundreds of short parallel loops. A thread that finishes its part of a
+loop spins until the others have finished too. If another program occupies the processor of one of
+those, the spinning is wasted; a thread that soon goes to sleep frees its processor. LOG.md has
+measurements.
 """
 
 import os
@@ -11,8 +12,10 @@ SPINS = 3000
 """The default of gcc's OpenMP is a hundred times as many."""
 
 
-def sleep_soon() -> None:
-    """Let threads spin briefly, unless the environment says how they are to wait. To be called
-    before an OpenMP library is loaded, which reads it once."""
+def limit_spinning() -> None:
+    """Make idle threads sleep soon, unless the environment sets how they wait.
+
+    Call this before an OpenMP library is loaded, which reads the setting only once.
+    """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))

@@ -1,4 +1,4 @@
-"""Raw text to sentences to words, with character offsets: the words that CoNLL-2003 would hold."""
+"""Split raw text into sentences and words, as CoNLL-2003 does, with character offsets."""
 
 import re
 import unicodedata
@@ -8,13 +8,16 @@ from typing import NamedTuple
 from ner_edge.visible import VisibleText, is_blank
 
 MAX_WORD = 200
-"""Longer runs of characters (code points) are cut into several words."""
+"""Words of more characters (code points) are split."""
 MAX_WORDS = 120
-"""Longer sentences are cut."""
+"""Longer sentences are split."""
 
 
 class Word(NamedTuple):
-    """`text` is what can be seen of `original[start:end]`; offsets count code points, half-open."""
+    """A word; `text` is the visible part of the original text from `start` to `end`.
+
+    Offsets count code points and are half-open.
+    """
 
     text: str
     start: int
@@ -22,12 +25,12 @@ class Word(NamedTuple):
 
 
 def segment(text: str, *, max_words: int = MAX_WORDS) -> Iterator[list[Word]]:
-    """The sentences of `text` in order, each a non-empty list of words in order.
+    """Yield the sentences of `text` in order, each a non-empty list of words in order.
 
-    Words never overlap. White space, control characters and lone surrogates (no tokenizer takes
-    them) separate words; every other character that can be seen is in exactly one word. In scripts
-    without spaces each character with its marks is a word. Sentences longer than `max_words` (at
-    least 1) are cut, after a comma, colon or semicolon where possible.
+    White space, control characters and lone surrogates (which tokenizers reject) separate words;
+    every other visible character is in exactly one word. In scripts without spaces, each character
+    with its marks is a word. Sentences of more than `max_words` (at least 1) are split, after a
+    comma, colon or semicolon if possible.
     """
     visible = VisibleText(text)
     text = visible.text
@@ -36,13 +39,13 @@ def segment(text: str, *, max_words: int = MAX_WORDS) -> Iterator[list[Word]]:
         words = []
         for first, last in _words(shape, start, end):
             for i in range(first, last, MAX_WORD):
-                begin, stop = trimmed(text, i, min(i + MAX_WORD, last))  # a cut leaves joiners
+                begin, stop = trimmed(text, i, min(i + MAX_WORD, last))  # a split leaves joiners
                 words.append(Word(text[begin:stop], visible.start(begin), visible.end(stop)))
-        yield from _cut(words, max_words)
+        yield from _split(words, max_words)
 
 
 def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    """`start` and `end` moved inwards past white space and invisible characters."""
+    """Return `start` and `end` moved inwards past white space and invisible characters."""
     while start < end and is_blank(text[start]):
         start += 1
     while start < end and is_blank(text[end - 1]):
@@ -50,8 +53,8 @@ def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-# In a text's *shape* (same length) a mark stands for every character that only modifies the one
-# before it or belongs to it, a sign for every character that is a word, and a space for every
+# The *shape* of a text has its length, with a mark for every character that modifies or belongs to
+# the one before it, a sign for every character that is a word by itself, and a space for every
 # character that cannot be part of a word.
 _MARK, _SIGN = "\u0301\u3013"
 _SHAPE_OF = {"Mn": _MARK, "Mc": _MARK, "Me": _MARK, "Cf": _MARK, "Cc": " ", "Cs": " "}
@@ -63,7 +66,7 @@ _UNSPACED = re.compile(
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\ua9e0-\ua9ff\uaa60-\uaadf"
     "\U00011700-\U0001173f]"
 )
-# What belongs to the character before: a joined emoji, a flag's second half, a stacked consonant.
+# Continuations of a character: a joined emoji, the second half of a flag, a stacked consonant.
 _JOINED = re.compile("\u200d[^\\w\\s]|[\U0001f1e6-\U0001f1ff]{2}|[\u1039\u17d2\u1a60]\\w")
 
 
@@ -82,12 +85,12 @@ def _shape_of(character: str) -> str | None:
 
 _SPACE = re.compile(r"\s")
 _BREAK = re.compile(r"\n\s*\n|(?P<stop>[。！？｡។။]+\u0301*[」』”’）]*)")
-# nupunkt looks back and ahead over runs of punctuation, in quadratic time; a window bounds that.
+# nupunkt takes quadratic time for runs of punctuation; a window bounds it.
 _WINDOW = 2000
 
 
 def _sentences(shape: str) -> Iterator[tuple[int, int]]:
-    """Spans of sentences; what lies between them is white space."""
+    """Yield the spans of sentences; between them is only white space."""
     start = 0
     for found in _BREAK.finditer(shape):
         end = found.end() if found["stop"] else found.start()
@@ -104,10 +107,10 @@ def _sentences_of_paragraph(shape: str, start: int, end: int) -> Iterator[tuple[
         window = shape[start:stop]
         spans = [(start + i, start + j) for i, j in nupunkt.sentence_spans(window)]
         if stop < end and spans:
-            last = spans.pop()[0]  # it may go on beyond the window: begin the next one with it,
+            last = spans.pop()[0]  # it may go on beyond the window: begin the next one there,
             if last >= start + _WINDOW // 2:
                 stop = last
-            else:  # unless it is so long that it must be cut, but not within a word
+            else:  # unless the sentence is so long that it must be split, between words
                 space = start + window.rfind(" ")
                 stop = space if space > last else _next_space(shape, stop, end)
                 spans.append((last, stop))
@@ -120,7 +123,7 @@ def _next_space(shape: str, start: int, end: int) -> int:
     return found.start() if found else end
 
 
-# Only these keep their dot before a capital; a missing one costs a dot, an extra one may cost more.
+# Only these keep their dot before a capital. A missing one costs a dot, a wrong one perhaps more.
 _ABBREVIATIONS = (
     "Adm Assn Assoc Ave Bldg Blvd Brig Bros Capt Cie Cmdr Co Col Corp Cos Cpl Dept Dist Dr Drs Esq"
     " Est Fr Ft Gen Gov Govt Hon Inc Jr Lt Ltd Maj Messrs Mfg Mgr Mme Mlle Mr Mrs Ms Msgr Mt Nos"
@@ -174,9 +177,8 @@ def _words(shape: str, start: int, end: int) -> Iterator[tuple[int, int]]:
             yield first, last
 
 
-def _cut(words: list[Word], max_words: int) -> Iterator[list[Word]]:
-    """A sentence in parts of at most `max_words`, each cut after the last pause of its second half
-    where there is one."""
+def _split(words: list[Word], max_words: int) -> Iterator[list[Word]]:
+    """Split a sentence after `max_words`, or after the last pause in the second half of those."""
     start = 0
     while len(words) - start > max_words:
         pauses = range(start + max_words, start + max_words // 2, -1)

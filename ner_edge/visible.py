@@ -1,4 +1,4 @@
-"""The visible part of a text: no invisible characters, and only the first few marks on a letter."""
+"""The visible part of a text: without invisible characters and excess combining marks."""
 
 import re
 import unicodedata
@@ -6,16 +6,16 @@ from array import array
 from bisect import bisect_left, bisect_right
 
 MAX_MARKS = 4
-"""Further combining marks in a row add nothing that a reader could tell apart."""
+"""More combining marks in a row make no visible difference."""
 
-# Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties.txt
+# Default_Ignorable_Code_Point in Unicode's DerivedCoreProperties.txt
 _INVISIBLE = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff"
 )
 _MARK = "\u0301"
-_HIDING_PLACE = re.compile(f"[{_INVISIBLE}]+|{_MARK}[{_MARK}{_INVISIBLE}]*")
+_RUN = re.compile(f"[{_INVISIBLE}]+|{_MARK}[{_MARK}{_INVISIBLE}]*")
 _is_invisible = re.compile(f"[{_INVISIBLE}]").match
 _NON_JOINER, _JOINER = "\u200c\u200d"
 # Arabic to Sinhala, Tibetan, Mongolian, and further scripts of India: their letters join.
@@ -26,33 +26,33 @@ _is_cursive = re.compile(
 
 
 def is_blank(character: str) -> bool:
-    """Is it white space or invisible, so that no entity begins or ends with it?"""
+    """Whether it is white space or invisible, so that no entity begins or ends with it."""
     return character.isspace() or bool(_is_invisible(character))
 
 
 class VisibleText:
-    """`text` is what of `original` can be seen.
+    """`text` is the visible part of `original`; `start` and `end` map its offsets back.
 
-    Joiners stay where they join: inside words of Arabic and Indic scripts, and inside emoji.
+    Joiners are kept where they join: in words of Arabic and Indic scripts, and in emoji.
     """
 
     def __init__(self, original: str) -> None:
         self._length = len(original)
-        self._hidden = array("q")  # where in `original`, each less the number of those before it
-        self._surplus = array("q")  # where in `original` marks are hidden
-        self.text = original if original.isascii() else self._see(original)
+        self._hidden = array("q")  # position in `original`, less the number of those before it
+        self._surplus = array("q")  # positions of excess marks in `original`
+        self.text = original if original.isascii() else self._visible(original)
 
     def start(self, position: int) -> int:
-        """Where in the original the character at `position` of `text` stands."""
+        """Return the original offset of the character at `position` of `text`."""
         return position + bisect_right(self._hidden, position)
 
     def end(self, position: int) -> int:
-        """Where in the original what ends before `position` (at least 1) of `text` ends."""
+        """Return the original end of a span of `text` that ends at `position`, at least 1."""
         end = self.start(position - 1) + 1
         last = bisect_left(self._surplus, self.start(position))
         return max(end, self._surplus[last - 1] + 1) if last else end
 
-    def _see(self, original: str) -> str:
+    def _visible(self, original: str) -> str:
         marks = {
             ord(character): _MARK
             for character in set(original)
@@ -60,14 +60,14 @@ class VisibleText:
         }
         pieces = []
         seen = 0
-        for match in _HIDING_PLACE.finditer(original.translate(marks)):
+        for match in _RUN.finditer(original.translate(marks)):
             first, last = match.span()
             pieces.append(original[seen:first])
-            pieces.append(self._see_run(original, first, last, match.group()))
+            pieces.append(self._visible_run(original, first, last, match.group()))
             seen = last
         return "".join([*pieces, original[seen:]])
 
-    def _see_run(self, original: str, first: int, last: int, shape: str) -> str:
+    def _visible_run(self, original: str, first: int, last: int, shape: str) -> str:
         joins = _joins(original[first - 1 : first], original[last : last + 1])
         kept = []
         marks = 0
@@ -87,7 +87,7 @@ class VisibleText:
 
 
 def _joins(before: str, after: str) -> str:
-    """The joiners that make a difference between two characters (empty at the text's ends)."""
+    """Return the joiners that take effect between two characters, which are empty at the ends."""
     if not before or not after:
         return ""
     if _is_emoji(before) and _is_emoji(after):

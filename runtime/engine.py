@@ -119,7 +119,7 @@ class CopyEngine:
         return _Slot(number, sequence, decoder, self._prefix, need)
 
     def _advance(self, slots: Sequence[_Slot]) -> None:
-        """Evaluate one batch, with as much as fits of what the sentences have to feed."""
+        """Evaluate one batch of as many pending tokens as fit."""
         if not slots:
             return
         alone = len(slots) == 1

@@ -197,7 +197,7 @@ def test_where_the_texts_part_is_said(folder, records, message):
         (["right.jsonl", "--gold", "absent"], "absent: no such file", 1),
         (["right.jsonl", "--gold", "gold.conll", "--baseline", "x"], "no model 'x'", 2),
         (["right.jsonl", "--gold", "gold.conll", "--json", "no/r.json"], "no: no such folder", 2),
-        (["right.jsonl", "--gold", "gold.conll", "--report", "right.jsonl"], "is no folder", 2),
+        (["right.jsonl", "--gold", "gold.conll", "--report", "right.jsonl"], "is not a folder", 2),
         ([".", "--gold", "gold.conll"], r"\.: is a folder, not a file", 1),
         (["right.jsonl", "--gold", "."], r"\.: is a folder, not a file", 1),
         (["latin.jsonl", "--gold", "gold.conll"], r"latin\.jsonl:1: not UTF-8", 1),

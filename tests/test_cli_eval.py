@@ -104,8 +104,8 @@ def test_cached_run_says_so(tiny, data):
         (["gold.conll", "--json", "absent/r.json"], "absent: no such folder", 2),
         (["gold.conll", "--json", "."], r"--json \.: is a folder", 2),
         (["gold.conll", "--report", "closed/a"], "--report closed/a: closed: cannot be written", 2),
-        (["gold.conll", "--report", "empty"], "--report empty: empty: is no folder", 2),
-        (["gold.conll", "--report", "empty/a/b"], "--report empty/a/b: empty: is no folder", 2),
+        (["gold.conll", "--report", "empty"], "--report empty: empty: is not a folder", 2),
+        (["gold.conll", "--report", "empty/a/b"], "--report empty/a/b: empty: is not a folder", 2),
         (["gold.conll", "-m", "absent.gguf"], r"absent\.gguf: no such file", 1),
     ],
 )

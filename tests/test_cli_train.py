@@ -305,7 +305,7 @@ def test_more_of_yaml_is_not_read(line, files, tmp_path):
         (["--dev", "none.conll"], "none.conll: no such file", 1),
         (["--dev", "other.conll"], "labels ANIMAL are not in task 'conll2003'", 1),
         (["--dev", "plain.conll"], "plain.conll: holds no entity", 1),
-        (["--out", "text.gguf"], "--out text.gguf: text.gguf: is no folder", 2),
+        (["--out", "text.gguf"], "--out text.gguf: text.gguf: is not a folder", 2),
     ],
 )
 def test_mistakes_are_one_line(arguments, message, exit_code, tiny, files, tmp_path, monkeypatch):

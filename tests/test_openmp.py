@@ -1,4 +1,4 @@
-"""OpenMP's threads are told to sleep soon, before the libraries that they work for are loaded."""
+"""OpenMP's threads spin only briefly: this is set before the libraries that use them are loaded."""
 
 import os
 import re

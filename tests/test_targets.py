@@ -59,13 +59,13 @@ REFUSED = [
         "--json own/adapter_config.json: would replace own/adapter_config.json, which is read",
     ),
     ("eval gold.conll -m m.gguf --report reports", "--report reports: would replace gold.conll"),
-    ("eval gold.conll -m m.gguf --report dangling", "--report dangling: dangling: is no folder"),
+    ("eval gold.conll -m m.gguf --report dangling", "--report dangling: dangling: is not a folder"),
     ("compare gold.conll --gold other.conll --json gold.conll", "would replace other.conll"),
     ("data check gold.conll --json link.conll", "--json link.conll: would replace gold.conll"),
     ("data check gold.conll --task tiny.toml --json tiny.toml", "would replace tiny.toml"),
     ("data check gold.conll --json none/a.json", "--json none/a.json: none: no such folder"),
-    ("train gold.conll --out gold.conll", "--out gold.conll: gold.conll: is no folder"),
-    ("train gold.conll --out dangling", "--out dangling: dangling: is no folder"),
+    ("train gold.conll --out gold.conll", "--out gold.conll: gold.conll: is not a folder"),
+    ("train gold.conll --out dangling", "--out dangling: dangling: is not a folder"),
     ("train gold.conll --from own --out own", "--out own: is the folder of --from; give another"),
     ("train gold.conll --from own --out link", "--out link: is the folder of --from"),
     ("train gold.conll --base base --out base", "--out base: holds a base model"),
@@ -146,7 +146,7 @@ def test_a_base_that_is_not_there(folder):
         json.dumps(config | {"base_model_name_or_path": "../runs/base"})
     )
     message = (
-        r"own: its base, \.\./runs/base, is not here; give --base "
+        r"own: its base model, \.\./runs/base, was not found; give --base "
         r"\(\.\./runs/base: no such file or folder, and not a hub id \(like Qwen/Qwen2\.5-0\.5B\)\)"
     )
     assert_error(run("export", "own"), message, exit_code=2)

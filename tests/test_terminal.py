@@ -16,7 +16,7 @@ from ner_edge.terminal.console import PrintableConsole
 from ner_edge.terminal.streams import as_utf8, printable
 
 PROGRAM = f'"{sys.executable}" -m ner_edge'
-CLOSED = "error: standard output is closed, and that is where the results go\n"
+CLOSED = "error: standard output is closed, so the results would be lost\n"
 FULL = "error: No space left on device\n"
 
 

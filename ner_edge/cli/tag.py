@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +17,8 @@ from ner_edge.runtime.formats import FORMATS
 from ner_edge.terminal.streams import check_stdin_is_open, check_stdout_is_open, say
 
 if TYPE_CHECKING:
+    from ner_edge.terminal.progress import Update
+
     FormatName = str
 else:  # typer offers the members of an enumeration as choices
     FormatName = StrEnum("FormatName", {name: name for name in FORMATS})
@@ -58,16 +60,20 @@ def tag(
         progress_bar("tagging", total, hidden=sys.stdout.isatty()) as update,
     ):
         tagger.min_score = min_score
-        read = 0
-
-        def advance(size: int) -> None:
-            nonlocal read
-            read += size
-            update(read, total)
-
-        texts = read_texts(paths, lambda text: say(f"warning: {text}"), advance)
+        texts = read_texts(paths, lambda text: say(f"warning: {text}"), _summing(update))
         for result in FORMATS[format](tagger, texts):
             print(result, flush=total is None)
+
+
+def _summing(update: "Update") -> Callable[[int], None]:
+    read = 0
+
+    def advance(size: int) -> None:
+        nonlocal read
+        read += size
+        update(read)
+
+    return advance
 
 
 def _check_streams(paths: Sequence[Path]) -> None:

@@ -87,8 +87,8 @@ def check_data(
 ) -> DataReport:
     """Count, and find whatever would make training or evaluation wrong.
 
-    `labels` are those of the task; `fits` tells whether the context of a model holds a sentence;
-    `columns` are those of CoNLL. Raises `DataError` for a file that cannot be read.
+    `labels` are those of the task; `fits` tells whether a sentence fits the context of a model;
+    `columns` locate word and tag in CoNLL files. Raises `DataError` for an unreadable file.
     """
     report = DataReport([], [], [], [])
     sentences_of: list[list[Located]] = []

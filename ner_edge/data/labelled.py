@@ -18,8 +18,8 @@ def read_labelled(
 ) -> list[Sentence]:
     """Read the sentences of a file: CoNLL columns (IOB1, IOB2 or BIOES), or a JSON format.
 
-    `columns` are those of CoNLL. Raises `DataError` naming file and line. Warns of entities that
-    cannot be used.
+    `columns` locate word and tag in CoNLL files. Raises `DataError` naming file and line. Warns of
+    entities that cannot be used.
     """
     labelled = scan_labelled(path, columns)
     labelled.require_legal()

@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all, and what a killed process left of them."""
+"""Write files that appear complete or not at all, and remove what killed processes left."""
 
 import errno
 import os
@@ -14,10 +14,10 @@ from ner_edge.files.targets import behind_link, is_stream
 
 try:
     import fcntl
-except ImportError:  # Windows: nothing is locked, so nothing is known to be abandoned
+except ImportError:  # Windows: without locks, no file is known to be abandoned
     fcntl = None  # type: ignore[assignment]
 
-# What file systems without locks say to a request for one.
+# Errors of file systems that have no locks.
 _NO_LOCKS = {errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP}
 
 
@@ -25,12 +25,12 @@ _NO_LOCKS = {errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSU
 def atomic_path(
     target: Path, *, durable: bool = True, outdated: Iterable[Path] = ()
 ) -> Iterator[Path]:
-    """A path beside `target` to write to; renamed to `target` on success, removed on any failure.
+    """Yield a path beside `target`, renamed to `target` on success and removed on failure.
 
-    The empty file is there already. `durable` waits for the disk, so that it survives a power cut;
-    what is only needed meanwhile does without. The files `outdated`, which describe what `target`
-    held before, are removed just before it is replaced. Raises `NerEdgeError` if the disk is full
-    or the place cannot be written.
+    The path is an empty file. If `durable`, the file is flushed to disk, so that it survives a
+    power cut. The files `outdated`, which describe the previous content of `target`, are removed
+    just before it is replaced. Raises `NerEdgeError` if the disk is full or the folder cannot be
+    written.
     """
     temporary = _temporary(target)
     try:
@@ -53,10 +53,11 @@ def atomic_path(
 
 @contextmanager
 def exclusive(path: Path, busy: str, *, wait: bool = False) -> Iterator[None]:
-    """Keep other processes out of what is done with `path`, by a lock on a hidden file beside it.
+    """Keep other processes from working on `path`, by a lock on a hidden file beside it.
 
-    If another is at it, raises `NerEdgeError` saying `busy`, or with `wait` waits until it ends.
-    The lock ends with its process, however that ends. File systems without locks keep nobody out.
+    If another process holds the lock, raises `NerEdgeError` with the message `busy`, or waits if
+    `wait`. The lock ends with its process, however that ends. On file systems without locks there
+    is no exclusion.
     """
     lock = path.with_name(f".{path.name}.lock")
     try:
@@ -75,7 +76,7 @@ def exclusive(path: Path, busy: str, *, wait: bool = False) -> Iterator[None]:
 
 @contextmanager
 def scratch_folder(folder: Path, name: str) -> Iterator[Path]:
-    """A new folder in `folder` for files that are only needed meanwhile; removed at the end."""
+    """Yield a new folder in `folder` for temporary files; it is removed at the end."""
     scratch = _temporary(folder / name)
     scratch.mkdir()
     try:
@@ -86,17 +87,17 @@ def scratch_folder(folder: Path, name: str) -> Iterator[Path]:
 
 
 def remove_abandoned(folder: Path, name: str) -> None:
-    """Remove what a killed process left of `name` and of names that begin so."""
+    """Remove what killed processes left of `name`, and of names that begin with it."""
     pattern = re.compile(rf"\.{re.escape(name.lstrip('.'))}.*\.[0-9a-f]{{8}}\.part")
     for path in folder.iterdir():
-        # Who writes it holds a lock on it, which ends with its process.
+        # A process that writes it holds a lock on it, which ends with the process.
         if pattern.fullmatch(path.name) and _is_unlocked(path):
-            with suppress(OSError):  # it is in nobody's way
+            with suppress(OSError):  # it does no harm
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _temporary(target: Path) -> Path:
-    # What is written for a hidden name, which may be a temporary one, is abandoned like the rest.
+    # Hidden names, which may be temporary too, get the pattern that `remove_abandoned` looks for.
     return target.with_name(f".{target.name.lstrip('.')}.{secrets.token_hex(4)}.part")
 
 
@@ -116,7 +117,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _acquire(lock: Path, wait: bool) -> int:
     while True:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)  # NFS locks only what may be written
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)  # NFS locks only writable files
         try:
             if fcntl is None:
                 return handle
@@ -126,7 +127,7 @@ def _acquire(lock: Path, wait: bool) -> int:
                 if error.errno not in _NO_LOCKS:
                     raise
                 return handle
-            # The holder before may have removed the file that we opened; others lock its successor.
+            # The previous holder may have removed the file that we opened; others lock a new one.
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(handle), lock.stat()):
                     return handle
@@ -158,7 +159,7 @@ def _unwritable(target: Path, error: OSError) -> NerEdgeError:
 
 
 def make_folder(folder: Path) -> None:
-    """Make an output folder with its parents. Raises `NerEdgeError` if that cannot be."""
+    """Make an output folder with its parents. Raises `NerEdgeError` on failure."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -166,12 +167,12 @@ def make_folder(folder: Path) -> None:
 
 
 def disk_is_full(folder: Path) -> bool:
-    """Is there so little room that who failed to write failed for that?"""
+    """Whether a failed write was probably due to a full disk."""
     return shutil.disk_usage(folder).free < 1 << 24
 
 
 def check_disk_space(folder: Path, needed: int) -> None:
-    """Raises `NerEdgeError` with both figures if `folder`'s disk has less than `needed` bytes."""
+    """Raise `NerEdgeError` with both figures if the disk has fewer than `needed` bytes free."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise NerEdgeError(
@@ -181,13 +182,15 @@ def check_disk_space(folder: Path, needed: int) -> None:
 
 
 def write_text(text: str, target: str) -> None:
-    """Write to a file, which appears whole or not at all, to where a link leads, or into a stream:
-    standard output for `-`, a pipe, a device."""
-    data = text.encode("utf-8", "backslashreplace")  # in JSON, half a character as an escape
+    """Write to a file, which appears complete or not at all, or into a stream.
+
+    Links are followed. Streams are standard output (`-`), pipes and devices.
+    """
+    data = text.encode("utf-8", "backslashreplace")  # lone surrogates become escapes, as in JSON
     if target == "-":
         print(data.decode(), end="")
     elif is_stream(Path(target)):
-        # O_NONBLOCK: a pipe that nobody reads is an error, nothing to wait for.
+        # With O_NONBLOCK, a pipe without a reader is an error rather than a wait.
         handle = os.open(target, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
         os.set_blocking(handle, True)
         with os.fdopen(handle, "wb") as stream:

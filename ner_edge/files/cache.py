@@ -1,4 +1,4 @@
-"""Where files made on this machine are kept."""
+"""The cache folder, for files made or downloaded on this machine."""
 
 import os
 from pathlib import Path
@@ -9,21 +9,21 @@ from ner_edge.errors import NerEdgeError
 
 
 def cache_dir() -> Path:
-    """The user's cache folder for ner-edge, which may not exist; `NER_EDGE_CACHE` overrides it."""
+    """Return the user's cache folder for ner-edge, or `NER_EDGE_CACHE` if set; it may not exist."""
     override = os.environ.get("NER_EDGE_CACHE")
     return Path(override) if override else user_cache_path("ner-edge", appauthor=False)
 
 
 def cache_folder(name: str) -> Path:
-    """A folder in the cache for what cannot be done without, created if needed.
+    """Return a folder of the cache, created if it is missing.
 
-    Raises `NerEdgeError`, with the way out, if nothing can be written there.
+    Raises `NerEdgeError`, with the way out, if it cannot be written.
     """
     folder = cache_dir() / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(None, "nothing can be written there")
+            raise PermissionError(None, "it is not writable")
     except OSError as error:
         raise NerEdgeError(
             f"{folder}: cannot be used as a cache ({error.strerror}); "

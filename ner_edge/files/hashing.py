@@ -1,4 +1,4 @@
-"""SHA-256 of files, which is how hubs and manifests name what a file holds."""
+"""SHA-256 of files, by which hubs and manifests identify their contents."""
 
 import hashlib
 from collections.abc import Callable
@@ -8,7 +8,7 @@ _BLOCK = 1 << 22
 
 
 def sha256_of(path: Path, progress: Callable[[int], None] = lambda size: None) -> str:
-    """In hexadecimal. `progress` gets the bytes of each block read. Raises `OSError`."""
+    """Return the hash in hexadecimal. `progress` gets the size of each block. Raises `OSError`."""
     digest = hashlib.sha256()
     buffer = bytearray(_BLOCK)
     view = memoryview(buffer)

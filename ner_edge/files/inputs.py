@@ -1,4 +1,4 @@
-"""Files from elsewhere, opened only if they are of a kind that can be read to its end."""
+"""Open input files, refusing kinds that cannot be read to an end."""
 
 import codecs
 import os
@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 from ner_edge.errors import DataError, NerEdgeError
 
-_PIPE_WAIT = 10.0  # seconds until a named pipe's first byte; nobody may ever write to it
-_SIGNATURES = {  # the longer ones first: UTF-32's begins with UTF-16's
+_PIPE_WAIT = 10.0  # seconds until the first byte of a named pipe, which may have no writer
+_SIGNATURES = {  # longer ones first: that of UTF-32 begins with that of UTF-16
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -24,8 +24,8 @@ def open_input(
 ) -> BinaryIO:
     """Open a regular file for reading, or with `pipes` also a pipe or a terminal.
 
-    Raises `error` for anything else (a folder, a socket, a device that never ends), for what is
-    missing or may not be read, and for a named pipe to which nobody writes.
+    Raises `error` for anything else (a folder, a socket, an endless device), for a missing or
+    unreadable file, and for a named pipe without a writer.
     """
     try:
         # Without O_NONBLOCK, opening a named pipe waits for a writer.
@@ -49,25 +49,27 @@ def open_input(
 
 
 def read_input(path: Path, limit: int, *, error: type[NerEdgeError] = DataError) -> bytes:
-    """All bytes of a regular file. Raises `error` as `open_input` does, and above `limit` bytes."""
+    """Read a regular file. Raises `error` as `open_input` does, and for more than `limit` bytes."""
     with open_input(path, error=error) as file:
         try:
             data = file.read(limit + 1)
         except OSError as problem:
             raise _unreadable(path, problem, error) from None
     if len(data) > limit:
-        raise error(f"{path}: is larger than {limit / 1e6:g} MB, so it cannot be what is expected")
+        raise error(f"{path}: is larger than {limit / 1e6:g} MB, too large for such a file")
     return data
 
 
 def name_as_text(path: Path) -> str:
-    """A file's name, to be written into another file: bytes that are not UTF-8 are replaced."""
+    """Return a file's name as valid text: bytes that are not UTF-8 are replaced."""
     return os.fsencode(path.name).decode("utf-8", "replace")
 
 
 def encoding_of(head: bytes) -> str:
-    """The encoding that the first (at least four) bytes of a text name by their signature, else
-    `utf-8`. Python's codec of that name takes the signature off."""
+    """Return the encoding that the signature in the first four bytes of a text names, else `utf-8`.
+
+    Python's codec of that name removes the signature.
+    """
     for signature, encoding in _SIGNATURES.items():
         if head.startswith(signature):
             return encoding
@@ -78,16 +80,16 @@ _BINARY = getattr(os, "O_BINARY", 0)  # Windows
 
 
 def _kind(handle: int) -> str:
-    facts = os.fstat(handle)
-    if stat.S_ISREG(facts.st_mode):
+    status = os.fstat(handle)
+    if stat.S_ISREG(status.st_mode):
         return "file"
-    if stat.S_ISDIR(facts.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         return "folder"
-    if stat.S_ISFIFO(facts.st_mode):
+    if stat.S_ISFIFO(status.st_mode):
         return "pipe"
-    if os.isatty(handle) or os.path.samestat(facts, os.stat(os.devnull)):
+    if os.isatty(handle) or os.path.samestat(status, os.stat(os.devnull)):
         return "terminal"
-    return "socket" if stat.S_ISSOCK(facts.st_mode) else "device"
+    return "socket" if stat.S_ISSOCK(status.st_mode) else "device"
 
 
 def _await_writer(handle: int, path: Path, error: type[NerEdgeError]) -> None:

@@ -1,4 +1,4 @@
-"""Where results are to go, checked before the work begins; a result never replaces an input."""
+"""Check output paths before the work begins; an output never replaces an input."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from ner_edge.errors import UsageError
 
-# What is read of the folder of a model or an adapter.
+# The files read from the folder of a model or an adapter.
 _MODEL_FILE = re.compile(
     r".*config\.json|.*\.safetensors(\.index\.json)?|tokenizer.*|vocab\.json|merges\.txt"
     r"|(ner_edge|training)_.*\.json"
@@ -30,8 +30,10 @@ def check_folder(option: str, folder: Path) -> None:
 
 
 def check_not_input(option: str, target: Path, inputs: Iterable[Path]) -> None:
-    """Raise `UsageError` naming `option` if `target` is one of `inputs`, also by another name, or
-    one of the files by which a folder of those is a model."""
+    """Raise `UsageError` naming `option` if `target` is one of `inputs`, even by another name.
+
+    The files of a model belong to its folder among `inputs`.
+    """
     for path in inputs:
         if path.is_dir() and _MODEL_FILE.fullmatch(target.name):
             path = path / target.name
@@ -40,7 +42,7 @@ def check_not_input(option: str, target: Path, inputs: Iterable[Path]) -> None:
 
 
 def same_file(first: Path, second: Path) -> bool:
-    """Are both there, and one file or folder, be it by links?"""
+    """Whether both exist and are one file or folder, links followed."""
     try:
         return os.path.samefile(first, second)
     except (OSError, ValueError):
@@ -48,24 +50,24 @@ def same_file(first: Path, second: Path) -> bool:
 
 
 def is_stream(path: Path) -> bool:
-    """Is something there that is written into, not replaced, like `/dev/stdout` or a pipe?"""
+    """Whether `path` is written into rather than replaced, such as `/dev/stdout` or a pipe."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def behind_link(path: Path) -> Path:
-    """Where a link leads; any other path as it is."""
+    """Return the target of a link, and any other path unchanged."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def nearest(folder: Path) -> Path:
-    """The folder itself, or the nearest above it, of which there is something of that name."""
+    """Return the folder, or its nearest parent that exists."""
     return next(path for path in (folder, *folder.parents) if os.path.lexists(path))
 
 
 def _check_writable(option: str, folder: Path) -> None:
     if not folder.is_dir():
-        kind = "is no" if os.path.lexists(folder) else "no such"
-        raise UsageError(f"{option}: {folder}: {kind} folder")
+        problem = "is not a folder" if os.path.lexists(folder) else "no such folder"
+        raise UsageError(f"{option}: {folder}: {problem}")
     try:
         with TemporaryDirectory(dir=folder):
             pass

@@ -1,8 +1,7 @@
-"""JSON and TOML from elsewhere, as values of a known type: sizes are checked before they are
-parsed, types and ranges while they are.
+"""Read JSON and TOML as values of a known type; sizes, types and ranges are checked.
 
-A type is anything msgspec knows: https://msgspec.dev/supported-types.html, with ranges as
-https://msgspec.dev/constraints.html.
+A type is any that msgspec supports (https://msgspec.dev/supported-types.html), with constraints
+(https://msgspec.dev/constraints.html).
 """
 
 import re
@@ -34,8 +33,10 @@ def read_json(
     limit: int = MEGABYTE,
     error: type[NerEdgeError] = ModelError,
 ) -> Value:
-    """The `kind` in a JSON file of at most `limit` bytes. Raises `error`: the file is not `what`
-    (like `a task`), and why."""
+    """Read a JSON file of at most `limit` bytes as a `kind`.
+
+    Raises `error`, which says that the file is not `what` (such as `a task`), and why.
+    """
     return parse_json(read_input(path, limit, error=error), kind, what, str(path), error=error)
 
 
@@ -47,7 +48,7 @@ def parse_json(
     *,
     error: type[NerEdgeError] = ModelError,
 ) -> Value:
-    """The `kind` written as JSON. Raises `error`: at `where` is not `what`, and why."""
+    """Parse JSON as a `kind`. Raises `error`, which says that `where` is not `what`, and why."""
     try:
         if isinstance(data, bytes) and encoding_of(data[:4]) != "utf-8":
             data = data.decode(encoding_of(data[:4]))
@@ -58,7 +59,7 @@ def parse_json(
 
 
 def read_toml(path: Path, kind: type[Value], what: str, *, error: type[NerEdgeError]) -> Value:
-    """The `kind` in a TOML file. Raises `error`: the file is not `what`, and why."""
+    """Read a TOML file as a `kind`. Raises `error`, which says that it is not `what`, and why."""
     data = read_input(path, _TOML_LIMIT, error=error)
     try:
         text = data.decode(encoding_of(data[:4]))
@@ -73,6 +74,6 @@ def read_toml(path: Path, kind: type[Value], what: str, *, error: type[NerEdgeEr
 def _reason(problem: Exception) -> str:
     if isinstance(problem, RecursionError):
         return "nested too deeply"
-    # `$.task.labels` is `task.labels`; tomllib's messages may have several lines.
+    # `$.task.labels` becomes `task.labels`.
     text = str(problem).replace(" - at `$.", " at `").replace(" - at `$", " at `")
     return text.partition("\n")[0]

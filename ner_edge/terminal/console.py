@@ -1,4 +1,4 @@
-"""rich's console for texts of which nobody knows what they hold."""
+"""A rich console for untrusted texts."""
 
 from collections.abc import Iterable
 
@@ -9,11 +9,11 @@ from ner_edge.terminal.streams import printable
 
 
 class PrintableConsole(Console):
-    """A console that escapes what a terminal would obey, unless it comes from rich."""
+    """A console that escapes control characters, except those from rich itself."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """The segments of `renderable`."""
+        """Yield the segments of `renderable`."""
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else printable(text), style, control)

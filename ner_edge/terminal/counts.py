@@ -2,12 +2,12 @@
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 sentence`, `12 000 entities`."""
+    """Return a number with its noun: `1 sentence`, `12 000 entities`."""
     if number != 1:
         noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{grouped(number)} {noun}"
 
 
 def grouped(number: int) -> str:
-    """`12 000`: groups of three digits, set apart by a space."""
+    """Return a number with its digits in groups of three: `12 000`."""
     return f"{number:,}".replace(",", " ")

@@ -1,18 +1,21 @@
-"""Progress on standard error: a bar on a terminal, else a line a minute."""
+"""Progress on standard error: a bar on a terminal, else a line per minute."""
 
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ner_edge.terminal.streams import say
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
 
 _SECONDS_BETWEEN_LINES = 60.0
 
 
 class Update(Protocol):
-    """Report progress: units done, of how many if that changed, and a short remark."""
+    """Report progress: units done, a changed total, a short note."""
 
     def __call__(
         self, done: float, total: float | None = None, *, label: str | None = None, note: str = ""
@@ -23,36 +26,21 @@ class Update(Protocol):
 def progress_bar(
     label: str, total: float | None = None, *, hidden: bool = False
 ) -> Iterator[Update]:
-    """A bar that shows `label`, a percentage, a remark and the time left.
+    """Show `label`, a percentage, a note and the time left in a bar.
 
-    Where standard error is no terminal, the same as a line after every minute.
+    If standard error is not a terminal, print them in a line every minute.
     """
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import Progress
 
     from ner_edge.terminal.console import PrintableConsole
 
     console = PrintableConsole(stderr=True)
     is_main = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
     shown = console.is_terminal and is_main and not hidden
     logged = not console.is_terminal and is_main
     last_line = time.monotonic()
-    # rich would send what goes to standard output to the bar's console, which is standard error.
-    with Progress(*columns, console=console, disable=not shown, redirect_stdout=False) as bar:
+    # rich would redirect standard output to the bar's console, which is standard error.
+    with Progress(*_columns(), console=console, disable=not shown, redirect_stdout=False) as bar:
         task = bar.add_task(label, total=total, note="")
 
         def update(
@@ -65,6 +53,19 @@ def progress_bar(
                 say(_line(bar.tasks[0]))
 
         yield update
+
+
+def _columns() -> "list[ProgressColumn]":
+    from rich import progress
+
+    return [
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.TaskProgressColumn(),
+        progress.TextColumn("{task.fields[note]}", markup=False),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+    ]
 
 
 def _line(task: Any) -> str:

@@ -45,10 +45,10 @@ class LlamaModel:
     """A GGUF file loaded into llama.cpp, with one context. Call `close` to free it.
 
     `context` is the number of tokens that all sequences together may hold, `batch` the most tokens
-    of one `decode`. `gpu_layers` None means all if llama.cpp was built for a GPU. `lora` is a GGUF
-    LoRA to apply. `head` replaces llama.cpp's own last layer on a CPU, so that `all_logits` has no
-    values; without a head, `nodes` receives the values of the graph. Unless `tried`, a file that is
-    not known to load is first loaded in a child process.
+    of one `decode`. `gpu_layers` None means all if llama.cpp was built for a GPU. `head` replaces
+    llama.cpp's own last layer on a CPU, so that `all_logits` has no values; without a head, `nodes`
+    receives the values of the graph. Unless `tried`, a file that is not known to load is first
+    loaded in a child process.
     """
 
     def __init__(
@@ -60,7 +60,6 @@ class LlamaModel:
         batch: int = 512,
         threads: int | None = None,
         gpu_layers: int | None = None,
-        lora: Path | None = None,
         head: OutputHead | None = None,
         nodes: NodeReader | None = None,
         tried: bool = False,
@@ -68,7 +67,6 @@ class LlamaModel:
         self._process = os.getpid()
         self._model: Any = None
         self._context: Any = None
-        self._lora: Any = None
         self._output_of: dict[int, int] = {}
         if not tried:
             ensure_loadable(path)
@@ -89,8 +87,6 @@ class LlamaModel:
         self._nodes = self._reader.nodes if self._reader else nodes
         self._open_context(path, context, sequences, batch, threads)
         self._memory = llama_cpp.llama_get_memory(self._context)
-        if lora is not None:
-            self._add_lora(lora)
         self._batch = Batch(batch)
 
     def _load(self, path: Path, gpu_layers: int) -> None:
@@ -120,15 +116,6 @@ class LlamaModel:
         if not self._context:
             self.close()
             raise ModelError(f"{path}: llama.cpp cannot run it; is there enough memory?")
-
-    def _add_lora(self, path: Path) -> None:
-        self._lora = llama_cpp.llama_adapter_lora_init(self._model, os.fsencode(path))
-        if not self._lora:
-            self.close()
-            raise ModelError(f"{path}: not a LoRA for this model")
-        adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(self._lora)
-        scales = (ctypes.c_float * 1)(1.0)
-        llama_cpp.llama_set_adapters_lora(self._context, adapters, 1, scales)
 
     def tokenize(self, text: str, *, special: bool = False, start: bool = False) -> list[int]:
         """Return the token ids of `text`.
@@ -259,11 +246,9 @@ class LlamaModel:
         """Free the native memory; afterwards the object is unusable."""
         # A process forked since lacks the threads that would be ended: the system frees the memory.
         if self._process != os.getpid():
-            self._context = self._lora = self._model = None
+            self._context = self._model = None
         if self._context:
             llama_cpp.llama_free(self._context)
-        if self._lora:
-            llama_cpp.llama_adapter_lora_free(self._lora)
         if self._model:
             llama_cpp.llama_model_free(self._model)
-        self._context = self._lora = self._model = None
+        self._context = self._model = None

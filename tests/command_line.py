@@ -1,4 +1,4 @@
-"""Run the command line in this process, and say what a good error looks like."""
+"""Run the command line in this process, and check its errors."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ from ner_edge.cli.app import app
 
 
 def run(*arguments: Any, stdin: bytes | str | None = None) -> Any:
-    """The result of `ner-edge ARGUMENTS`; an unforeseen exception is raised, not swallowed."""
+    """Return the result of `ner-edge ARGUMENTS`; unexpected exceptions are raised."""
     result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -17,14 +17,14 @@ def run(*arguments: Any, stdin: bytes | str | None = None) -> Any:
 
 
 def run_ok(*arguments: Any, stdin: bytes | str | None = None) -> str:
-    """What a command that must succeed prints on standard output."""
+    """Return the standard output of a command that must succeed."""
     result = run(*arguments, stdin=stdin)
     assert result.exit_code == 0, result.output
     return str(result.stdout)
 
 
 def assert_error(result: Any, pattern: str, exit_code: int = 1, lines: int | None = 1) -> None:
-    """Only an error on standard error, in so many lines, that says `pattern`."""
+    """Assert that the only output is an error of so many lines, which matches `pattern`."""
     assert result.exit_code == exit_code, result.output
     assert result.stdout == ""
     assert result.stderr.startswith("error: ")

@@ -1,4 +1,4 @@
-"""Fixtures that several rooms' tests share."""
+"""Fixtures shared by the tests of several rooms."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ settings.load_profile("shared machines")
 
 @pytest.fixture(scope="session")
 def base_gguf() -> Path:
-    """The real small model's base; downloaded once."""
+    """The base of the default model; downloaded once."""
     from ner_edge.models.resolve import named_base
 
     return named_base("smollm2")
@@ -22,7 +22,7 @@ def base_gguf() -> Path:
 
 @dataclass(frozen=True)
 class TinyModel:
-    """A random model: the folder it was made in, its task, and the GGUF exported from both."""
+    """A random model: its folder, its task, and the GGUF exported from both."""
 
     folder: Path
     gguf: Path
@@ -31,7 +31,7 @@ class TinyModel:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
-    """A model that runs in milliseconds, and finds entities, if nonsensical ones."""
+    """A model that runs in milliseconds and finds nonsensical entities."""
     from tiny_models import save_model
 
     from ner_edge.export.pipeline import export_model

@@ -1,4 +1,4 @@
-"""A stand-in for `LlamaModel` without a network; any error of memory changes its answers."""
+"""A stand-in for `LlamaModel` whose answers depend on every token in its memory."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""llama.cpp is kept from its AMX kernels, whoever asks for its default parameters."""
+"""llama.cpp's default parameters select no AMX kernels, whichever module is called for them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ def processor(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
 
 
 def extra_buffers() -> list[bool]:
-    modules = (llama_cpp, llama_cpp.llama_cpp)  # the second is what `llama_cpp.Llama` asks
+    modules = (llama_cpp, llama_cpp.llama_cpp)  # `llama_cpp.Llama` calls the second
     return [module.llama_model_default_params().use_extra_bufts for module in modules]
 
 
@@ -45,7 +45,7 @@ def test_elsewhere_nothing_changes(processor: Callable[[bytes], None]) -> None:
 
 @pytest.mark.parametrize("quant", ["q4_0", "q8_0", "q4_k_m", "q6_k"])
 def test_files_of_its_types_are_read(quant: str, tmp_path: Path, tiny: TinyModel) -> None:
-    """On a processor with AMX this process dies if they are multiplied by it."""
+    """On a processor with AMX, multiplying them by AMX kernels ends this process."""
     (path,) = export_model(tiny.folder, None, tmp_path, [quant], task=tiny.task)
     with Tagger.load(path, threads=1) as tagger:
         tagger("Ada lives in London .")

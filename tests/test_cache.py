@@ -1,4 +1,4 @@
-"""Where there is no cache, only what cannot be done without one fails."""
+"""Without a cache, only the commands that need one fail."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ from ner_edge.tagger import Tagger
 
 @pytest.fixture
 def no_cache(tmp_path, monkeypatch):
-    """A cache that cannot be made, since a file has its name."""
+    """A cache that cannot be created, since a file has its name."""
     path = tmp_path / "no cache"
     path.write_text("a file")
     monkeypatch.setenv("NER_EDGE_CACHE", str(path))
@@ -32,7 +32,7 @@ def test_to_ask_for_it_makes_nothing(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def long(tiny, tmp_path_factory) -> Path:
-    """A model whose instruction is worth keeping."""
+    """A model with an instruction long enough to be cached."""
     from ner_edge.export.pipeline import export_model
     from ner_edge.task import Task
 
@@ -81,7 +81,7 @@ def test_what_needs_one_names_the_way_out(command, folder, no_cache, tmp_path, m
 
 
 def test_a_cache_that_may_only_be_read_serves(tmp_path, monkeypatch):
-    """One that an administrator filled for all."""
+    """A read-only cache that an administrator filled."""
     monkeypatch.setenv("NER_EDGE_CACHE", str(tmp_path))
     monkeypatch.delenv("NER_EDGE_BASE", raising=False)
     base = cache_folder("bases") / BASES[BUILT_IN[DEFAULT_MODEL].base].file_name

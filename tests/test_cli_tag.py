@@ -1,4 +1,4 @@
-"""`ner-edge tag`: the text comes back untouched but for its brackets, whatever it holds."""
+"""`ner-edge tag`: any text comes back unchanged but for its brackets."""
 
 import json
 import os
@@ -39,7 +39,7 @@ NASTY = [
 
 
 def is_bracketing(output: str, text: str) -> bool:
-    """Is `output` the text with entities in brackets and nothing else changed?"""
+    """Whether `output` is the text with entities in brackets and otherwise unchanged."""
     todo, seen = [(0, 0, False)], set()
     while todo:
         state = todo.pop()
@@ -286,7 +286,7 @@ PROGRAM = [sys.executable, "-c", "from ner_edge.cli.app import main; main()"]
 
 
 def test_results_go_to_stdout_though_stderr_is_a_terminal(tiny, tmp_path):
-    """The progress bar must not draw the results along to the terminal."""
+    """The progress bar must not draw the results on the terminal."""
     (tmp_path / "in").write_text("Zoe in Rome\n" * 3)
     terminal, stderr = pty.openpty()
     command = [*PROGRAM, "tag", "-m", tiny.gguf, "--threads", "1", tmp_path / "in"]
@@ -296,7 +296,7 @@ def test_results_go_to_stdout_though_stderr_is_a_terminal(tiny, tmp_path):
     try:
         while piece := os.read(terminal, 4096):
             shown += piece
-    except OSError:  # how Linux says that the other end is closed
+    except OSError:  # on Linux, when the other end is closed
         pass
     os.close(terminal)
     lines = process.communicate()[0].decode().split("\n")
@@ -354,12 +354,12 @@ def test_interrupt_keeps_what_is_finished(tiny, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell's background jobs, which tests may be, ignore the interrupt.
+        # Tests may run as a background job of a shell, which ignores the interrupt.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         feeder = Thread(target=feed, args=(process.stdin, lines))
         feeder.start()
-        first = process.stdout.readline()  # so it is at work
+        first = process.stdout.readline()  # tagging has begun
         process.send_signal(signal.SIGINT)
         rest, errors = process.stdout.read(), process.stderr.read()
         feeder.join()
@@ -371,6 +371,6 @@ def test_interrupt_keeps_what_is_finished(tiny, tmp_path):
 
 
 def feed(stream, lines):
-    with suppress(OSError):  # nobody reads to the end
+    with suppress(OSError):  # the reader stops early
         stream.write("\n".join(lines))
         stream.close()

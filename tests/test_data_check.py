@@ -31,7 +31,7 @@ def write(tmp_path, monkeypatch):
 
 
 def checked(*arguments):
-    """Exit code, problems and warnings as shown, and the JSON."""
+    """Return the exit code, the problems and warnings as shown, and the JSON."""
     result = run("data", "check", *arguments, "--json", "-")
     report = json.loads(result.stdout)
 
@@ -99,7 +99,7 @@ def test_a_terminal_shows_the_first_fifty_and_json_all(write):
     stdout = run("data", "check", name).stdout
     assert "bad.conll:50: " in stdout
     assert "bad.conll:51: " not in stdout
-    assert "problem: 11 more; --json lists all" in stdout  # with that it holds no entity
+    assert "problem: 11 more; --json lists all" in stdout  # one is that the file holds no entity
     assert len(checked(name)[1]) == 61
 
 

@@ -1,4 +1,4 @@
-"""Reading given answers finds the very decisions that decoding takes."""
+"""Reading given answers finds the decisions that decoding takes."""
 
 import math
 
@@ -45,7 +45,7 @@ def test_decoded_answers_take_the_likeliest_branch_everywhere(sentences, batch):
         chances = [p[taken] for p, taken in decisions]
         assert all(chance == max(p) for chance, (p, _) in zip(chances, decisions, strict=True))
         assert all(p.sum() == pytest.approx(1) for p, _ in decisions)
-        # An entity's score is a product of such chances, so all of them are no more than it.
+        # Each score multiplies some of these, so all of them multiply to at most the scores.
         assert math.prod(chances) <= math.prod(span.score for span in spans) * (1 + 1e-9)
 
 

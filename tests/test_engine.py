@@ -1,4 +1,4 @@
-"""The copy engine is exact: its result depends on the model and the sentence, on nothing else."""
+"""The copy engine is exact: its result depends only on the model and the sentence."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A forked process says that it cannot use its parent's model, rather than wait for ever."""
+"""A forked process refuses to use its parent's model, rather than hang."""
 
 import os
 import subprocess

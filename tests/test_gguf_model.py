@@ -1,4 +1,4 @@
-"""A GGUF that contradicts itself is refused before llama.cpp, which would end the process."""
+"""A GGUF that contradicts itself is refused before llama.cpp loads it and ends the process."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ REMOVED = object()
 
 
 def rewrite(source, target, values=None, tensors=None):
-    """Copy a GGUF with other metadata values, as (value, type[, items' type]), and tensors."""
+    """Copy a GGUF with other metadata, as (value, type[, type of items]), and other tensors."""
     file = GGUFFile(source)
     writer = GGUFWriter(target, file.get("general.architecture"))
     copied = {key: (v.value, v.type, v.sub_type) for key, v in file.metadata().items()}
@@ -151,7 +151,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def end_with(monkeypatch, code, stderr, stdout=b"trial of a model\n"):
-    """Let the child end so, whatever it is asked."""
+    """Make the child process end in this way."""
     result = SimpleNamespace(returncode=code, stderr=stderr, stdout=stdout)
     asked = []
     monkeypatch.setattr(trial.subprocess, "run", lambda *a, **k: asked.append(a) or result)
@@ -169,7 +169,7 @@ def test_a_crash_of_the_child_is_one_line(tiny, cache, monkeypatch):
 
 
 def test_the_crash_itself_is_named_and_not_what_a_debugger_says(tiny, tokens, cache, tmp_path):
-    """A SentencePiece vocabulary without its bytes, which no check foresees."""
+    """A SentencePiece vocabulary without its byte tokens, for which there is no check."""
     values = {
         "tokenizer.ggml.model": text("llama"),
         "tokenizer.ggml.scores": array([0.0] * len(tokens), GGUFValueType.FLOAT32),
@@ -187,7 +187,7 @@ def test_an_instruction_longer_than_the_context_is_said_to_be(tiny, tmp_path):
 
 
 def test_where_no_child_can_be_started_the_checks_must_do(tiny, cache, monkeypatch):
-    """As in a server that has Python built in."""
+    """As in a server that embeds Python."""
     asked = end_with(monkeypatch, 2, b"usage: server [options]\n", stdout=b"")
     ensure_loadable(tiny.gguf)
     ensure_loadable(tiny.gguf)
@@ -204,7 +204,7 @@ def test_a_child_that_hangs_is_one_line(tiny, cache, monkeypatch):
 
 
 def test_what_passed_is_remembered_by_what_it_holds(tiny, cache, monkeypatch, tmp_path):
-    ensure_loadable(tiny.gguf)  # in a child indeed
+    ensure_loadable(tiny.gguf)  # in a child process
     asked = end_with(monkeypatch, -6, b"")
     ensure_loadable(tiny.gguf)
     copy = tmp_path / "copy.gguf"

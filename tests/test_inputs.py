@@ -1,4 +1,4 @@
-"""Files of other kinds than the one expected, and JSON and TOML that are hostile."""
+"""Files of unexpected kinds, and hostile JSON and TOML."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs pipes and devi
 
 @pytest.fixture
 def odd(tmp_path):
-    """Things that are no files, by name."""
+    """Things that are not regular files, by name."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     (tmp_path / "device").symlink_to("/dev/zero")
@@ -60,7 +60,7 @@ def test_a_named_pipe_is_read_to_its_end(odd):
 
 
 def test_a_pipe_without_a_name_may_be_slow(monkeypatch):
-    """Like `<(command)`."""
+    """As with `<(command)`."""
     monkeypatch.setattr(inputs, "_PIPE_WAIT", 0.01)
     out, into = os.pipe()
 

@@ -1,4 +1,4 @@
-"""OpenMP's threads spin only briefly: this is set before the libraries that use them are loaded."""
+"""OpenMP threads spin only briefly, which is set before the libraries that use them load."""
 
 import os
 import re
@@ -13,7 +13,7 @@ LIBRARIES = ["from ner_edge import Tagger", "import ner_edge.train.run"]
 
 
 def spins(code: str, **environment: str) -> list[str]:
-    """What each OpenMP of gcc that `code` loads says of itself."""
+    """Return the spin count of each gcc OpenMP library that `code` loads."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
     shown = subprocess.run(
         [sys.executable, "-c", code],
@@ -34,6 +34,6 @@ def test_threads_spin_briefly(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", LIBRARIES)
-def test_the_user_may_say_otherwise(code: str) -> None:
+def test_the_environment_takes_precedence(code: str) -> None:
     assert set(spins(code, GOMP_SPINCOUNT="77")) == {"77"}
     assert str(SPINS) not in spins(code, OMP_WAIT_POLICY="active")

@@ -1,4 +1,4 @@
-"""What long work says where there is no terminal."""
+"""Progress lines where standard error is not a terminal."""
 
 import re
 

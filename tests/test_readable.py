@@ -1,4 +1,4 @@
-"""What the model reads of a sentence, and that its time is bounded by the text's length."""
+"""Parts that are not language are skipped, so that time is bounded by the length of a text."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ from ner_edge.task import load_task
 
 
 class CountingModel(StubModel):
-    """Never begins an entity, and counts what it is fed."""
+    """Never begins an entity, and counts the tokens and batches it is fed."""
 
     fed = batches = 0
 
@@ -27,11 +27,11 @@ class CountingModel(StubModel):
         return super().decode(runs, whole=whole)
 
     def logits(self, row: int, tokens: Sequence[int]) -> list[float]:
-        return [-10.0 * i for i in range(len(tokens))]  # to copy is the first candidate
+        return [-10.0 * i for i in range(len(tokens))]  # copying is the first candidate
 
 
 def work(text: str, model: type[CountingModel] = CountingModel) -> tuple[int, int]:
-    """Tokens fed and batches."""
+    """Return the number of tokens fed and of batches."""
     counting = model(512, context=4096)
     tagger = Tagger(counting, [], load_task("conll2003-short"), "copy")
     before = counting.fed, counting.batches
@@ -42,7 +42,7 @@ def work(text: str, model: type[CountingModel] = CountingModel) -> tuple[int, in
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_text_takes_no_more_work_than_three_times_ordinary_text(kind: str) -> None:
     text = HOSTILE[kind]
-    length = min(len(text), 3000)  # what is longer must take even less
+    length = min(len(text), 3000)  # longer text must take even less work
     fed, batches = work(ordinary(length))
     hostile_fed, hostile_batches = work(text)
     assert hostile_fed <= 3 * fed
@@ -50,7 +50,7 @@ def test_hostile_text_takes_no_more_work_than_three_times_ordinary_text(kind: st
 
 
 class StubbornModel(CountingModel):
-    """Its answers are random."""
+    """Gives random answers."""
 
     logits = StubModel.logits
 

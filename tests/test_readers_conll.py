@@ -1,4 +1,4 @@
-"""CoNLL columns as corpora and tools write them: which are read, and what is refused."""
+"""CoNLL columns as corpora and tools write them: how they are read, and which are refused."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def scan(path: Path, text: str, columns: Columns | None = None) -> Labelled:
 
 
 def refused(path: Path, text: str, columns: Columns | None = None) -> str:
-    """What is said behind the file's name."""
+    """Return the error message after the file's name."""
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError) as caught:
         read_labelled(path, columns=columns)

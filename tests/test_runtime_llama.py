@@ -1,4 +1,4 @@
-"""The layer over llama.cpp: its shortcuts change nothing but the time."""
+"""The layer over llama.cpp: its shortcuts save time and change nothing else."""
 
 import signal
 from pathlib import Path
@@ -21,7 +21,7 @@ from ner_edge.runtime.prefix import read_prefix
 from ner_edge.tagger import Tagger
 from ner_edge.task import Task
 
-LONG = list(range(5, 105))  # tokens of a prefix that is worth keeping
+LONG = list(range(5, 105))  # a prefix long enough to be cached
 TEXTS = ["Ada lives in New York .", "a | b [ c ]", "Nothing here", "Zürich 東京 😀 and more"]
 
 
@@ -83,7 +83,7 @@ def test_without_states_the_whole_vocabulary_is_computed(
 def test_an_interrupt_during_native_work_is_raised(
     tiny: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which background jobs lack
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs have none
     model = load(tiny.gguf)
     assert model._reader
     name = model._reader.nodes._name
@@ -139,7 +139,7 @@ def test_a_damaged_prefix_is_evaluated_anew(tmp_path: Path, tiny: TinyModel, dam
         facts.write_text(facts.read_text().replace('"answer": [', '"answer": [0.5, '))
     else:
         facts.unlink()
-    for expected_hit in (False, True):  # and mended by the way
+    for expected_hit in (False, True):  # the damaged state is replaced
         model = load(tiny.gguf)
         assert read_prefix(model, LONG, tmp_path, [tiny.gguf]) is expected_hit
         assert answer_after(model, len(LONG)) == expected

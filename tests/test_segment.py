@@ -31,7 +31,7 @@ def sentences_of(text: str) -> list[str]:
 
 
 def visible(text: str) -> str:
-    """`text` without blanks and surplus marks."""
+    """Return `text` without blanks and excess marks."""
     kept = []
     marks = 0
     for character in text:
@@ -192,7 +192,7 @@ def test_a_long_sentence_is_cut_after_a_pause_of_its_second_half() -> None:
 
 
 def test_sentences_are_the_same_wherever_the_window_falls() -> None:
-    """Long texts are split window by window; no sentence may be cut at a window's edge."""
+    """Long texts are segmented in windows, and no sentence may be split at the edge of one."""
     sentence = "Vera Okoro of Leeds City met Mr. Lindqvist on Monday ."
     assert sentences_of(" ".join([sentence] * 300)) == [sentence] * 300
 
@@ -229,7 +229,7 @@ def test_a_long_address_is_one_run_wherever_the_window_falls() -> None:
     ],
 )
 def test_garbage_takes_linear_time(garbage: str) -> None:
-    """Half a second for 100 000 characters; quadratic time needs over ten."""
+    """100 000 characters take half a second; in quadratic time they would take over ten."""
     text = (garbage * 100_000)[:100_000]
     start = time.process_time()
     words = words_of(text)

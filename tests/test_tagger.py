@@ -1,4 +1,4 @@
-"""The tagger's entities in text as people paste it, and what it takes."""
+"""The tagger's entities in pasted text, and the types of its arguments."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Results replace no input, and nothing else that is not theirs."""
+"""Results replace no input, and no other file that is not an earlier result."""
 
 import json
 import os
@@ -21,7 +21,7 @@ TASK = 'name = "tiny"\ninstruction = "Find."\n[labels]\nPER = "person"\nLOC = "l
 
 @pytest.fixture(scope="module")
 def made(tiny, tmp_path_factory) -> Path:
-    """A folder with an input of each kind, and what a run of `train` made."""
+    """A folder with an input of each kind, and the results of a run of `train`."""
     folder = tmp_path_factory.mktemp("made")
     (folder / "gold.conll").write_text(GOLD * 4)
     (folder / "tiny.toml").write_text(TASK)
@@ -86,7 +86,7 @@ REFUSED = [
 def test_refused_before_anything_is_loaded(command, message, folder, monkeypatch):
     monkeypatch.setattr("ner_edge.train.run.open_start", lambda *_: pytest.fail("loaded"))
     monkeypatch.setattr("ner_edge.tagger.Tagger.load", lambda *_: pytest.fail("loaded"))
-    # The settings of a run are not those of a file.
+    # The saved settings of a run are not a settings file.
     monkeypatch.setattr("ner_edge.train.settings._read_file", lambda path: {})
     before = contents(folder)
     assert_error(run(*command.split()), message, exit_code=2)
@@ -120,13 +120,13 @@ def test_a_checkpoint_that_is_none_stays(kind, folder):
 
 
 def test_a_run_leaves_what_is_not_its_own(folder):
-    """peft would write a README.md, into the one that is there."""
+    """peft would write a README.md over an existing one."""
     Path("new").mkdir()
     for name in ("README.md", "notes.txt", "m-f16.gguf", ".hidden"):
         (Path("new") / name).write_text("mine")
     train = ["train", "gold.conll", "--base", "base", "--task", "tiny.toml", "--epochs", 1]
     run_ok(*train, "--out", "new")
-    run_ok(*train, "--out", "new")  # replaces what a run made
+    run_ok(*train, "--out", "new")  # replaces the results of a run
     names = {path.name for path in Path("new").iterdir()}
     mine = {"README.md", "notes.txt", "m-f16.gguf", ".hidden"}
     assert names == mine | {path.name for path in Path("own").iterdir()}
@@ -140,7 +140,7 @@ def test_a_failed_start_makes_no_folder(folder):
 
 
 def test_a_base_that_is_not_there(folder):
-    """The path in a configuration holds only in the folder that training was started in."""
+    """The path in a configuration is valid only in the folder in which training was started."""
     config = json.loads(Path("own/adapter_config.json").read_text())
     Path("own/adapter_config.json").write_text(
         json.dumps(config | {"base_model_name_or_path": "../runs/base"})

@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_builtin_instruction_is_the_published_one_to_the_letter() -> None:
-    """Models were trained on these very characters."""
+    """Models were trained on exactly these characters."""
     task = load_task("conll2003")
     digest = hashlib.sha256(task.instruction.encode()).hexdigest()
     assert digest == "5fb2101d3b5702e6dbb1951d7324e1ec633ae2116da08854e785301a68818762"
@@ -149,7 +149,7 @@ def test_the_alpaca_prompt() -> None:
 
 
 def test_a_built_in_task_with_the_prompt_of_another_trainer() -> None:
-    """To the letter what LLaMA-Factory's templates make of an instruction and an input."""
+    """Exactly the prompts of LLaMA-Factory's templates."""
     published = load_task("conll2003")
     alpaca = load_task("conll2003:llamafactory-alpaca")
     assert alpaca.prefix == (

@@ -1,4 +1,4 @@
-"""Standard streams that are closed or full, other locales, and texts that a terminal would obey."""
+"""Standard streams that are closed or full, other locales, and control characters."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def folder(tiny, tmp_path):
 
 
 def shell(folder, command, **environment):
-    """What a command line of a POSIX shell, in `folder`, returns and prints."""
+    """Run a command line of a POSIX shell in `folder`."""
     known = os.environ | {"NER_EDGE_CACHE": str(folder / "cache")} | environment
     return subprocess.run(
         ["sh", "-c", command.replace("ner-edge", PROGRAM)],
@@ -83,7 +83,7 @@ def test_streams_that_are_missing_or_full(command, exit_code, message, folder):
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")
 def test_no_file_takes_the_place_of_a_closed_stream(folder):
-    """What native code prints would go into it."""
+    """Otherwise the output of native code would go into the model file."""
     program = (
         "from ner_edge.terminal.streams import open_streams; open_streams(); import os\n"
         "open('numbers', 'w').write(str(os.open('text', os.O_RDONLY)))"
@@ -94,7 +94,7 @@ def test_no_file_takes_the_place_of_a_closed_stream(folder):
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a locale that is not UTF-8")
 def test_the_c_locale(folder):
-    """Non-ASCII names, arguments and texts, where Python expects only ASCII."""
+    """Non-ASCII names, arguments and texts in a locale where Python expects ASCII."""
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0"}
     (folder / "ä ö").mkdir()
     (folder / "m.gguf").rename(folder / "ä ö" / "mödel.gguf")
@@ -112,7 +112,7 @@ def test_the_c_locale(folder):
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")
 def test_libraries_complain_to_nobody(folder):
-    """matplotlib, of a home that it cannot use."""
+    """As matplotlib does in a home folder that it cannot write."""
     (folder / "home").write_text("a file")
     command = "ner-edge eval gold.conll -m m.gguf --no-speed --report report >out"
     shown = shell(folder, command, HOME=str(folder / "home"))

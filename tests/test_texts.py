@@ -1,4 +1,4 @@
-"""Every line of every file comes out, whatever its encoding, and once."""
+"""Every line of every file is read exactly once, whatever its encoding."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32", "utf-32-be"]
 
 
 def read(path: Path) -> tuple[list[str], list[str], int]:
-    """Texts, warnings, and bytes."""
+    """Return the texts, the warnings, and the number of bytes."""
     warnings: list[str] = []
     sizes: list[int] = []
     texts = list(read_texts([path], warnings.append, sizes.append))

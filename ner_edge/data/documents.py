@@ -115,7 +115,7 @@ def without_overlaps(
 ) -> tuple[list[CharSpan], list[CharSpan]]:
     """Split spans into those kept and those dropped because they overlap a kept one.
 
-    Spans of lower `rank` come first; duplicates are removed. Both lists are in text order.
+    Spans of lower `rank` take precedence; duplicates are removed. Both lists are in text order.
     """
     kept: list[CharSpan] = []
     dropped = []

@@ -147,7 +147,8 @@ def test_a_base_that_is_not_there(folder):
     )
     message = (
         r"own: its base model, \.\./runs/base, was not found; give --base "
-        r"\(\.\./runs/base: no such file or folder, and not a hub id \(like Qwen/Qwen2\.5-0\.5B\)\)"
+        r"\(\.\./runs/base: no such file or folder, and not a hub id "
+        r"\(such as Qwen/Qwen2\.5-0\.5B\)\)"
     )
     assert_error(run("export", "own"), message, exit_code=2)
     paper = ["eval", "gold.conll", "--protocol", "paper", "--adapter", "own"]

@@ -31,7 +31,7 @@ class TinyModel:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
-    """A model that runs in milliseconds and finds nonsensical entities."""
+    """A model that runs in milliseconds, and finds entities, if nonsensical ones."""
     from tiny_models import save_model
 
     from ner_edge.export.pipeline import export_model

@@ -32,7 +32,7 @@ def test_to_ask_for_it_makes_nothing(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def long(tiny, tmp_path_factory) -> Path:
-    """A model with an instruction long enough to be cached."""
+    """A model whose instruction is worth keeping."""
     from ner_edge.export.pipeline import export_model
     from ner_edge.task import Task
 

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import llama_cpp
+import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -152,7 +154,23 @@ def logits(model: Any, ids: list[int]) -> Any:
 
 def gguf_logits(path: Path, ids: list[int], lora: Path | None = None) -> Any:
     """Logits of llama.cpp for every position, `(tokens, vocabulary)`, with a float32 KV cache."""
-    return next(parity.gguf_logits(path, [ids], lora=lora, threads=1))
+    if lora is None:
+        return next(parity.gguf_logits(path, [ids], threads=1))
+    model = llama_cpp.Llama(
+        str(path),
+        lora_path=str(lora),
+        n_ctx=len(ids),
+        n_threads=1,
+        n_threads_batch=1,
+        logits_all=True,
+        verbose=False,
+        type_k=llama_cpp.GGML_TYPE_F32,
+        type_v=llama_cpp.GGML_TYPE_F32,
+    )
+    model.eval(ids)
+    logits = np.array(model.scores[: len(ids)])
+    model.close()
+    return logits
 
 
 def gguf_tokens(path: Path, text: str) -> list[int]:

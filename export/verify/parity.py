@@ -143,11 +143,7 @@ def torch_logits(model: Any, ids: Sequence[int]) -> NDArray[np.float32]:
 
 
 def gguf_logits(
-    path: Path,
-    prompts: Sequence[Sequence[int]],
-    *,
-    lora: Path | None = None,
-    threads: int | None = None,
+    path: Path, prompts: Sequence[Sequence[int]], *, threads: int | None = None
 ) -> Iterator[NDArray[np.float32]]:
     """Logits of llama.cpp for every position of each prompt, [tokens, vocabulary], with a float32
     KV cache."""
@@ -167,7 +163,6 @@ def gguf_logits(
         verbose=False,
         type_k=llama_cpp.GGML_TYPE_F32,
         type_v=llama_cpp.GGML_TYPE_F32,
-        lora_path=None if lora is None else str(lora),
     )
     try:
         for ids in prompts:

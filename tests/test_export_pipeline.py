@@ -11,12 +11,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from exporting import export_model
 from tiny_models import gguf_logits, load_model, logits, save_adapter, save_model
 
 from ner_edge import memory
 from ner_edge.errors import ModelError, NerEdgeError, UsageError
 from ner_edge.export import pipeline, write_gguf
-from ner_edge.export.pipeline import export_model
 from ner_edge.gguf.metadata import describe
 from ner_edge.task import load_task
 

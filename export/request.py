@@ -48,7 +48,7 @@ class ExportRequest:
 
     def __post_init__(self) -> None:
         if self.name is not None and Path(self.name).name != self.name:
-            raise UsageError(f"name '{self.name}' must not hold a path")
+            raise UsageError(f"--name '{self.name}' must not contain a path")
         for flag, values in (("--size", self.sizes), ("--max-loss", self.max_losses)):
             if values and not isinstance(self.imatrix, ImatrixData):
                 raise UsageError(

@@ -71,7 +71,7 @@ def test_wrong_type_shows_all_types(tiny, tmp_path):
         (["--base", "text.gguf"], r"text\.gguf: not a GGUF file", 1),
         (["empty"], "empty: does not say which base", 2),
         (["empty", "--base", "BASE"], r"empty: not an adapter \(holds no adapter_config", 1),
-        (["ADAPTER", "--base", "BASE", "--name", "a/b"], "name 'a/b' must not hold a path", 2),
+        (["ADAPTER", "--base", "BASE", "--name", "a/b"], "--name 'a/b' must not contain a path", 2),
         (["ADAPTER", "--base", "BASE", "--task", "x"], "no task 'x'; built in: conll2003", 2),
         (["ADAPTER", "--base", "BASE", "--task", "x.toml"], "x.toml: no such file", 2),
         (

@@ -71,6 +71,15 @@ def test_a_file_that_is_not_the_recorded_one_fails(model):
         assert model.with_suffix(".json").read_text() == text
 
 
+def test_a_manifest_of_an_earlier_version_is_read(model):
+    path = model.with_suffix(".json")
+    record = json.loads(path.read_text())
+    record["made_of"]["calibration"] = {"data": "train.conll", "imatrix_sha256": "0"}
+    path.write_text(json.dumps(record))
+    assert "as in ner-q8_0.json" in run_ok("verify", model, "--threads", 1, "--manifest")
+    assert json.loads(path.read_text())["made_of"] == record["made_of"]
+
+
 def test_what_failed_when_the_file_was_made_fails_again(model):
     path = model.with_suffix(".json")
     record = json.loads(path.read_text())

@@ -151,6 +151,19 @@ def test_the_smallest_file_of_a_given_loss_and_its_prediction(tiny, data, tmp_pa
     assert predicted in (tmp_path / "tiny.md").read_text()
 
 
+def test_the_columns_of_the_sentences_can_be_named(tiny, data, tmp_path):
+    swapped = tmp_path / "swapped.conll"
+    lines = (line.split() for line in DATA.splitlines())
+    swapped.write_text("\n".join(" ".join(reversed(line)) for line in lines) + "\n")
+    base = ["export", "--base", tiny.folder, "--task", "conll2003", "-q", "q4_0", "--threads", 1]
+    run_ok(*base, "--imatrix", data, "-o", tmp_path / "a")
+    run_ok(*base, "--imatrix", swapped, "--columns", "2,1", "-o", tmp_path / "b")
+    first, second = (tmp_path / folder / "tiny-q4_0.gguf" for folder in "ab")
+    assert GGUFFile(first).float32("blk.0.ffn_up.weight").tobytes() == (
+        GGUFFile(second).float32("blk.0.ffn_up.weight").tobytes()
+    )
+
+
 def test_a_file_of_a_given_size_and_its_recipe(tiny, data, tmp_path):
     base = ["export", "--base", tiny.folder, "--task", "conll2003", "--threads", 1]
     whole = run_ok(*base, "-q", "q8_0", "-o", tmp_path).strip()

@@ -1,4 +1,4 @@
-"""A LoRA adapter as GGUF, for llama.cpp to apply over a base that stays as it is."""
+"""Write a LoRA adapter as GGUF, which llama.cpp applies at load time to an unchanged base."""
 
 from math import prod
 from pathlib import Path
@@ -18,20 +18,19 @@ from ner_edge.task import GGUF_KEY, Task, load_saved_task
 
 
 def export_adapter(base: Path, adapter: Path, out: Path, task: Task | None = None) -> Path:
-    """Write the peft folder `adapter` as a GGUF LoRA to `out` and return `out`.
+    """Write the peft folder `adapter` to `out` as a GGUF LoRA and return `out`.
 
-    It fits `base`, a GGUF or a Hugging Face folder, and every GGUF made of it. The task embedded is
-    `task`, else the one saved beside the adapter. llama.cpp scales by `alpha / r`; any other factor
-    (rslora, alpha_pattern) is multiplied into B. Raises `ModelError` if they are damaged or do
-    not fit. Format: llama.cpp, `convert_lora_to_gguf.py`.
+    The LoRA fits `base`, a GGUF or a Hugging Face folder, and every GGUF made from it. `task` is
+    embedded, by default the one saved beside the adapter. llama.cpp scales by `alpha / r`; any
+    other factor (rslora, alpha_pattern) is multiplied into B. Raises `ModelError` if base or
+    adapter is damaged or they do not fit each other. Format: llama.cpp, `convert_lora_to_gguf.py`.
     """
     model = open_base(base)
     lora = open_adapter(adapter, model)
-    untied = sorted(set(lora.pairs) - set(model.tensors))
-    if untied:
+    if set(lora.pairs) - set(model.tensors):
         raise ModelError(
-            f"{adapter}: adapts lm_head, which in {base} is the embedding, and llama.cpp "
-            "cannot apply that; merge the adapter instead"
+            f"{adapter}: adapts lm_head, which is tied to the embedding in {base}; llama.cpp "
+            "cannot apply such a LoRA, so merge the adapter instead"
         )
     task = task or load_saved_task(adapter)
     check_not_input(str(out), out, [base, adapter])
@@ -39,18 +38,22 @@ def export_adapter(base: Path, adapter: Path, out: Path, task: Task | None = Non
     with atomic_path(out) as temporary:
         writer = GGUFWriter(temporary, model.architecture)
         try:
-            writer.add_type("adapter")
-            writer.add_string("adapter.type", "lora")
-            writer.add_float32("adapter.lora.alpha", lora.alpha)
-            writer.add_name(name_as_text(adapter.resolve()))
-            writer.add_string("ner_edge.version", __version__)
-            writer.add_string("ner_edge.adapter_sha256", lora.sha256)
-            if task is not None:
-                writer.add_string(GGUF_KEY, task.to_json())
+            _add_metadata(writer, lora, task)
             _write_pairs(writer, lora)
         finally:
             writer.close()
     return out
+
+
+def _add_metadata(writer: GGUFWriter, lora: Adapter, task: Task | None) -> None:
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", lora.alpha)
+    writer.add_name(name_as_text(lora.path.resolve()))
+    writer.add_string("ner_edge.version", __version__)
+    writer.add_string("ner_edge.adapter_sha256", lora.sha256)
+    if task is not None:
+        writer.add_string(GGUF_KEY, task.to_json())
 
 
 def _write_pairs(writer: GGUFWriter, lora: Adapter) -> None:
@@ -78,7 +81,7 @@ def _write_pairs(writer: GGUFWriter, lora: Adapter) -> None:
 
 
 def _tensor_type(pair: LoraPair, lora: Adapter) -> GGMLQuantizationType:
-    """f16 where that loses nothing, else f32."""
+    """f16 if that is lossless, else f32."""
     dtypes = {pair.file.entries[name].dtype for name in (pair.a_name, pair.b_name)}
     exact = dtypes == {"F16"} and _extra_scale(pair, lora) == 1.0
     return GGMLQuantizationType.F16 if exact else GGMLQuantizationType.F32

@@ -1,13 +1,14 @@
-"""Which files an export writes, how each is made, and what that needs."""
+"""Plan which files an export writes, how each is made, and the room this takes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
+from ner_edge.export.quantize.collect_imatrix import ImatrixData
 from ner_edge.export.quantize.llama_quantize import quantizing_bytes
 from ner_edge.export.quantize.types import QUANTS, Quant
 from ner_edge.export.read.base import Base
+from ner_edge.export.request import ExportRequest
 from ner_edge.export.write_gguf import DIRECT, model_bytes, working_bytes
 from ner_edge.files.atomic import check_disk_space
 from ner_edge.memory import check_memory
@@ -15,32 +16,31 @@ from ner_edge.memory import check_memory
 
 @dataclass
 class Plan:
-    """Files that are written straight from the weights, in one pass, and those that llama.cpp
+    """The files written directly from the weights, in one pass, and the types that llama.cpp then
     quantizes from one of them, the `reference`."""
 
     folder: Path
     name: str
     direct: dict[Path, Quant] = field(default_factory=dict)
-    native: list[Quant] = field(default_factory=list)
+    quantized: list[Quant] = field(default_factory=list)
     reference: Path | None = None
-    """None if nothing is quantized."""
-    mixes: int = 0
-    """How many files get a type for each tensor, by a recipe known or to be found."""
+    """None if llama.cpp has nothing to do."""
+    recipe_count: int = 0
 
-    def path(self, level: str) -> Path:
-        """Where the file of a level or recipe lies."""
-        return self.folder / f"{self.name}-{level}.gguf"
+    def path(self, kind: str) -> Path:
+        """The path of the file with a quantization type or recipe."""
+        return self.folder / f"{self.name}-{kind}.gguf"
 
     @property
     def intermediate(self) -> Path | None:
-        """The reference, if nobody asked for it."""
+        """The reference, if it is not one of the files asked for."""
         kept = self.reference is None or self.reference.parent == self.folder
         return None if kept else self.reference
 
     def check_room(self, model: Base, threads: int) -> None:
-        """Raises `NerEdgeError` if the disk or the memory is too small."""
-        levels = [*self.direct.values(), *self.native, *[QUANTS["q8_0"]] * self.mixes]
-        check_disk_space(self.folder, sum(_size(model, level) for level in levels))
+        """Raise `NerEdgeError` if disk space or memory will not suffice."""
+        quants = [*self.direct.values(), *self.quantized, *[QUANTS["q8_0"]] * self.recipe_count]
+        check_disk_space(self.folder, sum(_estimated_bytes(model, quant) for quant in quants))
         needed = working_bytes(threads)
         if self.reference is not None:
             largest = max(prod(tensor.shape) for tensor in model.tensors.values())
@@ -48,20 +48,15 @@ class Plan:
         check_memory(needed)
 
 
-def plan_files(
-    folder: Path, name: str, levels: Sequence[Quant], mixes: int, calibrates: bool, scratch: Path
-) -> Plan:
-    """A plan for all `levels` and so many recipes; `calibrates` if a model must be run too.
-
-    The reference is one of `levels` if it can be, else a file in `scratch`.
-    """
-    plan = Plan(folder, name, mixes=mixes)
-    for level in levels:
-        if level.name in DIRECT:
-            plan.direct[plan.path(level.name)] = level
+def plan_files(request: ExportRequest, name: str, scratch: Path) -> Plan:
+    """Plan the files of a request. The reference is one of them if possible, else in `scratch`."""
+    plan = Plan(request.folder, name, recipe_count=request.recipe_count)
+    for quant in request.types:
+        if quant.name in DIRECT:
+            plan.direct[plan.path(quant.name)] = quant
         else:
-            plan.native.append(level)
-    if plan.native or mixes or calibrates:
+            plan.quantized.append(quant)
+    if plan.quantized or plan.recipe_count or isinstance(request.imatrix, ImatrixData):
         exact = (plan.path(kind) for kind in ("f32", "f16"))
         plan.reference = next((path for path in exact if path in plan.direct), None)
         if plan.reference is None:
@@ -70,11 +65,11 @@ def plan_files(
     return plan
 
 
-def _size(model: Base, level: Quant) -> int:
-    """About how large the file becomes, rather too large than too small."""
-    bits = level.bits_per_weight
-    if level.name not in DIRECT:
-        bits *= 1.15  # small models: the embedding, kept at more bits, weighs more
+def _estimated_bytes(model: Base, quant: Quant) -> int:
+    """Errs on the large side."""
+    bits = quant.bits_per_weight
+    if quant.name not in DIRECT:
+        bits *= 1.15  # in small models the embedding, kept at more bits, weighs more
         if any(tensor.shape[-1] % 256 for tensor in model.tensors.values()):
             bits = max(bits, 7.0)  # rows that k-quants do not fit fall back to larger types
     return model_bytes(list(model.tensors.values()), bits)

@@ -1,10 +1,11 @@
-"""Write a model as GGUF in 32, 16 or 8 bits, streaming, to any number of files in one pass."""
+"""Write a model as f32, f16, bf16 and q8_0 GGUF files in one streaming pass over its weights."""
 
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -27,14 +28,14 @@ _TYPES = {
 }
 DIRECT = tuple(_TYPES)
 _F16_MAX = 65504.0
-# A block of q8_0 holds its largest weight over 127 in f16.
+# A q8_0 block stores its largest weight divided by 127 in f16.
 _LIMITS = {GGMLQuantizationType.F16: _F16_MAX, GGMLQuantizationType.Q8_0: 127 * _F16_MAX}
 
 _ALIGNMENT = 32  # GGUF's default
-_SLAB = 1 << 23  # weights that are read, merged and encoded at a time
-_THREADS = 4  # more would wait for the disk
+_SLAB = 1 << 23  # weights read, merged and encoded at a time
+_THREADS = 4  # the disk is the bottleneck beyond that
 
-# The base's own file, not the model: written afresh, or meaningless in another file.
+# Metadata about the base's file, not the model: rewritten, or meaningless in a new file.
 _NOT_COPIED = (
     "general.alignment",
     "general.architecture",
@@ -46,18 +47,18 @@ _NOT_COPIED = (
     "split.",
 )
 
-logging.getLogger("gguf").setLevel(logging.ERROR)  # it warns of what is expected here
+logging.getLogger("gguf").setLevel(logging.ERROR)  # its warnings are expected here
 
 Slab = tuple[Tensor, int, int]
 Result = TypeVar("Result")
 
 
 class F16Overflow(ModelError):
-    """A weight is too large for f16."""
+    """A weight is out of f16's range."""
 
 
 def text_value(text: str) -> GGUFValue:
-    """A metadata value that is text."""
+    """Make a metadata value of type string."""
     return GGUFValue(text, GGUFValueType.STRING)
 
 
@@ -69,34 +70,22 @@ def write_models(
     progress: Callable[[int, int], None],
     threads: int = 1,
 ) -> None:
-    """Write `model` to each target at its level (one of `DIRECT`), reading each weight once.
+    """Write `model` to each target in its type (one of `DIRECT`), reading each weight once.
 
-    `extra` is added to the base's metadata. `progress` gets tensors done and in all. Norms, biases
-    and other vectors stay f32, as in llama.cpp's converter. Raises `ModelError` if a weight is
-    not finite, `F16Overflow` if f16 cannot hold it; then the targets are not whole.
+    `extra` is added to the base's metadata. Vectors, such as norms and biases, stay f32, as in
+    llama.cpp's converter. `progress` gets the tensors done and their total. Raises `ModelError` if
+    a weight is not finite, `F16Overflow` if it is out of f16's range; the targets are then
+    incomplete.
     """
+    quants = list(targets.values())
+    for path, quant in targets.items():
+        _write_header(path, model, name, extra, quant)
     with ExitStack() as stack:
-        files = []
-        for path, quant in targets.items():
-            _write_header(path, model, name, extra, quant)
-            files.append(stack.enter_context(path.open("ab")))
-
-        def encode(slab: Slab) -> list[NDArray[np.generic]]:
-            tensor, start, end = slab
-            weight = tensor.read_slice(start, end)
-            largest = _largest_magnitude(weight, tensor)
-            kinds = [_tensor_type(tensor, quant) for quant in targets.values()]
-            for kind in kinds:
-                if largest > _LIMITS.get(kind, np.inf):
-                    raise F16Overflow(
-                        f"{model.path}: {tensor.name} holds {largest:.3g}, more than "
-                        f"{kind.name.lower()} can; use bf16 or f32"
-                    )
-            return [_encode(weight, kind) for kind in kinds]
-
+        files = [stack.enter_context(path.open("ab")) for path in targets]
         done = 0
         progress(done, len(model.tensors))
         slabs = (slab for tensor in model.tensors.values() for slab in _slabs(tensor))
+        encode = partial(_encode_slab, model.path, quants)
         for (tensor, _, end), parts in _in_order(encode, slabs, min(threads, _THREADS)):
             for file, part in zip(files, parts, strict=True):
                 file.write(part.data)
@@ -107,13 +96,27 @@ def write_models(
                 progress(done, len(model.tensors))
 
 
+def _encode_slab(path: Path, quants: Sequence[Quant], slab: Slab) -> list[NDArray[np.generic]]:
+    tensor, start, end = slab
+    weight = tensor.read_slice(start, end)
+    largest = _largest_magnitude(weight, path, tensor)
+    kinds = [_tensor_type(tensor, quant) for quant in quants]
+    for kind in kinds:
+        if largest > _LIMITS.get(kind, np.inf):
+            raise F16Overflow(
+                f"{path}: {tensor.name} holds {largest:.3g}, which is out of the range of "
+                f"{kind.name.lower()}; export to bf16 or f32"
+            )
+    return [_encode(weight, kind) for kind in kinds]
+
+
 def model_bytes(tensors: Sequence[Tensor], bits_per_weight: float) -> int:
-    """About how large a file at this level becomes, vocabulary and metadata included."""
+    """Estimate the size of a file, vocabulary and metadata included."""
     return int(sum(prod(tensor.shape) for tensor in tensors) * bits_per_weight / 8) + (16 << 20)
 
 
 def working_bytes(threads: int) -> int:
-    """About the memory that writing takes, whatever the model."""
+    """Estimate the memory that writing takes, in bytes. It does not depend on the model."""
     return (min(threads, _THREADS) + 2) * _SLAB * 16
 
 
@@ -126,7 +129,7 @@ def _slabs(tensor: Tensor) -> Iterator[Slab]:
 def _in_order(
     function: Callable[[Slab], Result], slabs: Iterator[Slab], threads: int
 ) -> Iterator[tuple[Slab, Result]]:
-    """Each slab with the function's result, computed a little ahead of who takes them."""
+    """Yield each slab with the function's result; a few are computed ahead."""
     pending: deque[tuple[Slab, Future[Result]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for slab in slabs:
@@ -176,14 +179,14 @@ def _tensor_type(tensor: Tensor, quant: Quant) -> GGMLQuantizationType:
         return GGMLQuantizationType.F32
     kind = _TYPES[quant.name]
     if tensor.shape[-1] % GGML_QUANT_SIZES[kind][0]:
-        return GGMLQuantizationType.F16  # as llama.cpp does with rows that are no whole blocks
+        return GGMLQuantizationType.F16  # as llama.cpp does when a row does not divide into blocks
     return kind
 
 
-def _largest_magnitude(weight: NDArray[np.float32], tensor: Tensor) -> float:
+def _largest_magnitude(weight: NDArray[np.float32], path: Path, tensor: Tensor) -> float:
     largest = max(float(weight.max()), -float(weight.min()))
     if not np.isfinite(largest):
-        raise ModelError(f"{tensor.name}: not all merged weights are finite; nothing was written")
+        raise ModelError(f"{path}: not all merged weights of {tensor.name} are finite")
     return largest
 
 

@@ -1,4 +1,4 @@
-"""The models with names of our own, built on first use from a base and an adapter."""
+"""The built-in models: each is exported on first use from a base and an adapter in the package."""
 
 import hashlib
 import os
@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ner_edge.errors import ModelError
 from ner_edge.files.atomic import exclusive
@@ -13,16 +14,19 @@ from ner_edge.files.cache import cache_dir, cache_folder
 from ner_edge.files.hashing import sha256_of
 from ner_edge.models.resolve import named_base
 
+if TYPE_CHECKING:
+    from ner_edge.export.request import ExportRequest
+
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """A model that is made on first use, of a named base and an adapter that the package holds."""
+    """A model exported on first use from a named base and an adapter that the package holds."""
 
     base: str
     folder: str
-    """Of the adapter, in the package."""
+    """The adapter's folder in the package."""
     quant: str
-    """The level or recipe that is made unless another is asked for."""
+    """The default quantization type or recipe."""
 
 
 DEFAULT_MODEL = "conll2003-135m"
@@ -30,9 +34,10 @@ BUILT_IN = {DEFAULT_MODEL: BuiltIn("smollm2", "default", "100mb")}
 
 
 def resolve_model(name: str | None) -> Path:
-    """The GGUF file that `-m` names: a path, or `conll2003-135m[:quant]` and the like.
+    """Return the GGUF file that `-m` names: a path, or a built-in model with an optional
+    quantization type or recipe (`conll2003-135m:q4_k_m`). None means the default model.
 
-    None is the default model. Raises `ModelError` if there is none.
+    Raises `ModelError` if there is no such file.
     """
     if name is None:
         return built_in_model(DEFAULT_MODEL)
@@ -50,46 +55,49 @@ def resolve_model(name: str | None) -> Path:
 
 
 def built_in_model(model: str, quant: str = "") -> Path:
-    """One of `BUILT_IN` at a quantization level, or by one of its recipes (`100mb`), made in the
-    cache on first use."""
-    from ner_edge.export.quantize.types import parse_quants
+    """Return the file of one of `BUILT_IN` with a quantization type or one of the model's recipes
+    (`100mb`), exporting it to the cache on first use.
 
+    Raises `UsageError` if the type is unknown or needs an importance matrix, `ModelError` if the
+    package lacks the adapter.
+    """
     built_in = BUILT_IN[model]
-    quant = quant or built_in.quant
+    quant = (quant or built_in.quant).strip().lower()
     with as_file(files("ner_edge").joinpath(built_in.folder)) as adapter:
-        weights = adapter / "adapter_model.safetensors"
-        if not weights.is_file():
-            raise ModelError(f"this installation does not hold {model}; give a file with -m")
+        if not (adapter / "adapter_model.safetensors").is_file():
+            raise ModelError(f"this installation does not include {model}; give a file with -m")
         name = f"{model}-{_digest(adapter)[:8]}"
-        recipe = adapter / f"{quant.lower()}.toml"
-        level = recipe.stem if recipe.is_file() else parse_quants([quant])[0].name
-        path = cache_dir() / "models" / f"{name}-{level}.gguf"
+        path = cache_dir() / "models" / f"{name}-{quant}.gguf"
         if path.is_file():
             return path
+        request = _request(path.parent, name, quant, adapter)
         with exclusive(cache_folder("models") / f"{name}.making", "", wait=True):
-            if not path.is_file():  # unless another process has made it meanwhile
+            if not path.is_file():  # another process may have made it meanwhile
                 base = named_base(built_in.base)
-                print(f"Making {model} ({quant}, once) ...", file=sys.stderr, flush=True)
-                _make(base, adapter, path, recipe)
+                print(f"Making {model}:{quant} (first use only) ...", file=sys.stderr, flush=True)
+                _export(base, adapter, request)
     return path
 
 
-def _make(base: Path, adapter: Path, path: Path, recipe: Path) -> None:
-    from ner_edge.export.pipeline import export_model
+def _request(folder: Path, name: str, quant: str, adapter: Path) -> "ExportRequest":
     from ner_edge.export.quantize.recipe import read_recipe
+    from ner_edge.export.request import ExportRequest
     from ner_edge.gguf.imatrix import read_imatrix
 
-    name, _, level = path.stem.rpartition("-")
+    recipe = adapter / f"{quant}.toml"
     if recipe.is_file():
-        imatrix, recipes = read_imatrix(adapter / "imatrix.gguf"), [read_recipe(recipe)]
-        export_model(
-            base, adapter, path.parent, [], name=name, calibration=imatrix, recipes=recipes
-        )
-    else:
-        export_model(base, adapter, path.parent, [level], name=name)
+        imatrix = read_imatrix(adapter / "imatrix.gguf")
+        return ExportRequest(folder, name=name, recipes=[read_recipe(recipe)], imatrix=imatrix)
+    return ExportRequest(folder, [quant], name=name)
+
+
+def _export(base: Path, adapter: Path, request: "ExportRequest") -> None:
+    from ner_edge.export.pipeline import export_model
+
+    export_model(base, adapter, request)
 
 
 def _digest(adapter: Path) -> str:
-    """Of all that a file of a built-in model is made of."""
+    """A hash of all files that the model is made from; the scores only describe it."""
     digests = [sha256_of(file) for file in sorted(adapter.iterdir()) if file.name != "scores.json"]
     return hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -32,9 +32,8 @@ class TinyModel:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
     """A model that runs in milliseconds, and finds entities, if nonsensical ones."""
+    from exporting import export_model
     from tiny_models import save_model
-
-    from ner_edge.export.pipeline import export_model
 
     root = tmp_path_factory.mktemp("tiny")
     folder = save_model(

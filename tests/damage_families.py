@@ -123,7 +123,7 @@ FAMILIES = {
         2,
         {"imatrix.gguf": GGUF_KINDS},
         {
-            "export --calibrate": "export adapter --base base -q q4_0 --calibrate imatrix.gguf "
+            "export --imatrix": "export adapter --base base -q q4_0 --imatrix imatrix.gguf "
             f"-o out {_RUN}",
             "train --imatrix": f"{_TRAIN} {_SETTINGS} --base base --from adapter "
             "--recover small.gguf --imatrix imatrix.gguf",

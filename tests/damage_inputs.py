@@ -75,7 +75,7 @@ def make_inputs(folder: Path) -> None:
     (folder / "model-f16.json").unlink()
     (folder / "model.json").write_text(manifest.replace("model-f16.gguf", "model.gguf"))
     _write_imatrix(folder)
-    _command(f"{export} -q q4_0 --calibrate imatrix.gguf")
+    _command(f"{export} -q q4_0 --imatrix imatrix.gguf")
     (folder / "model-q4_0.gguf").rename(folder / "small.gguf")
     (folder / "model-q4_0.json").unlink()
     _command(f"{export} --adapter-only")
@@ -97,12 +97,15 @@ def _command(line: str) -> None:
 
 
 def _write_imatrix(folder: Path) -> None:
-    from ner_edge.export.quantize.calibrate import collect_imatrix
-    from ner_edge.export.quantize.calibration import CalibrationSet, read_calibration
+    from ner_edge.export.quantize.collect_imatrix import (
+        ImatrixData,
+        collect_imatrix,
+        imatrix_or_data,
+    )
     from ner_edge.task import Task
 
-    data = read_calibration(folder / "data.conll")
-    assert isinstance(data, CalibrationSet)
+    data = imatrix_or_data(folder / "data.conll")
+    assert isinstance(data, ImatrixData)
     task = Task.from_toml(folder / "task.toml")
     collect_imatrix(folder / "model.gguf", task, data, threads=1).save(folder / "imatrix.gguf")
 

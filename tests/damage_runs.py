@@ -45,8 +45,8 @@ _ENVIRONMENT = {
 _LIGHT = (
     *("nervaluate", "rich._emoji_codes", "rich.progress", "seqeval.metrics", "tokenizers"),
     *("ner_edge.data.check", "ner_edge.data.report", "ner_edge.eval.compare"),
-    *("ner_edge.eval.output", "ner_edge.export.quantize.calibrate", "ner_edge.export.lora_gguf"),
-    *("ner_edge.export.pipeline", "ner_edge.export.verify.verify", "ner_edge.runtime.formats"),
+    *("ner_edge.eval.output", "ner_edge.export.lora_gguf", "ner_edge.export.pipeline"),
+    *("ner_edge.export.verify.verify", "ner_edge.runtime.formats", "ner_edge.runtime.decisions"),
     *("ner_edge.terminal.progress", "ner_edge.runtime.tagger", "ner_edge.data.texts"),
 )
 _TORCH = (

@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from exporting import export_model
 from tiny_models import save_adapter
 
 from ner_edge.errors import ModelError
-from ner_edge.export.pipeline import export_model
 from ner_edge.hf.adapter_config import check_adapter, read_adapter_config
 
 

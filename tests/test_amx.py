@@ -6,8 +6,8 @@ from pathlib import Path
 import llama_cpp
 import pytest
 from conftest import TinyModel
+from exporting import export_model
 
-from ner_edge.export.pipeline import export_model
 from ner_edge.runtime.llama import start_backend
 from ner_edge.tagger import Tagger
 

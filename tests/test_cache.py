@@ -33,7 +33,8 @@ def test_to_ask_for_it_makes_nothing(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def long(tiny, tmp_path_factory) -> Path:
     """A model whose instruction is worth keeping."""
-    from ner_edge.export.pipeline import export_model
+    from exporting import export_model
+
     from ner_edge.task import Task
 
     task = Task("long", tiny.task.labels, "Find entities. " * _WORTH_KEEPING)

@@ -18,7 +18,7 @@ def adapter(tiny, tmp_path_factory):
     return folder
 
 
-def test_adapter_and_base_to_two_levels(tiny, adapter, tmp_path):
+def test_adapter_and_base_to_two_types(tiny, adapter, tmp_path):
     out = tmp_path / "new" / "folder"
     options = ["-q", "q4_0", "--quant", "Q8_0", "-o", out, "--threads", 1]
     stdout = run_ok("export", adapter, "--base", tiny.folder, *options)
@@ -53,9 +53,9 @@ def test_base_alone_with_a_task(tiny, tmp_path):
     assert describe(tmp_path / "tiny-q8_0.gguf").task.name == "conll2003"
 
 
-def test_wrong_level_shows_all_levels(tiny, tmp_path):
+def test_wrong_type_shows_all_types(tiny, tmp_path):
     result = run("export", "--base", tiny.folder, "-q", "q4_k_xl", "-o", tmp_path)
-    assert_error(result, r"^error: no quantization level 'q4_k_xl'; .*\n", 2, lines=None)
+    assert_error(result, r"^error: unknown quantization type 'q4_k_xl'; .*\n", 2, lines=None)
     for name in ("f16", "q8_0", "q4_k_m", "q2_k"):
         assert f"\n{name} " in result.stderr
     assert list(tmp_path.iterdir()) == []
@@ -64,14 +64,14 @@ def test_wrong_level_shows_all_levels(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message", "exit_code"),
     [
-        ([], "give an adapter's folder, or --base", 2),
+        ([], "give an adapter, or --base", 2),
         (["absent"], "absent: no such adapter folder, and not a hub id", 2),
         (["--base", "./absent"], r"\./absent: no such file or folder, and not a hub id", 2),
         (["--base", "."], r"config\.json", 1),
         (["--base", "text.gguf"], r"text\.gguf: not a GGUF file", 1),
         (["empty"], "empty: does not say which base", 2),
         (["empty", "--base", "BASE"], r"empty: not an adapter \(holds no adapter_config", 1),
-        (["ADAPTER", "--base", "BASE", "--name", "a/b"], "name 'a/b' must not hold a path", 2),
+        (["ADAPTER", "--base", "BASE", "--name", "a/b"], "--name 'a/b' must not contain a path", 2),
         (["ADAPTER", "--base", "BASE", "--task", "x"], "no task 'x'; built in: conll2003", 2),
         (["ADAPTER", "--base", "BASE", "--task", "x.toml"], "x.toml: no such file", 2),
         (
@@ -107,7 +107,14 @@ def test_adapter_alone(tiny, adapter, tmp_path):
     reference = logits(load_model(tiny.folder, adapter), ids)
     assert np.abs(gguf_logits(tiny.gguf, ids, lora) - reference).max() < 0.1
     assert np.abs(gguf_logits(tiny.gguf, ids) - reference).max() > 0.3
-    for arguments in (["--base", tiny.folder], [adapter, "--base", tiny.folder, "-q", "f16"]):
-        result = run("export", *arguments, "--adapter-only", "-o", tmp_path)
-        assert_error(result, "--adapter-only needs an adapter, and takes no --quant", 2)
-    assert_error(run("export", adapter, "--adapter-only", "--card"), "takes no --quant, --card", 2)
+
+
+def test_what_cannot_be_combined_with_an_adapter_alone(tiny, adapter, tmp_path):
+    command = ["export", "--adapter-only", "--base", tiny.folder, "-o", tmp_path]
+    assert_error(run(*command), "--adapter-only needs an adapter", 2)
+    for flags in (["--quant", "f16"], ["--imatrix", "x"], ["--size", "1MB"], ["--card"]):
+        message = f"--adapter-only cannot be combined with {flags[0]}"
+        assert_error(run(*command, adapter, *flags), message, 2)
+    result = run("export", "--adapter-only", tiny.folder, "-o", tmp_path)
+    assert_error(result, "--adapter-only needs an adapter; .*tiny is a whole model", 2)
+    assert list(tmp_path.iterdir()) == []

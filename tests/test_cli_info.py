@@ -6,9 +6,9 @@ from dataclasses import replace
 import llama_cpp
 import pytest
 from command_line import assert_error, run, run_ok
+from exporting import export_model
 from transformers import AutoTokenizer
 
-from ner_edge.export.pipeline import export_model
 from ner_edge.hf.prompts import PromptEncoder
 from ner_edge.prompt import TEMPLATES
 from ner_edge.runtime.grammar import gbnf

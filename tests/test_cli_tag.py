@@ -238,7 +238,7 @@ def test_unreadable_files_are_refused_before_the_model_loads(tag, tmp_path, monk
     ],
 )
 def test_models_that_are_none(name, message, tiny, tmp_path, monkeypatch):
-    from ner_edge.export.pipeline import export_model
+    from exporting import export_model
 
     monkeypatch.chdir(tmp_path)
     whole = tiny.gguf.read_bytes()

@@ -6,10 +6,10 @@ import struct
 
 import pytest
 from command_line import assert_error, run, run_ok
+from exporting import export_model
 from tiny_models import load_model, save_adapter, save_model
 
 from ner_edge.export.describe.manifest import read_manifest
-from ner_edge.export.pipeline import export_model
 from ner_edge.gguf.file import GGUFFile
 
 
@@ -71,6 +71,15 @@ def test_a_file_that_is_not_the_recorded_one_fails(model):
         assert model.with_suffix(".json").read_text() == text
 
 
+def test_a_manifest_of_an_earlier_version_is_read(model):
+    path = model.with_suffix(".json")
+    record = json.loads(path.read_text())
+    record["made_of"]["calibration"] = {"data": "train.conll", "imatrix_sha256": "0"}
+    path.write_text(json.dumps(record))
+    assert "as in ner-q8_0.json" in run_ok("verify", model, "--threads", 1, "--manifest")
+    assert json.loads(path.read_text())["made_of"] == record["made_of"]
+
+
 def test_what_failed_when_the_file_was_made_fails_again(model):
     path = model.with_suffix(".json")
     record = json.loads(path.read_text())
@@ -109,7 +118,7 @@ def test_a_model_without_a_task_fails(tmp_path):
     (path,) = export_model(base, None, tmp_path, ["f16"])
     result = run("verify", path, "--threads", 1)
     assert result.exit_code == 1
-    assert "✗ task: none inside" in result.stdout
+    assert "✗ task: not in the file" in result.stdout
 
 
 def test_parity_with_torch(tiny, tmp_path):
@@ -118,7 +127,7 @@ def test_parity_with_torch(tiny, tmp_path):
     options = ["--against", tiny.folder, "--adapter", adapter, "--threads", 1]
     for path in paths:
         stdout = run_ok("verify", path, *options, "--manifest")
-        assert names(stdout)[-4:-1] == ["✓ made of", "✓ tokens", "✓ parity"]
+        assert names(stdout)[-4:-1] == ["✓ provenance", "✓ tokens", "✓ parity"]
         check = read_manifest(path).checks[-1]
         assert check.name == "parity"
         assert check.detail.startswith("largest probability difference ")
@@ -137,7 +146,7 @@ def test_a_file_that_computes_something_else_fails(tiny, tmp_path):
     options = ["--adapter", adapter, "--threads", 1]
     result = run("verify", path, "--against", tiny.folder, *options)
     assert result.exit_code == 1
-    assert names(result.stdout)[-1] == "✗ made of"
+    assert names(result.stdout)[-1] == "✗ provenance"
     assert "another base: " in result.stdout
     right, wrong = ((folder / "model.safetensors").read_bytes() for folder in (other, tiny.folder))
     assert len(right) == len(wrong)
@@ -148,15 +157,15 @@ def test_a_file_that_computes_something_else_fails(tiny, tmp_path):
     path.with_suffix(".json").unlink()
     result = run("verify", path, "--against", tiny.folder, *options)
     assert result.exit_code == 1
-    assert names(result.stdout)[-3:] == ["✓ made of", "✓ tokens", "✗ parity"]
+    assert names(result.stdout)[-3:] == ["✓ provenance", "✓ tokens", "✗ parity"]
 
 
 def test_what_parity_needs(model, tiny, tmp_path):
-    assert_error(run("verify", model, "--adapter", "x"), "--adapter belongs to --against", 2)
+    assert_error(run("verify", model, "--adapter", "x"), "--adapter needs --against", 2)
     result = run("verify", model, "--against", tiny.folder, "--threads", 1)
     assert result.exit_code == 2
     assert "was made with an adapter; give its folder with --adapter" in result.stderr
     other = save_adapter(tmp_path / "other", tiny.folder, r=2)
     result = run("verify", model, "--against", tiny.folder, "--adapter", other, "--threads", 1)
     assert result.exit_code == 1
-    assert "✗ made of: another adapter: " in result.stdout
+    assert "✗ provenance: another adapter: " in result.stdout

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from exporting import export_model
 
 from ner_edge.errors import ModelError, NerEdgeWarning
 from ner_edge.eval import agreement
 from ner_edge.eval.agreement import Agreement, agreement_with
 from ner_edge.eval.gold import Gold, read_gold
-from ner_edge.export.pipeline import export_model
 from ner_edge.runtime import engine
 from ner_edge.spans import Span
 from ner_edge.tagger import Tagger

@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from exporting import export_model
 from safetensors.numpy import load_file, save_file
 from tiny_models import gguf_logits, load_model, logits, save_adapter, save_model
 
 from ner_edge.errors import ModelError
 from ner_edge.export.lora_gguf import export_adapter
-from ner_edge.export.pipeline import export_model
 from ner_edge.gguf.metadata import describe
 from ner_edge.gguf.names import permute_rows
 from ner_edge.task import load_task

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from exporting import export_model
 from tiny_models import (
     TEXTS,
     gguf_logits,
@@ -15,7 +16,6 @@ from tiny_models import (
 from tokenizers import Tokenizer
 
 from ner_edge.errors import ModelError
-from ner_edge.export.pipeline import export_model
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.gguf.metadata import describe
 

@@ -18,13 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exporting import export_model
 from tiny_models import save_adapter, save_model
 
+from ner_edge.export import pipeline
 from ner_edge.export.describe.manifest import read_manifest
 from ner_edge.export.describe.modelfile import modelfile_path, template
-from ner_edge.export.pipeline import export_model
-from ner_edge.export.quantize import calibrate, sensitivity
-from ner_edge.export.quantize.calibration import CalibrationSet
+from ner_edge.export.quantize import find_recipes
+from ner_edge.export.quantize.collect_imatrix import ImatrixData
 from ner_edge.export.quantize.recipe import Recipe, read_recipe
 from ner_edge.files.atomic import atomic_path, scratch_folder
 from ner_edge.gguf.file import GGUFFile
@@ -75,8 +76,8 @@ def test_at_no_moment_a_file_is_described_that_is_not_there(model, tmp_path, mon
     out = tmp_path / "out"
     imatrix = Imatrix({"blk.0.ffn_up.weight": np.ones(256)}, {"blk.0.ffn_up.weight": 1}, "a.conll")
     recipe = Recipe("9mb", {"blk.0.ffn_up.weight": "q5_0"}, 1.0)
-    monkeypatch.setattr(calibrate, "collect_imatrix", lambda *_, **__: imatrix)
-    monkeypatch.setattr(sensitivity, "find_recipes", lambda *_, **__: [recipe])
+    monkeypatch.setattr(pipeline, "collect_imatrix", lambda *_, **__: imatrix)
+    monkeypatch.setattr(find_recipes, "find_recipes", lambda *_, **__: [recipe])
     changes = []
 
     def watch(name):
@@ -106,7 +107,7 @@ def test_at_no_moment_a_file_is_described_that_is_not_there(model, tmp_path, mon
             out,
             ["q8_0", "q4_0"],
             task=Task("t", {label: "x"}, f"Find each {label}."),
-            calibration=CalibrationSet([], "a.conll"),
+            imatrix=ImatrixData([], "a.conll"),
             sizes=[9_000_000],
             card=True,
             modelfile=True,

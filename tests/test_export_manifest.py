@@ -6,6 +6,7 @@ import re
 
 import pytest
 from command_line import assert_error, run, run_ok
+from exporting import export_model
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tiny_models import save_adapter, save_model
@@ -13,7 +14,6 @@ from tiny_models import save_adapter, save_model
 from ner_edge.errors import NerEdgeWarning
 from ner_edge.export.describe.manifest import read_manifest
 from ner_edge.export.describe.modelfile import template
-from ner_edge.export.pipeline import export_model
 from ner_edge.export.verify import integrity
 from ner_edge.export.verify.integrity import read_whole
 from ner_edge.export.write_gguf import text_value
@@ -55,7 +55,9 @@ def test_every_file_has_its_manifest(tiny, adapter, tmp_path):
             f"✓ finite: all weights of {count} tensors",
             f"✓ merged: 14 of {count} tensors differ from the base in float32",
         ]
-        assert str(read_manifest(path).checks[2]).startswith("✓ tokens: 3 texts as by tokenizers ")
+        assert str(read_manifest(path).checks[2]).startswith(
+            "✓ tokens: 3 texts split as by tokenizers "
+        )
 
 
 def test_a_base_in_parts_has_the_hash_of_their_listing(tmp_path):
@@ -67,7 +69,7 @@ def test_a_base_in_parts_has_the_hash_of_their_listing(tmp_path):
     )
     assert listing.count("\n") > 1
     digest = hashlib.sha256(listing.encode()).hexdigest()
-    assert read_manifest(path).made_of["base"] == {"name": "base", "sha256": digest}
+    assert read_manifest(path).provenance["base"] == {"name": "base", "sha256": digest}
     assert [check.name for check in read_manifest(path).checks] == ["finite", "tokens"]
 
 
@@ -91,14 +93,14 @@ def test_tokens_that_differ_are_a_warning_and_on_record(tmp_path):
 
     check = check_tokens(path, base)
     assert check.ok is False
-    assert "llama.cpp splits 'Ada Lovelace" in check.detail
+    assert "llama.cpp and tokenizer.json split 'Ada Lovelace" in check.detail
 
 
 def test_a_failed_check_warns(tiny, tmp_path, monkeypatch):
     from ner_edge.export import pipeline
-    from ner_edge.export.describe.manifest import Check
+    from ner_edge.export.describe.manifest import CheckResult
 
-    failed = Check("tokens", False, "llama.cpp splits 'x' otherwise")
+    failed = CheckResult("tokens", False, "llama.cpp splits 'x' otherwise")
     monkeypatch.setattr(pipeline, "check_tokens", lambda *_: failed)
     with pytest.warns(NerEdgeWarning, match=r"f16\.gguf: ✗ tokens: llama\.cpp splits 'x'"):
         (path,) = export_model(tiny.folder, None, tmp_path, ["f16"], task=tiny.task)
@@ -121,7 +123,7 @@ def test_a_new_export_replaces_the_manifest(tiny, adapter, tmp_path):
     export_model(tiny.folder, None, tmp_path, ["f16"], name="m", task=tiny.task)
     second = read_manifest(path)
     assert second.sha256 == sha256_of(path) != first.sha256
-    assert "adapter" not in second.made_of
+    assert "adapter" not in second.provenance
 
 
 def test_the_card_says_what_the_files_are(tiny, adapter, tmp_path):
@@ -251,7 +253,7 @@ def test_a_modelfile_beside_each_file(tiny, adapter, tmp_path):
         assert commands["PARAMETER temperature"] == "0"
         assert commands["PARAMETER repeat_penalty"] == "1"
         assert commands["PARAMETER stop"] == "\n"
-        assert "Ollama cannot enforce a grammar" in text
+        assert "Ollama cannot constrain the answer to a grammar" in text
 
 
 def test_a_modelfile_needs_a_task(tiny, tmp_path):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exporting import export_model
 from tiny_models import add_adapter, gguf_logits, gguf_tokens, load_model, logits
 
 from ner_edge.export.lora_gguf import export_adapter
-from ner_edge.export.pipeline import export_model
 from ner_edge.export.verify import parity
 
 pytestmark = pytest.mark.model
@@ -37,7 +37,7 @@ def check_against_torch(base: Path, folder: Path, f16_limits: tuple[float, float
             ("f16", gguf_logits(f16, ids), f16_limits),
             ("f16 and LoRA", gguf_logits(plain, ids, lora), f16_limits),
         ):
-            found = parity.difference(parity.distributions(actual), expected)
+            found = parity.compare_distributions(parity.distributions(actual), expected)
             print(f"{name}: probability {found[0]:.1e}, KL {found[1]:.1e}")
             assert found[0] < limits[0]
             assert found[1] < limits[1]

@@ -3,12 +3,12 @@
 import json
 
 import pytest
+from exporting import export_model
 from gguf import TokenType
 from tiny_models import SPECIAL, TEXTS, gguf_tokens, save_model, save_tokenizer
 from tokenizers import Tokenizer
 
 from ner_edge.errors import ModelError
-from ner_edge.export.pipeline import export_model
 from ner_edge.gguf.file import GGUFFile
 
 

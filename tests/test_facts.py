@@ -4,13 +4,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from exporting import export_model
 from gguf import GGUFReader
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_models import save_model
 
 from ner_edge.errors import ModelError
-from ner_edge.export.pipeline import export_model
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.gguf.metadata import describe
 

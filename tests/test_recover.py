@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from command_line import assert_error, run, run_ok
+from exporting import export_model
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tiny_models import save_model
 
 from ner_edge.data.labelled import read_labelled
-from ner_edge.export.pipeline import export_model
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.gguf.imatrix import Imatrix, read_imatrix
 from ner_edge.gguf.names import gguf_name, permute_rows, restore_rows
@@ -142,7 +142,7 @@ def careful(made):
         if len(info.shape) == 2:
             imatrix.add(name, generator.lognormal(size=(3, info.shape[1])).astype(np.float32))
     imatrix.save(made.root / "imatrix.gguf")
-    (file,) = made.export(made.root / "careful", ["q3_k_m"], calibration=imatrix)
+    (file,) = made.export(made.root / "careful", ["q3_k_m"], imatrix=imatrix)
     return file, made.root / "imatrix.gguf"
 
 

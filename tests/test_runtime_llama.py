@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import TinyModel
+from exporting import export_model
 from tiny_models import save_model
 
 from ner_edge.errors import UsageError
-from ner_edge.export.pipeline import export_model
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.runtime import head as head_module
 from ner_edge.runtime import llama as llama_module

@@ -5,10 +5,10 @@ import re
 
 import pytest
 from command_line import assert_error, run
+from exporting import export_model
 from tiny_models import save_adapter
 
 from ner_edge.errors import ModelError, NerEdgeError, UsageError
-from ner_edge.export.pipeline import export_model
 from ner_edge.export.quantize.recipe import Recipe
 from ner_edge.export.staging import Staging
 

@@ -2,10 +2,10 @@
 
 import pytest
 from command_line import run
+from exporting import export_model
 from tiny_models import save_adapter
 
 from ner_edge.errors import ModelError
-from ner_edge.export.pipeline import export_model
 from ner_edge.gguf.metadata import describe
 from ner_edge.tagger import Tagger
 from ner_edge.task import load_task

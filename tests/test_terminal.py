@@ -170,7 +170,8 @@ def assert_harmless(result):
 
 @pytest.fixture
 def evil(tiny, tmp_path) -> Path:
-    from ner_edge.export.pipeline import export_model
+    from exporting import export_model
+
     from ner_edge.task import Task
 
     task = Task(EVIL, {"PER": EVIL}, "Find entities.")

@@ -1,6 +1,6 @@
-"""A Markdown model card for exported files: what they are, how to use them, what they are made of.
+"""A Markdown model card for exported files: labels, files, usage, scores and provenance.
 
-The front matter is what Hugging Face's hub reads (https://huggingface.co/docs/hub/model-cards).
+The front matter is that of the Hugging Face Hub (https://huggingface.co/docs/hub/model-cards).
 """
 
 import re
@@ -24,12 +24,12 @@ Files = Sequence[tuple[ModelFacts, Manifest]]
 
 
 def card_path(folder: Path, name: str) -> Path:
-    """Where the card of all files of a name lies."""
+    """The path of the card for all files of an export."""
     return folder / f"{name}.md"
 
 
 def model_card(source: Source, name: str, files: Files) -> str:
-    """The card of model files in one folder, and of their manifests."""
+    """Write the card of the `files` exported from `source`, each with its manifest."""
     parts = [
         _front_matter(source),
         f"# {name}",
@@ -44,7 +44,8 @@ def model_card(source: Source, name: str, files: Files) -> str:
 
 
 def licence_of(source: Source) -> str | None:
-    """The base's licence by its usual short name, as its metadata or its own card tell it."""
+    """Return the base's licence by its short name, from its metadata or its own model card; None if
+    neither names one."""
     value = source.base.metadata.get("general.license")
     if value is not None:
         text = value.value
@@ -71,14 +72,14 @@ def _front_matter(source: Source) -> str:
 
 def _summary(source: Source) -> str:
     base = source.base.path.resolve().name
-    how = "with a LoRA adapter merged in" if source.adapter else "as it is"
+    how = "with a LoRA adapter merged in" if source.adapter else "unchanged"
     text = f"The language model `{base}` ({source.base.architecture}), {how}"
     if source.task is not None:
         text += (
-            f", for the task `{source.task.name}`: it rewrites a sentence with its named entities "
-            "in brackets, `[Ada Lovelace | LABEL]`"
+            f", for the task `{source.task.name}`. The model rewrites a sentence with its named "
+            "entities in brackets: `[Ada Lovelace | LABEL]`"
         )
-    return f"{text}. The files are GGUF, for llama.cpp on a CPU or GPU."
+    return f"{text}. The files are in GGUF format and run in llama.cpp on a CPU or GPU."
 
 
 def _labels(task: Task | None) -> str:
@@ -92,16 +93,16 @@ def _table(files: Files) -> str:
     lines = ["## Files", "", "| File | Quantization | Size (MB) | Bits/weight |"]
     lines.append("| --- | --- | ---: | ---: |")
     notes = []
-    for facts, manifest in files:
-        size = f"{facts.size_bytes / 1e6:.1f}"
-        name = f"[{_cell(facts.path.name)}](./{facts.path.name})"
-        lines.append(f"| {name} | {facts.quant} | {size} | {facts.bits_per_weight:.2f} |")
-        recipe = manifest.made_of.get("recipe")
+    for metadata, manifest in files:
+        size = f"{metadata.size_bytes / 1e6:.1f}"
+        name = f"[{_cell(metadata.path.name)}](./{metadata.path.name})"
+        lines.append(f"| {name} | {metadata.quant} | {size} | {metadata.bits_per_weight:.2f} |")
+        recipe = manifest.provenance.get("recipe")
         prediction = recipe.get("predicted_kl_millinats") if isinstance(recipe, Mapping) else None
         if isinstance(prediction, float):
             notes.append(
-                f"The recipe {facts.quant} was predicted, when it was found, to move a decision by "
-                f"{prediction:.2f} millinats of divergence on average."
+                f"Predicted loss of the recipe {metadata.quant}: a mean KL divergence of "
+                f"{prediction:.2f} millinats per decision from the unquantized model."
             )
     return "\n".join([*lines, "", *notes] if notes else lines)
 
@@ -109,26 +110,26 @@ def _table(files: Files) -> str:
 def _usage(task: Task | None, files: Files) -> str:
     if task is None:
         return ""
-    file = min((facts for facts, _ in files), key=lambda facts: facts.size_bytes).path.name
+    file = min((metadata for metadata, _ in files), key=lambda m: m.size_bytes).path.name
     return f"""\
 ## Use
 
-With ner-edge, which lets the model only copy the words and place the brackets:
+With ner-edge, which constrains the model to copying the words and placing brackets:
 
 ```console
 $ ner-edge tag -m {file} letter.txt
 $ ner-edge verify {file}
 ```
 
-With llama.cpp, whose grammar does the same for one sentence at a time:
+With llama.cpp, and a grammar with the same constraint for each sentence:
 
 ```console
 $ llama-server -m {file} &
 $ ner-edge grammar -m {file} --request "Ada lives in London." | curl -d @- localhost:8080/completion
 ```
 
-The prompt is the following, with one sentence, its words separated by spaces, for `{{input}}`; the
-answer ends with its line. Without a grammar the answer may be malformed.
+This is the prompt. Replace `{{input}}` with one sentence, its words separated by spaces. The answer
+ends at the first newline; without a grammar it may be malformed.
 
 {_fenced(task.prefix + "{input}" + task.suffix)}"""
 
@@ -141,8 +142,8 @@ def _scores(source: Source) -> str:
     lines = [
         "## Scores",
         "",
-        f"As measured by who trained the adapter, on {_cell(scores.data)}, with the file "
-        f"{_cell(scores.quant)}: strict micro F1 **{strict.f1:.2f}** (precision "
+        f"Measured by the author of the adapter on {_cell(scores.data)}, with the "
+        f"{_cell(scores.quant)} file: strict micro F1 **{strict.f1:.2f}** (precision "
         f"{strict.precision:.2f}, recall {strict.recall:.2f}).",
         "",
         "| Label | F1 |",
@@ -166,25 +167,25 @@ class _ScoresFile(msgspec.Struct):
 
 
 def _read_scores(adapter: Path) -> _ScoresFile | None:
-    """What `scores.json` beside the adapter says; None if there is none, or another program's."""
+    """The scores in `scores.json` beside the adapter; None if the file is missing or foreign."""
     with suppress(ModelError):
         return read_json(adapter / SCORES_FILE, _ScoresFile, "scores")
     return None
 
 
 def _provenance(source: Source, files: Files) -> str:
-    made_of = source.made_of()
+    provenance = source.provenance()
     lines = ["## Provenance", ""]
     licence = licence_of(source)
     lines.append(f"Licence of the base: {licence or 'not stated in its metadata'}.")
     lines += ["", "| | Name | SHA-256 |", "| --- | --- | --- |"]
     for what in ("base", "adapter"):
-        if isinstance(entry := made_of.get(what), Mapping):
+        if isinstance(entry := provenance.get(what), Mapping):
             lines.append(f"| {what} | {_cell(str(entry['name']))} | `{entry['sha256']}` |")
-    for facts, manifest in files:
-        lines.append(f"| file | {_cell(facts.path.name)} | `{manifest.sha256}` |")
-    lines += ["", f"Made by ner-edge {made_of['ner-edge']}; the JSON file beside each model holds"]
-    lines.append("its checks, and `ner-edge verify` compares.")
+    for metadata, manifest in files:
+        lines.append(f"| file | {_cell(metadata.path.name)} | `{manifest.sha256}` |")
+    lines += ["", f"Exported by ner-edge {provenance['ner-edge']}. The JSON file beside each model"]
+    lines.append("holds the checks it passed; `ner-edge verify` checks the file against it.")
     return "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
-"""The manifest beside a model file: what the file was made of, and which checks it passed.
+"""The manifest beside a model file: its metadata, its provenance, and the checks it passed.
 
-Whoever receives both can tell whether the file is still the one that was made. A manifest is
-written after its file and removed before the file is replaced, so that it never speaks of another.
+A manifest lets anyone who receives both check that the file is still the one that was exported. It
+is written after its file, and removed before the file is replaced, so it never describes another.
 """
 
 import json
@@ -19,17 +19,17 @@ from ner_edge.gguf.metadata import ModelFacts
 
 _TOOLS = ("ner-edge", "llama-cpp-python", "gguf", "numpy")
 
-MadeOf = Mapping[str, str | Mapping[str, str | float]]
-"""Base, adapter, recipe and calibration data, by name and SHA-256."""
+Provenance = Mapping[str, str | Mapping[str, str | float]]
+"""Base, adapter, importance matrix and recipe of a file, by name and SHA-256."""
 
 
 @dataclass(frozen=True)
-class Check:
-    """One check: what was looked at, whether it passed, and the figure or the reason."""
+class CheckResult:
+    """The outcome of one check of a model file, with a figure or the reason."""
 
     name: str
     ok: bool | None
-    """None if it could not be made, for the reason given."""
+    """None if the check could not be made."""
     detail: str
 
     def __str__(self) -> str:
@@ -37,8 +37,8 @@ class Check:
         return f"{mark} {self.name}: {self.detail}"
 
 
-class FileFacts(msgspec.Struct, frozen=True):
-    """What a manifest repeats of what can be read from its model file."""
+class FileRecord(msgspec.Struct, frozen=True):
+    """The metadata of a model file that its manifest repeats."""
 
     file: str
     bytes: int
@@ -50,76 +50,81 @@ class FileFacts(msgspec.Struct, frozen=True):
     task: str | None
 
     @classmethod
-    def of(cls, facts: ModelFacts) -> "FileFacts":
-        """Those of the file that `facts` describe."""
+    def of(cls, metadata: ModelFacts) -> "FileRecord":
+        """Make the record of a file from the metadata read from it."""
         return cls(
-            name_as_text(facts.path),
-            facts.size_bytes,
-            facts.architecture,
-            facts.parameters,
-            facts.quant,
-            round(facts.bits_per_weight, 4),
-            facts.tensor_types,
-            facts.task.name if facts.task else None,
+            name_as_text(metadata.path),
+            metadata.size_bytes,
+            metadata.architecture,
+            metadata.parameters,
+            metadata.quant,
+            round(metadata.bits_per_weight, 4),
+            metadata.tensor_types,
+            metadata.task.name if metadata.task else None,
         )
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The record of one model file."""
+    """The manifest of one model file."""
 
-    facts: FileFacts
+    record: FileRecord
     sha256: str
-    made_of: MadeOf
-    checks: list[Check]
+    provenance: Provenance
+    checks: list[CheckResult]
 
-    def contradictions(self, facts: ModelFacts) -> list[str]:
-        """What it says otherwise than the file that `facts` describe, like `bytes 5, not 4`."""
-        said, true = msgspec.structs.asdict(self.facts), msgspec.structs.asdict(FileFacts.of(facts))
-        return [f"{key} {said[key]}, not {true[key]}" for key in true if said[key] != true[key]]
+    def contradictions(self, metadata: ModelFacts) -> list[str]:
+        """List what the file's own metadata contradicts, like `bytes 5, not 4`."""
+        claimed = msgspec.structs.asdict(self.record)
+        actual = msgspec.structs.asdict(FileRecord.of(metadata))
+        return [
+            f"{key} {claimed[key]}, not {actual[key]}"
+            for key in actual
+            if claimed[key] != actual[key]
+        ]
 
     def to_json(self) -> str:
-        """As it is written beside the file."""
-        facts = msgspec.structs.asdict(self.facts)
-        record = {
-            "file": facts.pop("file"),
+        """The text of the manifest file."""
+        record = msgspec.structs.asdict(self.record)
+        manifest = {
+            "file": record.pop("file"),
             "sha256": self.sha256,
-            **facts,
-            "made_of": self.made_of,
+            **record,
+            "made_of": self.provenance,
             "tools": {name: version(name) for name in _TOOLS},
             "checks": {c.name: {"passed": c.ok, "detail": c.detail} for c in self.checks},
         }
-        return json.dumps(record, ensure_ascii=False, indent=2) + "\n"
+        return json.dumps(manifest, ensure_ascii=False, indent=2) + "\n"
 
 
 def manifest_path(model: Path) -> Path:
-    """Where the manifest of a model lies: `name.gguf` has `name.json`."""
+    """The path of a model's manifest: `name.json` for `name.gguf`."""
     return model.with_suffix(".json")
 
 
 def descriptions(model: Path) -> list[Path]:
-    """The paths of the files that describe a model; they may not exist."""
+    """The paths of the files that describe a model, whether they exist or not."""
     return [manifest_path(model), modelfile_path(model)]
 
 
-class _CheckRecord(msgspec.Struct):
+class _CheckEntry(msgspec.Struct):
     passed: bool | None
     detail: str
 
 
-class _Record(FileFacts, frozen=True):
+class _ManifestFile(FileRecord, frozen=True):
     sha256: str
-    made_of: MadeOf
-    checks: dict[str, _CheckRecord]
+    made_of: Provenance
+    checks: dict[str, _CheckEntry]
 
 
 def read_manifest(model: Path) -> Manifest | None:
-    """What was written beside a model, None if there is nothing. Raises `ModelError` if
-    it is anything else."""
+    """Read the manifest beside a model; None if there is none. Raises `ModelError` if the file is
+    not a manifest."""
     path = manifest_path(model)
     if not path.exists():
         return None
-    record = read_json(path, _Record, "a manifest")
-    facts = FileFacts(*(getattr(record, name) for name in FileFacts.__struct_fields__))
-    checks = [Check(name, c.passed, c.detail) for name, c in record.checks.items()]
-    return Manifest(facts, record.sha256, record.made_of, checks)
+    found = read_json(path, _ManifestFile, "a manifest")
+    record = FileRecord(*(getattr(found, name) for name in FileRecord.__struct_fields__))
+    checks = [CheckResult(name, c.passed, c.detail) for name, c in found.checks.items()]
+    return Manifest(record, found.sha256, found.made_of, checks)

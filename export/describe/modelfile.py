@@ -11,49 +11,48 @@ from ner_edge.gguf.metadata import ModelFacts
 from ner_edge.task import Task
 
 _COMMENT = """\
-# Written by `ner-edge export`. Use: ollama create {name} -f {path.name}
+# Written by `ner-edge export`. To use it: ollama create {name} -f {path.name}
 #
-# Give one sentence at a time, its words and punctuation separated by single spaces, as the model
-# has seen them: London 's mayor , Ada Smith , left .
+# Enter one sentence at a time, with spaces between words and punctuation, as in training:
+# London 's mayor , Ada Smith , left .
 #
-# Ollama cannot enforce a grammar for each sentence, so the answer is the model's own: it may drop,
-# change or invent words, or leave a bracket open, which `ner-edge tag` rules out. Check it.
+# Ollama cannot constrain the answer to a grammar for each sentence, as `ner-edge tag` does. The
+# model may drop, change or invent words, or leave a bracket open. Check its answers.
 """
 _PARAMETERS = """\
-# Copying repeats every word.
+# The answer repeats every word, so repetition must not be penalized.
 PARAMETER repeat_penalty 1
 PARAMETER temperature 0
-# An answer ends with its line.
+# The answer ends at the first newline.
 PARAMETER stop "
 "
 """
-# What Go's templates or Ollama's parser would not take as it stands: a brace, the end of a quoted
-# text, and characters that do not print (the parser drops them).
+# Text that Go's templates or Ollama's parser would not take literally: a brace and the end of a
+# quoted string. (Unprintable characters, which the parser drops, are handled in `_literal`.)
 _SPECIAL = re.compile(r'\{|"(?="")|(?<=")"(?=")|(?<="")"')
 
 
 def modelfile_path(model: Path) -> Path:
-    """Where the Modelfile of a model lies: `name.gguf` has `name.Modelfile`."""
+    """The path of a model's Modelfile: `name.Modelfile` for `name.gguf`."""
     return model.with_suffix(".Modelfile")
 
 
-def modelfile(facts: ModelFacts) -> str:
-    """The Modelfile of the model file that `facts` describe. Raises `UsageError` if there is no
-    task in it."""
-    model = facts.path
-    if facts.task is None:
+def modelfile(metadata: ModelFacts) -> str:
+    """Write the Modelfile of a model file. Raises `UsageError` if the file holds no task."""
+    model = metadata.path
+    if metadata.task is None:
         raise UsageError(f"{model}: holds no task, so there is no prompt for a Modelfile")
     lines = [
         _COMMENT.format(name=model.stem.lower(), path=modelfile_path(model)),
         f"FROM ./{model.name}\n",
-        f'TEMPLATE """{template(facts.task)}"""\n',
+        f'TEMPLATE """{template(metadata.task)}"""\n',
         _PARAMETERS,
     ]
     return "".join(lines)
 
 
 def template(task: Task) -> str:
-    """The task's prompt as a Go template."""
+    """Write the task's prompt as a Go template."""
     return f"{_literal(task.prefix)}{{{{ .Prompt }}}}{_literal(task.suffix)}"
 
 

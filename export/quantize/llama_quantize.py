@@ -1,7 +1,7 @@
-"""Quantize a 16- or 32-bit GGUF with llama.cpp, in a process of its own.
+"""Quantize a 16- or 32-bit GGUF with llama.cpp, in a child process.
 
-A process of its own, because a failed native assertion aborts the process it happens in, and
-because Ctrl-C must end a native call that may run for an hour.
+A child process, because a failed native assertion aborts the process it happens in, and because
+Ctrl-C must end a native call that may run for an hour.
 """
 
 import ctypes
@@ -22,12 +22,12 @@ from ner_edge.export.quantize.types import Quant
 from ner_edge.files.atomic import disk_is_full
 from ner_edge.gguf.imatrix import read_imatrix
 
-_FACT_BYTES = 127  # of text that llama.cpp takes as metadata
+_METADATA_BYTES = 127  # llama.cpp's limit for a text value
 _BUFFER_BYTES = 1 << 30  # of tensor rows held at once; llama.cpp's default is 8 GiB
 
 
 def quantizing_bytes(largest_tensor: int) -> int:
-    """About the memory that quantizing takes, if the largest tensor has so many weights."""
+    """Estimate the memory that quantizing takes, in bytes, from the largest tensor's weights."""
     return min(_BUFFER_BYTES, 7 * largest_tensor)  # 16 bits, 32, and the result
 
 
@@ -39,28 +39,51 @@ def quantize(
     progress: Callable[[int, int], None] = lambda done, total: None,
     *,
     imatrix: Path | None = None,
-    types: Mapping[str, str] | None = None,
-    facts: Mapping[str, str] | None = None,
+    tensor_types: Mapping[str, str] | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the file `target` from `source` at a level that llama.cpp makes; metadata is kept.
+    """Quantize `source` to `target` with `llama_model_quantize`; the metadata is copied.
 
-    The rounding is weighted by the importance matrix in the file `imatrix`. `types` names a type
-    for some tensors (`"blk.0.attn_q.weight": "q5_0"`); the others have what the level gives them.
-    `facts`, of at most 127 bytes each, are added to the metadata.
-    `progress` gets tensors done and in all. Raises `NerEdgeError` with llama.cpp's last words if it
-    fails; then `target` is not whole.
+    The file `imatrix` holds an importance matrix to weight the rounding errors by. `tensor_types`
+    overrides the type of single tensors (`"blk.0.attn_q.weight": "q5_0"`). `metadata` is added to
+    the copied metadata, with values of at most 127 bytes. `progress` gets the tensors done and
+    their total. Raises `NerEdgeError` with llama.cpp's last message if it fails, and leaves an
+    incomplete `target`.
     """
+    types = {
+        name: int(GGMLQuantizationType[kind.upper()]) for name, kind in (tensor_types or {}).items()
+    }
     job = _Job(
         str(source),
         str(target),
         quant.file_type,
         threads or 0,
         str(imatrix) if imatrix else None,
-        {name: GGMLQuantizationType[kind.upper()] for name, kind in (types or {}).items()},
-        dict(facts or {}),
+        types,
+        dict(metadata or {}),
     )
+    code, last_message = _run_child(job, progress)
+    if code != 0 or not target.stat().st_size:
+        reason = "the disk is full" if disk_is_full(target.parent) else last_message
+        raise NerEdgeError(f"{target}: llama.cpp cannot quantize to {quant.name}: {reason}")
+
+
+class _Job(NamedTuple):
+    """The child process's task, sent as JSON."""
+
+    source: str
+    target: str
+    file_type: int
+    threads: int
+    imatrix: str | None
+    tensor_types: dict[str, int]
+    metadata: dict[str, str]
+
+
+def _run_child(job: _Job, progress: Callable[[int, int], None]) -> tuple[int, str]:
+    """The child's exit code and the last line it printed."""
     process = subprocess.Popen(
-        # -P: what lies in the working directory is not to be imported.
+        # -P keeps modules in the working directory from being imported.
         [sys.executable, "-P", "-m", "ner_edge.export.quantize.llama_quantize"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -70,7 +93,7 @@ def quantize(
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    last_words = ""
+    last_line = ""
     try:
         with suppress(BrokenPipeError), process.stdin:
             process.stdin.write(json.dumps(job))
@@ -78,26 +101,11 @@ def quantize(
             if match := re.match(r"\[ *(\d+)/ *(\d+)\]", line):
                 progress(int(match[1]), int(match[2]))
             elif line.strip():
-                last_words = line.strip()
-        code = process.wait()
+                last_line = line.strip()
+        return process.wait(), last_line
     finally:
         process.kill()
         process.wait()
-    if code != 0 or not target.stat().st_size:
-        reason = "the disk is full" if disk_is_full(target.parent) else last_words
-        raise NerEdgeError(f"{target}: llama.cpp cannot quantize to {quant.name}: {reason}")
-
-
-class _Job(NamedTuple):
-    """What the process of its own is to do."""
-
-    source: str
-    target: str
-    file_type: int
-    threads: int
-    imatrix: str | None
-    types: dict[str, int]
-    facts: dict[str, str]
 
 
 def _quantize_here(job: _Job) -> int:
@@ -106,7 +114,7 @@ def _quantize_here(job: _Job) -> int:
     def print_log(level: int, text: bytes, _data: object) -> None:
         try:
             print(text.decode("utf-8", "replace"), end="", flush=True)
-        except OSError:  # our parent was killed: nobody waits for the file
+        except OSError:  # the parent was killed, so nobody waits for the file
             os._exit(1)
 
     callback = native.llama_log_callback(print_log)  # must outlive the call
@@ -116,13 +124,9 @@ def _quantize_here(job: _Job) -> int:
     parameters.nthread = job.threads
     parameters.max_buf_size = _BUFFER_BYTES
     if job.imatrix:
-        parameters.imatrix = _importances(Path(job.imatrix))
-    # Patterns are regular expressions, searched; the list ends with an empty one.
-    patterns = (native.llama_model_tensor_override * (len(job.types) + 1))()
-    for entry, (name, kind) in zip(patterns, job.types.items(), strict=False):
-        entry.pattern, entry.type = f"^{re.escape(name)}$".encode(), kind
-    parameters.tt_overrides = patterns
-    parameters.kv_overrides = _facts(job.facts)
+        parameters.imatrix = _native_imatrix(Path(job.imatrix))
+    parameters.tt_overrides = _native_tensor_types(job.tensor_types)
+    parameters.kv_overrides = _native_metadata(job.metadata)
     return int(
         native.llama_model_quantize(
             os.fsencode(job.source), os.fsencode(job.target), ctypes.byref(parameters)
@@ -130,11 +134,11 @@ def _quantize_here(job: _Job) -> int:
     )
 
 
-def _importances(path: Path) -> Any:
+def _native_imatrix(path: Path) -> Any:
     import llama_cpp.llama_cpp as native
 
     imatrix = read_imatrix(path)
-    entries = (native.llama_model_imatrix_data * (len(imatrix.sums) + 1))()
+    entries = (native.llama_model_imatrix_data * (len(imatrix.sums) + 1))()  # ends with NULL
     for entry, name in zip(entries, imatrix.sums, strict=False):
         means = imatrix.means(name)
         assert means is not None
@@ -143,14 +147,24 @@ def _importances(path: Path) -> Any:
     return entries
 
 
-def _facts(facts: Mapping[str, str]) -> Any:
+def _native_tensor_types(tensor_types: Mapping[str, int]) -> Any:
+    """llama.cpp searches for regular expressions, so names are escaped and anchored."""
     import llama_cpp.llama_cpp as native
 
-    entries = (native.llama_model_kv_override * (len(facts) + 1))()  # ends with an empty key
-    for entry, (key, text) in zip(entries, facts.items(), strict=False):
+    entries = (native.llama_model_tensor_override * (len(tensor_types) + 1))()  # ends with NULL
+    for entry, (name, kind) in zip(entries, tensor_types.items(), strict=False):
+        entry.pattern, entry.type = f"^{re.escape(name)}$".encode(), kind
+    return entries
+
+
+def _native_metadata(metadata: Mapping[str, str]) -> Any:
+    import llama_cpp.llama_cpp as native
+
+    entries = (native.llama_model_kv_override * (len(metadata) + 1))()  # ends with an empty key
+    for entry, (key, text) in zip(entries, metadata.items(), strict=False):
         entry.tag = native.LLAMA_KV_OVERRIDE_TYPE_STR
         entry.key = key.encode()
-        entry.value.val_str = text.encode()[:_FACT_BYTES]
+        entry.value.val_str = text.encode()[:_METADATA_BYTES]
     return entries
 
 

@@ -1,29 +1,19 @@
-"""What quantizing each part of a model does to its decisions.
+"""Measure how sensitive the decisions of a model are to the quantization of each of its parts.
 
-Kinds of matrices differ in how much rounding they bear, and so do early and late layers. Each group
-is quantized alone and the damage measured where it counts: the divergence of the distributions at
-the automaton's decisions from those of the full-precision model. Within a group, damage is taken to
-grow with the rounding error, weighted by the importance matrix.
+Matrices of different kinds and layers tolerate rounding differently. So matrices are grouped by
+kind and by band of layers, each group is quantized alone, and the KL divergence of the automaton's
+decisions from those of the full-precision model is measured. Within a group, a matrix's share of
+the divergence is taken to be proportional to its rounding error, weighted by the importance matrix.
 """
 
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
-from ner_edge.export.quantize.calibration import CalibrationSet
+from ner_edge.export.quantize.choose_types import Choice
 from ner_edge.export.quantize.llama_quantize import quantize
-from ner_edge.export.quantize.recipe import (
-    Choice,
-    Chosen,
-    Recipe,
-    best_choices,
-    check_size,
-    damage_of,
-    smallest_choices,
-)
 from ner_edge.export.quantize.types import QUANTS
 from ner_edge.files.atomic import scratch_folder
 from ner_edge.gguf.file import GGUFFile
@@ -33,14 +23,13 @@ from ner_edge.runtime.decisions import Answer, Decision, mean_kl, read_decisions
 from ner_edge.runtime.llama import LlamaModel
 from ner_edge.task import Task
 
-# Types by the form that they have inputs rounded to, which does damage of its own: blocks of 32
-# inputs for the first, of 256 for the k-quants. Each family is probed with its first type, small
-# enough to be felt. q4_1 and q5_1 are left out: they keep sums of inputs in 16 bits, which ruined
-# a small model, and llama.cpp has no fast product for them.
+# Types whose kernels round the inputs alike, which causes a loss of its own: in blocks of 32 for
+# the first family, of 256 for the k-quants. Each family is measured with its first type, which is
+# small enough to have an effect. q4_1 and q5_1 are left out: they keep sums of inputs in 16 bits,
+# which ruined a small model, and llama.cpp has no fast kernels for them.
 _FAMILIES = (("q4_0", "iq4_nl", "q5_0", "q8_0"), ("q4_k", "q3_k", "q5_k", "q6_k"))
 _BANDS = 3  # of layers
-_ANSWERS = 80  # read for each group
-_ROWS = 128  # of a tensor, enough to tell its rounding error
+_ROWS = 128  # of a matrix, enough to estimate its rounding error
 
 
 def measure_choices(
@@ -52,52 +41,85 @@ def measure_choices(
     threads: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, list[Choice]]:
-    """The types that each matrix of a 16- or 32-bit GGUF may get, with the damage each would do to
-    the decisions of `answers`, in nats a decision. `progress` gets groups done and in all."""
+    """Return the types that each matrix of a 16- or 32-bit GGUF may get, with the expected KL
+    divergence of the decisions of `answers`, in nats per decision.
+
+    `progress` gets the groups of matrices done and their total.
+    """
     file = GGUFFile(model)
-    groups = _groups(file)
+    groups = matrix_groups(file)
     choices: dict[str, list[Choice]] = {}
     with scratch_folder(model.parent, model.stem) as folder:
-        importance, probe = folder / "imatrix.gguf", folder / "probe.gguf"
-        imatrix.save(importance)
-
-        def read(path: Path) -> list[list[Decision]]:
-            llama = LlamaModel(path, context=2048, sequences=9, threads=threads)
-            try:
-                return list(read_decisions(llama, task, answers))
-            finally:
-                llama.close()
-
-        def damage(types: dict[str, str]) -> float:
-            harmless = dict.fromkeys((name for names in groups.values() for name in names), "q8_0")
-            quantize(
-                model, probe, QUANTS["q8_0"], threads, imatrix=importance, types=harmless | types
-            )
-            return mean_kl(reference, read(probe))
-
-        reference = read(model)
-        floor = damage({})
-        for done, names in enumerate(groups.values()):
+        trial = _Trial(model, task, imatrix, answers, folder, threads)
+        for done, names in enumerate(groups):
             progress(done, len(groups))
-            for family in _families(file, names):
-                felt = max(damage(dict.fromkeys(names, family[0])) - floor, 0.0)
+            for family in type_families(file, names):
+                group_kl = trial.kl(dict.fromkeys(names, family[0]))
                 errors = {name: rounding_errors(file, name, family, imatrix) for name in names}
                 unit = sum(error[family[0]] for error in errors.values())
                 for name in names:
                     shape = file.tensors[name].shape
                     choices.setdefault(name, []).extend(
-                        Choice(kind, _nbytes(shape, kind), felt * error / unit)
+                        Choice(kind, bytes_as(kind, shape), group_kl * error / unit)
                         for kind, error in errors[name].items()
                     )
         progress(len(groups), len(groups))
     return choices
 
 
+class _Trial:
+    """Quantizes copies of a model and compares their decisions with the model's own."""
+
+    def __init__(
+        self,
+        model: Path,
+        task: Task,
+        imatrix: Imatrix,
+        answers: Sequence[Answer],
+        folder: Path,
+        threads: int | None,
+    ) -> None:
+        self._model = model
+        self._task = task
+        self._answers = answers
+        self._threads = threads
+        self._imatrix = folder / "imatrix.gguf"
+        self._copy = folder / "copy.gguf"
+        imatrix.save(self._imatrix)
+        self._q8_0 = dict.fromkeys(
+            (name for names in matrix_groups(GGUFFile(model)) for name in names), "q8_0"
+        )
+        self._reference = self._decisions(model)
+        self._floor = self._kl({})
+
+    def kl(self, types: Mapping[str, str]) -> float:
+        """The KL divergence, in nats per decision, beyond that of a copy wholly in q8_0."""
+        return max(self._kl(types) - self._floor, 0.0)
+
+    def _kl(self, types: Mapping[str, str]) -> float:
+        quantize(
+            self._model,
+            self._copy,
+            QUANTS["q8_0"],
+            self._threads,
+            imatrix=self._imatrix,
+            tensor_types=self._q8_0 | dict(types),
+        )
+        return mean_kl(self._reference, self._decisions(self._copy))
+
+    def _decisions(self, path: Path) -> list[list[Decision]]:
+        llama = LlamaModel(path, context=2048, sequences=9, threads=self._threads)
+        try:
+            return list(read_decisions(llama, self._task, self._answers))
+        finally:
+            llama.close()
+
+
 def rounding_errors(
     file: GGUFFile, name: str, kinds: Sequence[str], imatrix: Imatrix
 ) -> dict[str, float]:
-    """The squared rounding error of a matrix in each type, weighted by the importance of its
-    columns; estimated from some rows."""
+    """Estimate the squared rounding error of a matrix in each type from some of its rows, weighted
+    by the importance of each column."""
     rows, columns = file.tensors[name].shape
     step = max(1, rows // _ROWS)
     weights = np.concatenate([file.rows(name, i, i + 1) for i in range(0, rows, step)])
@@ -111,81 +133,38 @@ def rounding_errors(
     return errors
 
 
-def _fits(shape: tuple[int, ...], kind: str) -> bool:
-    block, _ = GGML_QUANT_SIZES[GGMLQuantizationType[kind.upper()]]
-    return shape[-1] % block == 0
+def matrix_groups(file: GGUFFile) -> list[list[str]]:
+    """The names of the matrices that can be quantized, grouped by kind and third of the layers."""
+    layers = 1 + max(int(name.split(".")[1]) for name in file.tensors if name.startswith("blk."))
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, info in file.tensors.items():
+        if len(info.shape) == 2 and _fits("q8_0", info.shape):
+            groups.setdefault(_group(name, layers), []).append(name)
+    return list(groups.values())
 
 
-def _nbytes(shape: tuple[int, ...], kind: str) -> int:
+def _group(name: str, layers: int) -> tuple[str, ...]:
+    if not name.startswith("blk."):
+        return (name,)
+    _, layer, kind, *_ = name.split(".")
+    return kind, str(int(layer) * _BANDS // layers)
+
+
+def type_families(file: GGUFFile, names: Sequence[str]) -> list[tuple[str, ...]]:
+    """The families of types whose blocks fit the rows of all these matrices."""
+    return [
+        family
+        for family in _FAMILIES
+        if all(_fits(family[0], file.tensors[name].shape) for name in names)
+    ]
+
+
+def bytes_as(kind: str, shape: tuple[int, ...]) -> int:
+    """The size of a matrix in a ggml type."""
     block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[kind.upper()]]
     return shape[0] * shape[1] // block * block_bytes
 
 
-def _groups(file: GGUFFile) -> dict[str, list[str]]:
-    """The matrices that may get another type, by kind and third of the layers."""
-    layers = 1 + max(int(name.split(".")[1]) for name in file.tensors if name.startswith("blk."))
-    groups: dict[str, list[str]] = {}
-    for name, info in file.tensors.items():
-        if len(info.shape) == 2 and _fits(info.shape, "q8_0"):
-            groups.setdefault(_group(name, layers), []).append(name)
-    return groups
-
-
-def _group(name: str, layers: int) -> str:
-    if not name.startswith("blk."):
-        return name
-    _, layer, kind, *_ = name.split(".")
-    return f"{kind} {int(layer) * _BANDS // layers}"
-
-
-def _families(file: GGUFFile, names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Those whose blocks fit the rows of all these matrices."""
-    return [
-        family
-        for family in _FAMILIES
-        if all(_fits(file.tensors[name].shape, family[0]) for name in names)
-    ]
-
-
-def find_recipes(
-    model: Path,
-    task: Task,
-    imatrix: Imatrix,
-    data: CalibrationSet,
-    *,
-    sizes: Sequence[int] = (),
-    losses: Sequence[float] = (),
-    threads: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Recipe]:
-    """For each of `sizes` the recipe of a file of at most so many bytes that does the least damage
-    to the decisions of some of `data`, and for each of `losses` that of the smallest file which
-    does at most so much, in millinats a decision. Raises `UsageError` if there is none."""
-    file = GGUFFile(model)
-    rest = file.size_bytes - sum(
-        file.tensors[name].nbytes for names in _groups(file).values() for name in names
-    )
-    for size in sizes:  # measuring takes minutes
-        check_size(_smallest(file), size - rest)
-    step = max(1, len(data.answers) // _ANSWERS)
-    choices = measure_choices(
-        model, task, imatrix, data.answers[::step], threads=threads, progress=progress
-    )
-    return [
-        *(_recipe(f"{size / 1e6:.0f}mb", best_choices(choices, size - rest)) for size in sizes),
-        *(_recipe(f"{loss:g}mnat", smallest_choices(choices, loss / 1000)) for loss in losses),
-    ]
-
-
-def _recipe(name: str, chosen: Chosen) -> Recipe:
-    types = {tensor: choice.type for tensor, choice in chosen.items()}
-    return Recipe(name, types, 1000 * damage_of(chosen))
-
-
-def _smallest(file: GGUFFile) -> int:
-    """Bytes of all matrices in the smallest of the types that they may get."""
-    return sum(
-        min(_nbytes(file.tensors[name].shape, kind) for kind in chain(*_families(file, names)))
-        for names in _groups(file).values()
-        for name in names
-    )
+def _fits(kind: str, shape: tuple[int, ...]) -> bool:
+    block, _ = GGML_QUANT_SIZES[GGMLQuantizationType[kind.upper()]]
+    return shape[-1] % block == 0

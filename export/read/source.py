@@ -10,7 +10,7 @@ from gguf import GGUFValue
 
 from ner_edge import __version__
 from ner_edge.errors import ModelError
-from ner_edge.export.describe.manifest import Check, MadeOf
+from ner_edge.export.describe.manifest import CheckResult, Provenance
 from ner_edge.export.read.adapter import Adapter, open_adapter
 from ner_edge.export.read.base import Base, open_gguf_base
 from ner_edge.export.read.hf_base import open_hf_base
@@ -64,7 +64,7 @@ class Source:
             facts[TEMPERATURE_KEY] = str(self.temperature)
         return {key: text_value(value) for key, value in facts.items()}
 
-    def made_of(self) -> MadeOf:
+    def provenance(self) -> Provenance:
         """The same for the manifest."""
         facts: dict[str, str | Mapping[str, str | float]] = {
             "ner-edge": __version__,
@@ -75,13 +75,13 @@ class Source:
             facts["adapter"] = {"name": name, "sha256": self.adapter.sha256}
         return facts
 
-    def check_merged(self) -> Check | None:
+    def check_merged(self) -> CheckResult | None:
         """Has the adapter changed anything? None if there is no adapter."""
         if self.adapter is None:
             return None
         count = len(self.merged.tensors)
         detail = f"{len(self.changed)} of {count} tensors differ from the base in float32"
-        return Check("merged", bool(self.changed), detail)
+        return CheckResult("merged", bool(self.changed), detail)
 
 
 def open_source(

@@ -1,4 +1,4 @@
-"""Is a model file whole, and are all its weights numbers? One pass over it answers both."""
+"""Check in one pass over a model file that it is complete and all its weights are finite."""
 
 import ctypes
 import hashlib
@@ -7,31 +7,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from gguf import GGML_QUANT_SIZES
 
 from ner_edge.errors import ModelError
-from ner_edge.export.describe.manifest import Check
-from ner_edge.gguf.file import GGUFFile
+from ner_edge.export.describe.manifest import CheckResult
+from ner_edge.gguf.file import GGUFFile, TensorInfo
 
 _BLOCK = 1 << 22  # bytes read at a time
 
 
 class Integrity(NamedTuple):
-    """A file's SHA-256, and whether its weights are finite."""
+    """The SHA-256 of a file, and the check that its weights are finite."""
 
     sha256: str
-    finite: Check
+    finite: CheckResult
 
 
 def read_whole(
     path: Path, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Integrity:
-    """Read a GGUF file once, from its first byte to its last, a few megabytes at a time.
+    """Read a GGUF file once from start to end, a few megabytes at a time.
 
-    Weights are looked at as they are stored, by ggml, which quantizers are checked with too.
-    `progress` gets tensors read and in all. Raises `ModelError` if the file is not complete.
+    Weights are validated in their stored type by ggml (`ggml_validate_row_data`). `progress` gets
+    the tensors read and their total. Raises `ModelError` if the file is incomplete.
     """
     tensors = sorted(GGUFFile(path).tensors.values(), key=lambda info: info.offset)
     digest = hashlib.sha256()
@@ -40,30 +40,39 @@ def read_whole(
         for done, info in enumerate(tensors):
             progress(done, len(tensors))
             digest.update(file.read(info.offset - file.tell()))
-            item = GGML_QUANT_SIZES[info.type][1]
-            left = info.nbytes
-            while left:
-                part = file.read(min(left, _BLOCK // item * item))
-                if not part:
-                    raise ModelError(f"{path}: was changed while it was read")
-                digest.update(part)
-                if broken is None:
-                    with _silence():
-                        valid = _validate()(int(info.type), part, len(part))
-                    broken = None if valid else info.name
-                left -= len(part)
+            for rows in _rows(file, info):
+                digest.update(rows)
+                if broken is None and not _is_finite(info, rows):
+                    broken = info.name
         digest.update(file.read())
     progress(len(tensors), len(tensors))
     if broken is None:
-        finite = Check("finite", True, f"all weights of {len(tensors)} tensors")
+        finite = CheckResult("finite", True, f"all weights of {len(tensors)} tensors")
     else:
-        finite = Check("finite", False, f"{broken} holds NaN or infinite values")
+        finite = CheckResult("finite", False, f"{broken} holds NaN or infinite values")
     return Integrity(digest.hexdigest(), finite)
+
+
+def _rows(file: BinaryIO, info: TensorInfo) -> Iterator[bytes]:
+    """The bytes of a tensor, in pieces that do not cut a block of weights."""
+    block_bytes = GGML_QUANT_SIZES[info.type][1]
+    left = info.nbytes
+    while left:
+        rows = file.read(min(left, _BLOCK // block_bytes * block_bytes))
+        if not rows:
+            raise ModelError(f"{file.name}: changed while it was being read")
+        yield rows
+        left -= len(rows)
+
+
+def _is_finite(info: TensorInfo, rows: bytes) -> bool:
+    with _silence():
+        return bool(_validate()(int(info.type), rows, len(rows)))
 
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """ggml says what it finds on standard error, past its own log."""
+    """Hide what ggml prints to standard error directly, bypassing its log callback."""
     try:
         kept = os.dup(2)
     except OSError:  # closed

@@ -1,9 +1,9 @@
-"""Does a GGUF file compute what the model computes that it was made of?
+"""Compare the output of a GGUF file with that of the torch model it was exported from.
 
-The torch model, base and adapter in float32, and the file read the same prompts of the task with
-answers, and their distributions of the next token are compared at every position. What runs in
-float32 must agree to a few digits, which shows that merge and conversion are right; f16 and bf16
-round weights and activations; what quantization may cost is for `ner-edge eval` to say.
+Both read the same prompts of the task, with answers, and their next-token distributions are
+compared at every position. In float32 they must agree to a few digits, which shows that merging
+and conversion are right. f16 and bf16 round weights and activations, so their limits are wider.
+Smaller quantization types have no limit: `ner-edge eval` measures their loss.
 """
 
 import unicodedata
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ner_edge.data.corpus import Sentence
 from ner_edge.errors import UsageError, missing_extra
-from ner_edge.export.describe.manifest import Check
+from ner_edge.export.describe.manifest import CheckResult
 from ner_edge.export.read.adapter import open_adapter
 from ner_edge.export.read.source import base_sha256, open_base
 from ner_edge.export.verify.tokens import BATTERY, check_tokens
@@ -26,37 +26,38 @@ from ner_edge.spans import Span
 from ner_edge.task import Task
 
 
-class Difference(NamedTuple):
-    """Between two lists of distributions: the largest of a probability, and the mean
-    KL(expected ‖ actual), in nats."""
+class DistributionDifference(NamedTuple):
+    """How far two arrays of distributions are apart: the largest difference of a probability, and
+    the mean KL(expected ‖ actual), in nats."""
 
     probability: float
     mean_kl: float
 
 
 LIMITS = {
-    "f32": Difference(5e-3, 1e-5),
-    "f16": Difference(0.15, 5e-3),
-    "bf16": Difference(0.3, 2e-2),
+    "f32": DistributionDifference(5e-3, 1e-5),
+    "f16": DistributionDifference(0.15, 5e-3),
+    "bf16": DistributionDifference(0.3, 2e-2),
 }
-"""What may differ, by the level of the file; the others have no limit. Measured: the default model
-5.7e-6, 3.3e-3 and 2.2e-2 in probability (7e-9, 3e-3 and 0.16 millinats), Qwen2.5-Coder-0.5B 1.1e-5,
-2.1e-3 and 1.3e-2; with a random adapter, which enlarges activations, Qwen's f16 reached 6.4e-2. A
-wrong conversion differs by nats."""
+"""The largest difference allowed for each quantization type; other types have no limit.
+
+Measured: the default model 5.7e-6, 3.3e-3 and 2.2e-2 in probability (7e-9, 3e-3 and 0.16
+millinats), Qwen2.5-Coder-0.5B 1.1e-5, 2.1e-3 and 1.3e-2. With a random adapter, which enlarges
+activations, Qwen's f16 reached 6.4e-2. A wrong conversion is off by nats."""
 
 
 def check_parity(
     model: Path, base: Path, adapter: Path | None, *, threads: int | None = None
-) -> Iterator[Check]:
-    """Compare a GGUF file with torch: what it is made of, tokens, then distributions.
+) -> Iterator[CheckResult]:
+    """Compare a GGUF file with `base` and `adapter` in torch: provenance, tokens, distributions.
 
-    Needs torch, and memory for `base` in float32. Raises `UsageError` without torch, if the file
-    holds no task, or if an adapter is missing, `ModelError` if base or adapter are damaged.
+    Needs torch, and memory for the base in float32. Raises `UsageError` if torch is not installed,
+    the file holds no task, or its adapter is not given; `ModelError` if base or adapter is damaged.
     """
-    facts = describe(model)
-    if facts.task is None:
-        raise UsageError(f"{model}: holds no task, whose prompts could be compared")
-    if adapter is None and "adapter" in facts.provenance:
+    metadata = describe(model)
+    if metadata.task is None:
+        raise UsageError(f"{model}: holds no task, so there are no prompts to compare")
+    if adapter is None and "adapter" in metadata.provenance:
         raise UsageError(f"{model}: was made with an adapter; give its folder with --adapter")
     try:
         import peft  # noqa: F401
@@ -65,33 +66,33 @@ def check_parity(
         raise missing_extra("train", error) from None
     from ner_edge.hf.torch_model import load_adapted
 
-    yield (origin := _made_of(facts, base, adapter))
-    if not origin.ok:
+    yield (provenance := _check_provenance(metadata, base, adapter))
+    if not provenance.ok:
         return
     yield check_tokens(model, base)
-    check_memory(4 * facts.parameters + facts.size_bytes)
+    check_memory(4 * metadata.parameters + metadata.size_bytes)
     if threads is not None:
         torch.set_num_threads(threads)
-    ours, tokenizer = load_adapted(base, adapter, torch.float32, torch.device("cpu"))
-    yield _same_distributions(facts, facts.task, ours, tokenizer, threads)
+    torch_model, tokenizer = load_adapted(base, adapter, torch.float32, torch.device("cpu"))
+    prompts = _prompts(metadata.task, tokenizer)
+    yield _check_distributions(metadata, torch_model, prompts, threads)
 
 
-def _made_of(facts: ModelFacts, base: Path, adapter: Path | None) -> Check:
-    """Are they what the file's metadata name?"""
+def _check_provenance(metadata: ModelFacts, base: Path, adapter: Path | None) -> CheckResult:
+    """Compare the hashes of base and adapter with those in the file's metadata."""
     opened = open_base(base)
     given = {"base": base_sha256(opened)}
     if adapter is not None:
         given["adapter"] = open_adapter(adapter, opened).sha256
-    for what, digest in given.items():
-        recorded = facts.provenance.get(what)
-        if recorded != digest:
-            return Check("made of", False, f"another {what}: {recorded}, not {digest}")
-    return Check("made of", True, f"this {' and this '.join(given)}")
+    for what, sha256 in given.items():
+        recorded = metadata.provenance.get(what)
+        if recorded != sha256:
+            return CheckResult("provenance", False, f"another {what}: {recorded}, not {sha256}")
+    return CheckResult("provenance", True, f"made from this {' and this '.join(given)}")
 
 
-def _same_distributions(
-    facts: ModelFacts, task: Task, model: Any, tokenizer: Any, threads: int | None
-) -> Check:
+def _prompts(task: Task, tokenizer: Any) -> list[list[int]]:
+    """The token ids of prompts with answers that mark the first two words as an entity."""
     from ner_edge.hf.prompts import PromptEncoder
 
     encoder = PromptEncoder(tokenizer, task)
@@ -101,40 +102,57 @@ def _same_distributions(
         words = unicodedata.normalize("NFC", text).split(" ")
         example = encoder.example(Sentence(words, [Span(0, 2, label)]))
         prompts.append(encoder.prefix + example.prompt + example.response)
-    found = [
-        difference(distributions(theirs), distributions(torch_logits(model, ids)))
-        for ids, theirs in zip(
-            prompts, gguf_logits(facts.path, prompts, threads=threads), strict=True
-        )
-    ]
-    tokens = sum(map(len, prompts))
-    probability = max(d.probability for d in found)
-    mean_kl = sum(d.mean_kl * len(ids) for d, ids in zip(found, prompts, strict=True)) / tokens
-    limit = LIMITS.get(facts.quant)
+    return prompts
+
+
+def _check_distributions(
+    metadata: ModelFacts, torch_model: Any, prompts: Sequence[list[int]], threads: int | None
+) -> CheckResult:
+    difference = _compare_prompts(metadata.path, torch_model, prompts, threads)
+    limit = LIMITS.get(metadata.quant)
     detail = (
-        f"largest probability difference {probability:.2g}, mean KL {1000 * mean_kl:.2g} millinats "
-        f"over {tokens} tokens of {len(prompts)} prompts"
+        f"largest probability difference {difference.probability:.2g}, mean KL divergence "
+        f"{1000 * difference.mean_kl:.2g} millinats over {sum(map(len, prompts))} tokens of "
+        f"{len(prompts)} prompts"
     )
     if limit is None:
-        return Check("parity", True, f"{detail} ({facts.quant}: no limit)")
-    detail += f" (at most {limit.probability:g} and {1000 * limit.mean_kl:g} for {facts.quant})"
-    return Check("parity", probability <= limit.probability and mean_kl <= limit.mean_kl, detail)
+        return CheckResult("parity", True, f"{detail} ({metadata.quant}: no limit)")
+    detail += f" (limits for {metadata.quant}: {limit.probability:g} and {1000 * limit.mean_kl:g})"
+    passed = difference.probability <= limit.probability and difference.mean_kl <= limit.mean_kl
+    return CheckResult("parity", passed, detail)
 
 
-def difference(actual: NDArray[np.float64], expected: NDArray[np.float64]) -> Difference:
-    """How far two arrays of distributions, [tokens, vocabulary], are apart."""
+def _compare_prompts(
+    model: Path, torch_model: Any, prompts: Sequence[list[int]], threads: int | None
+) -> DistributionDifference:
+    differences = [
+        compare_distributions(distributions(actual), distributions(torch_logits(torch_model, ids)))
+        for ids, actual in zip(prompts, gguf_logits(model, prompts, threads=threads), strict=True)
+    ]
+    weighted = sum(
+        difference.mean_kl * len(ids) for difference, ids in zip(differences, prompts, strict=True)
+    )
+    return DistributionDifference(
+        max(difference.probability for difference in differences), weighted / sum(map(len, prompts))
+    )
+
+
+def compare_distributions(
+    actual: NDArray[np.float64], expected: NDArray[np.float64]
+) -> DistributionDifference:
+    """Compare two arrays of distributions, [tokens, vocabulary]."""
     divergence = (expected * np.log((expected + 1e-12) / (actual + 1e-12))).sum(axis=-1)
-    return Difference(float(np.abs(actual - expected).max()), float(divergence.mean()))
+    return DistributionDifference(float(np.abs(actual - expected).max()), float(divergence.mean()))
 
 
 def distributions(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """The softmax of each row."""
+    """Compute the softmax of each row."""
     exponents = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
 
 
 def torch_logits(model: Any, ids: Sequence[int]) -> NDArray[np.float32]:
-    """Logits of a torch model for every position, [tokens, vocabulary]."""
+    """Compute the logits of a torch model at every position, [tokens, vocabulary]."""
     import torch
 
     with torch.no_grad():
@@ -145,8 +163,8 @@ def torch_logits(model: Any, ids: Sequence[int]) -> NDArray[np.float32]:
 def gguf_logits(
     path: Path, prompts: Sequence[Sequence[int]], *, threads: int | None = None
 ) -> Iterator[NDArray[np.float32]]:
-    """Logits of llama.cpp for every position of each prompt, [tokens, vocabulary], with a float32
-    KV cache."""
+    """Compute llama.cpp's logits at every position of each prompt, [tokens, vocabulary], with a
+    float32 KV cache."""
     import llama_cpp
 
     from ner_edge.runtime.llama import start_backend
@@ -166,7 +184,7 @@ def gguf_logits(
     )
     try:
         for ids in prompts:
-            model.n_tokens = 0  # forget the prompt before
+            model.n_tokens = 0  # forget the previous prompt
             model.eval(list(ids))
             yield np.array(model.scores[: len(ids)])
     finally:

@@ -1,4 +1,4 @@
-"""Does llama.cpp split text into the tokens that the model was trained on?"""
+"""Check that llama.cpp tokenizes text as the base model's own tokenizer does."""
 
 import os
 import unicodedata
@@ -6,41 +6,51 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from ner_edge.errors import ModelError
-from ner_edge.export.describe.manifest import Check
+from ner_edge.errors import ModelError, first_line
+from ner_edge.export.describe.manifest import CheckResult
 
 BATTERY = (
     "Ada Lovelace met Charles Babbage in London in 1833 .",
     "naïve Zürich 東京 Москва שלום مرحبا 😀 e\u0301 [ ] | [[ ]] || <|im_end|>",
     "EU rejects German call to boycott British lamb .",
 )
-"""Sentences with most of what vocabularies differ in."""
+"""Texts with scripts, emoji, brackets and special tokens, where tokenizers tend to differ."""
 
 
-def check_tokens(vocabulary: Path, base: Path) -> Check:
-    """Compare the token ids of the battery by llama.cpp, with a GGUF's `vocabulary`, and by the
-    tokenizer of `base`, a Hugging Face folder."""
+def check_tokens(model: Path, base: Path) -> CheckResult:
+    """Compare the token ids of `BATTERY` by llama.cpp, with the vocabulary of a GGUF `model`, and
+    by the tokenizer of `base`, a Hugging Face folder.
+
+    Raises `ModelError` if a vocabulary cannot be read.
+    """
     name = "tokens"
     if not (base / "tokenizer.json").is_file():
-        return Check(name, None, "not compared: the base is a GGUF, whose vocabulary is kept")
+        return CheckResult(name, None, "not compared: the base is a GGUF, whose vocabulary is kept")
     try:
         from tokenizers import Tokenizer
     except ImportError:
-        return Check(name, None, "not compared: needs pip install 'ner-edge[train]'")
+        return CheckResult(name, None, "not compared: needs pip install 'ner-edge[train]'")
     try:
         theirs = Tokenizer.from_file(str(base / "tokenizer.json"))
-    except Exception as error:  # the library raises nothing more special
-        raise ModelError(f"{base / 'tokenizer.json'}: cannot be loaded ({error})") from error
-    # llama.cpp takes characters as they are; some tokenizers compose them first.
+    except Exception as error:  # the library raises no class of its own
+        path = base / "tokenizer.json"
+        raise ModelError(f"{path}: cannot be loaded ({first_line(error)})") from error
+    # Some tokenizers normalize to NFC; llama.cpp never does.
     texts = [unicodedata.normalize("NFC", text) for text in BATTERY]
-    for text, ours in zip(texts, gguf_tokens(vocabulary, texts), strict=True):
+    for text, ours in zip(texts, gguf_tokens(model, texts), strict=True):
         if ours != theirs.encode(text, add_special_tokens=False).ids:
-            return Check(name, False, f"llama.cpp splits {text!r} otherwise than tokenizer.json")
-    return Check(name, True, f"{len(texts)} texts as by tokenizers {version('tokenizers')}")
+            return CheckResult(
+                name, False, f"llama.cpp and tokenizer.json split {text!r} differently"
+            )
+    detail = f"{len(texts)} texts split as by tokenizers {version('tokenizers')}"
+    return CheckResult(name, True, detail)
 
 
 def gguf_tokens(path: Path, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids by llama.cpp, special tokens in the texts recognised; no weight is loaded."""
+    """Tokenize texts with llama.cpp, recognizing special tokens; no weights are loaded.
+
+    Raises `ModelError` if llama.cpp cannot read the vocabulary.
+    """
     import llama_cpp
 
     from ner_edge.runtime.llama import start_backend

@@ -1,14 +1,14 @@
-"""Is a model file what it claims to be, and does it work here?"""
+"""Check that a model file is intact, agrees with its manifest, and works on this machine."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.export.describe.manifest import (
-    Check,
-    FileFacts,
-    MadeOf,
+    CheckResult,
+    FileRecord,
     Manifest,
+    Provenance,
     manifest_path,
     read_manifest,
 )
@@ -19,11 +19,11 @@ from ner_edge.gguf.metadata import ModelFacts, describe
 
 
 class Verification:
-    """The checks of a GGUF file made by `export`, cheapest first; the last ones load it.
+    """The checks of a GGUF file, cheapest first; the last ones load the model.
 
-    With `against`, a base, and the `adapter` that was merged into it, if one was, the file is also
-    compared with the torch model of both (see `parity`). Iterate over it for the checks, then
-    `record` them.
+    Iterate over it to run the checks, then call `record` to write them to the manifest. With
+    `against`, a base model, and the `adapter` merged into it, if any, the file is also compared
+    with the torch model of both (see `parity`).
     """
 
     def __init__(
@@ -36,91 +36,96 @@ class Verification:
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         self.model = model
-        self.checks: list[Check] = []
+        self.checks: list[CheckResult] = []
         self._against = against
         self._adapter = adapter
         self._threads = threads
         self._progress = progress
         self._sha256 = ""
 
-    def __iter__(self) -> Iterator[Check]:
-        """Make the checks. `progress` gets tensors read and in all. Raises `ModelError` if the
-        model is no complete GGUF file."""
+    def __iter__(self) -> Iterator[CheckResult]:
+        """Run the checks. `progress` gets the tensors read and their total. Raises `ModelError` if
+        the model is not a complete GGUF file."""
         for check in self._run():
             self.checks.append(check)
             yield check
 
     @property
     def passed(self) -> bool:
-        """Did no check fail?"""
+        """True if no check failed."""
         return all(check.ok is not False for check in self.checks)
 
     def record(self) -> Path:
-        """Write the manifest beside the model and return its path. What an earlier one says of the
-        same file is kept. Raises `UsageError` if the checks were not made or not passed."""
+        """Write the manifest beside the model and return its path.
+
+        Provenance and other checks in an earlier manifest of the same file are kept. Raises
+        `UsageError` if the checks were not run or not all passed.
+        """
         if not self._sha256 or not self.passed:
             raise UsageError(f"{self.model}: has not passed its checks; there is nothing to record")
         earlier = read_manifest(self.model)
         checks = {check.name: check for check in (earlier.checks if earlier else [])}
         checks.update((check.name, check) for check in self.checks)
-        facts = describe(self.model)
-        made_of = earlier.made_of if earlier else _made_of(facts.provenance)
+        metadata = describe(self.model)
+        manifest = Manifest(
+            FileRecord.of(metadata),
+            self._sha256,
+            earlier.provenance if earlier else _provenance(metadata),
+            list(checks.values()),
+        )
         path = manifest_path(self.model)
-        manifest = Manifest(FileFacts.of(facts), self._sha256, made_of, list(checks.values()))
         write_text(manifest.to_json(), str(path))
         return path
 
-    def _run(self) -> Iterator[Check]:
-        facts = describe(self.model)
-        yield Check("complete", True, f"{facts.size_bytes / 1e6:.1f} MB, {facts.quant}")
+    def _run(self) -> Iterator[CheckResult]:
+        metadata = describe(self.model)
+        yield CheckResult("complete", True, f"{metadata.size_bytes / 1e6:.1f} MB, {metadata.quant}")
         integrity = read_whole(self.model, self._progress)
-        yield from self._compare_with_record(integrity.sha256, facts)
+        yield from self._compare_with_manifest(integrity.sha256, metadata)
         self._sha256 = integrity.sha256
         yield integrity.finite
-        if facts.task is None:
-            yield Check("task", False, "none inside; `ner-edge tag` cannot use the file")
+        if metadata.task is None:
+            yield CheckResult("task", False, "not in the file, so `ner-edge tag` cannot use it")
             return
-        yield Check("task", True, f"{facts.task.name} ({', '.join(facts.task.labels)})")
-        yield from _at_work(self.model, self._threads)
+        labels = ", ".join(metadata.task.labels)
+        yield CheckResult("task", True, f"{metadata.task.name} ({labels})")
+        yield from _tag_battery(self.model, self._threads)
         if self._against is not None:
             from ner_edge.export.verify.parity import check_parity
 
             yield from check_parity(self.model, self._against, self._adapter, threads=self._threads)
 
-    def _compare_with_record(self, digest: str, facts: ModelFacts) -> Iterator[Check]:
-        """Is it the very file of its manifest, is it what that says, and did it pass?"""
+    def _compare_with_manifest(self, sha256: str, metadata: ModelFacts) -> Iterator[CheckResult]:
+        """Compare hash and metadata, and repeat the checks that failed during the export."""
         name = manifest_path(self.model).name
         try:
             recorded = read_manifest(self.model)
         except ModelError as error:
-            yield Check("sha256", False, f"{digest}, but {error}")
+            yield CheckResult("sha256", False, f"{sha256}, but {error}")
             return
         if recorded is None:
-            yield Check("sha256", True, f"{digest} (no {name} to compare with)")
-        elif recorded.sha256 != digest:
-            yield Check("sha256", False, f"{digest}, but {name} has {recorded.sha256}")
+            yield CheckResult("sha256", True, f"{sha256} (no {name} to compare with)")
+        elif recorded.sha256 != sha256:
+            yield CheckResult("sha256", False, f"{sha256}, but {name} has {recorded.sha256}")
         else:
-            yield Check("sha256", True, f"{digest}, as in {name}")
-            if wrong := recorded.contradictions(facts):
-                yield Check("manifest", False, f"{name} says {'; '.join(wrong)}")
+            yield CheckResult("sha256", True, f"{sha256}, as in {name}")
+            if wrong := recorded.contradictions(metadata):
+                yield CheckResult("manifest", False, f"{name} says {'; '.join(wrong)}")
             yield from (check for check in recorded.checks if check.ok is False)
 
 
-def _made_of(provenance: dict[str, str]) -> MadeOf:
-    """As far as the file itself tells."""
+def _provenance(metadata: ModelFacts) -> Provenance:
+    """The provenance as far as the file's own metadata holds it."""
     hashed = ("base", "adapter")
-    return {k: {"sha256": v} if k in hashed else v for k, v in provenance.items()}
+    return {k: {"sha256": v} if k in hashed else v for k, v in metadata.provenance.items()}
 
 
-def _at_work(model: Path, threads: int | None) -> Iterator[Check]:
+def _tag_battery(model: Path, threads: int | None) -> Iterator[CheckResult]:
     from ner_edge.runtime.tagger import GGUFTagger
 
     with GGUFTagger.load(model, threads=threads) as tagger:
         lost = [text for text in BATTERY if tagger.round_trip(text) != text]
-        yield Check(
-            "tokenizer",
-            not lost,
-            f"changes {lost[0]!r}" if lost else f"{len(BATTERY)} texts come back as they were",
-        )
+        detail = f"changes {lost[0]!r}" if lost else f"{len(BATTERY)} texts survive a round trip"
+        yield CheckResult("tokenizer", not lost, detail)
         found = sum(map(len, tagger.tag_words(text.split(" ") for text in BATTERY)))
-        yield Check("tags", True, f"{found} entities in {len(BATTERY)} texts")
+        yield CheckResult("tags", True, f"{found} entities in {len(BATTERY)} texts")

@@ -1,141 +1,172 @@
-"""The commands about model files: export makes them, verify checks them."""
+"""`ner-edge export`: merge, quantize and describe a model."""
 
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from ner_edge.cli.options import ThreadsOption
+from ner_edge.cli.options import ColumnsOption, ThreadsOption
 from ner_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from ner_edge.export.quantize.collect_imatrix import ImatrixData
+    from ner_edge.export.request import ExportRequest
+    from ner_edge.gguf.imatrix import Imatrix
 
 
 def export(
     adapter: Annotated[
         str | None,
-        typer.Argument(help="A LoRA adapter or a merged model: folder or hub id; or --base alone."),
+        typer.Argument(help="LoRA adapter or merged model: a folder or hub id."),
     ] = None,
     base: Annotated[
-        str | None,
-        typer.Option(help="Its base, as for train (default: the one the adapter names)."),
+        str | None, typer.Option(help="Base model (default: the one the adapter names).")
     ] = None,
     quant: Annotated[
-        list[str] | None, typer.Option("--quant", "-q", help="Level, like q4_k_m; repeat.")
-    ] = None,
-    calibrate: Annotated[
-        Path | None,
+        list[str] | None,
         typer.Option(
-            help="Training sentences, or an importance matrix, to weight the rounding by."
+            "--quant", "-q", help="Quantization type, like q4_k_m (default: q8_0). Repeatable."
         ),
     ] = None,
     recipe: Annotated[
-        list[Path] | None, typer.Option(help="TOML with a type for each tensor; repeat.")
+        list[Path] | None, typer.Option(help="TOML file with a type for each tensor. Repeatable.")
     ] = None,
     size: Annotated[
-        list[str] | None, typer.Option(help="Find the best recipe for a file of 80MB, say; repeat.")
+        list[str] | None,
+        typer.Option(
+            help="Find the recipe with the least loss for a file size, like 80MB. Repeatable."
+        ),
     ] = None,
     max_loss: Annotated[
         list[float] | None,
         typer.Option(
             min=0,
-            help="Find the smallest recipe predicted to move decisions by at most so many "
-            "millinats of divergence, say 2; repeat.",
+            help="Find the smallest recipe within a KL divergence, in millinats per decision, "
+            "like 2. Repeatable.",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")] = Path("."),
-    name: Annotated[str | None, typer.Option(help="Name of the files (the adapter's).")] = None,
-    task: Annotated[
-        str | None, typer.Option(help="Task to embed: a name or a TOML file (the adapter's).")
+    imatrix: Annotated[
+        Path | None,
+        typer.Option(
+            help="Training sentences to collect an importance matrix from, or an imatrix GGUF."
+        ),
     ] = None,
-    card: Annotated[
-        bool, typer.Option("--card", help="Write a model card in Markdown too.")
-    ] = False,
+    columns: ColumnsOption = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("."),
+    name: Annotated[
+        str | None, typer.Option(help="Prefix of the file names (default: the adapter's name).")
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="Task to embed: a name or TOML file (default: the adapter's)."),
+    ] = None,
+    card: Annotated[bool, typer.Option("--card", help="Also write a model card.")] = False,
     modelfile: Annotated[
-        bool, typer.Option("--modelfile", help="Write a Modelfile for Ollama beside each file too.")
+        bool, typer.Option("--modelfile", help="Also write an Ollama Modelfile for each file.")
     ] = False,
     adapter_only: Annotated[
-        bool, typer.Option(help="Write the adapter alone, as a GGUF LoRA for llama.cpp.")
+        bool, typer.Option("--adapter-only", help="Write only the adapter, as a GGUF LoRA.")
     ] = False,
     threads: ThreadsOption = None,
 ) -> None:
-    """Merge an adapter into its base and write GGUF files at any quantization levels."""
+    """Merge a LoRA adapter into its base model and write GGUF files.
+
+    Each --quant, --recipe, --size and --max-loss writes one file, with a JSON
+    manifest beside it for `ner-edge verify`.
+    """
     from ner_edge.export.pipeline import export_model
-    from ner_edge.export.quantize.calibration import CalibrationSet, read_calibration
     from ner_edge.export.quantize.recipe import parse_size, read_recipe
-    from ner_edge.export.quantize.types import parse_quants
+    from ner_edge.export.request import ExportRequest
     from ner_edge.task import load_task
     from ner_edge.terminal.progress import progress_bar
 
-    recipes = [read_recipe(path) for path in recipe or []]
-    levels = quant or ([] if recipes or size or max_loss else ["q8_0"])
-    if levels:
-        parse_quants(levels, calibrated=calibrate is not None)
-    calibration = None if calibrate is None else read_calibration(calibrate)
-    sizes = [parse_size(text) for text in size or []]
-    if (sizes or max_loss) and not isinstance(calibration, CalibrationSet):
-        flag = "--size" if sizes else "--max-loss"
-        raise UsageError(f"{flag} measures the task's decisions: give sentences with --calibrate")
-    sources = _find_sources(adapter, base, name)
-    chosen_task = None if task is None else load_task(task)
     if adapter_only:
-        from ner_edge.export.lora_gguf import export_adapter
-
-        if sources.adapter is None or quant or card or modelfile:
-            raise UsageError(
-                "--adapter-only needs an adapter, and takes no --quant, --card or --modelfile"
-            )
-        path = out / f"{sources.name or sources.adapter.resolve().name}-lora.gguf"
-        print(export_adapter(sources.base, sources.adapter, path, chosen_task))
+        flags: dict[str, object] = {"--quant": quant, "--recipe": recipe, "--size": size}
+        flags |= {"--max-loss": max_loss, "--imatrix": imatrix}
+        flags |= {"--card": card, "--modelfile": modelfile}
+        _check_adapter_only(adapter, [flag for flag, value in flags.items() if value])
+    request = ExportRequest(
+        out,
+        quant or (),
+        name=name or _hub_name(adapter or base),
+        task=None if task is None else load_task(task),
+        imatrix=_read_imatrix(imatrix, columns),
+        recipes=[read_recipe(path) for path in recipe or ()],
+        sizes=[parse_size(text) for text in size or ()],
+        max_losses=max_loss or (),
+        card=card,
+        modelfile=modelfile,
+        threads=threads,
+        inputs=[path for path in (imatrix, *(recipe or ())) if path],
+    )
+    model = _find_sources(adapter, base)
+    if adapter_only:
+        print(_export_adapter(model, request))
         return
     with progress_bar("export") as update:
         paths = export_model(
-            sources.base,
-            sources.adapter,
-            out,
-            levels,
-            task=chosen_task,
-            name=sources.name,
-            calibration=calibration,
-            recipes=recipes,
-            sizes=sizes,
-            max_losses=max_loss or [],
-            card=card,
-            modelfile=modelfile,
-            threads=threads,
-            read=[path for path in (calibrate, *(recipe or [])) if path],
-            progress=lambda stage, done, total: update(done, total, label=stage),
+            model.base,
+            model.adapter,
+            request,
+            lambda stage, done, total: update(done, total, label=stage),
         )
     for path in paths:
         print(path)
 
 
+def _read_imatrix(path: Path | None, columns: str | None) -> "Imatrix | ImatrixData | None":
+    from ner_edge.data.readers.columns import parse_columns
+    from ner_edge.export.quantize.collect_imatrix import imatrix_or_data
+
+    if path is not None:
+        return imatrix_or_data(path, parse_columns(columns))
+    if columns is not None:
+        raise UsageError("--columns describes the sentences for --imatrix: give both or neither")
+    return None
+
+
+def _check_adapter_only(adapter: str | None, others: list[str]) -> None:
+    if adapter is None:
+        raise UsageError("--adapter-only needs an adapter")
+    if others:
+        raise UsageError(f"--adapter-only cannot be combined with {' or '.join(others)}")
+
+
+def _export_adapter(model: "_Sources", request: "ExportRequest") -> Path:
+    from ner_edge.export.lora_gguf import export_adapter
+
+    if model.adapter is None:
+        raise UsageError(f"--adapter-only needs an adapter; {model.base} is a whole model")
+    name = request.name or model.adapter.resolve().name
+    path = request.folder / f"{name}-lora.gguf"
+    return export_adapter(model.base, model.adapter, path, request.task)
+
+
 class _Sources(NamedTuple):
-    """Where base and adapter lie, and the name of the files, None if it follows from them."""
+    """The paths of a base and its adapter, if any."""
 
     base: Path
     adapter: Path | None
-    name: str | None
 
 
-def _find_sources(adapter: str | None, base: str | None, name: str | None) -> _Sources:
-    """What the user means by an adapter, a whole model, a base, or two of them."""
-    from ner_edge.models.resolve import (
-        base_of,
-        is_adapter,
-        is_hub_id,
-        resolve_base,
-        resolve_folder,
-    )
+def _hub_name(source: str | None) -> str | None:
+    """The name of a model on the hub; its folder in the hub's cache is named by a hash."""
+    from ner_edge.models.resolve import is_hub_id
 
-    source = adapter or base
-    if source is None:
-        raise UsageError("give an adapter's folder, or --base to export a base model alone")
-    if is_hub_id(source):
-        name = name or source.partition("/")[2]  # not that of its folder in the hub's cache
-    folder = None if adapter is None else resolve_folder(adapter)
-    if folder is None:
-        return _Sources(resolve_base(source), None, name)
+    return source.partition("/")[2] if source and is_hub_id(source) else None
+
+
+def _find_sources(adapter: str | None, base: str | None) -> _Sources:
+    """Tell apart an adapter with its base, a merged model, and a base alone."""
+    from ner_edge.models.resolve import base_of, is_adapter, resolve_base, resolve_folder
+
+    if adapter is None:
+        if base is None:
+            raise UsageError("give an adapter, or --base to export a base model alone")
+        return _Sources(resolve_base(base), None)
+    folder = resolve_folder(adapter)
     if is_adapter(folder) or not (folder / "config.json").is_file():
-        return _Sources(resolve_base(base) if base else base_of(folder), folder, name)
+        return _Sources(resolve_base(base) if base else base_of(folder), folder)
     if base is None:
-        return _Sources(folder, None, name)  # a model with its adapter merged in
-    raise UsageError(f"{adapter}: holds a whole model, not an adapter; leave out --base")
+        return _Sources(folder, None)  # an adapter was merged into it
+    raise UsageError(f"{adapter}: is a whole model, not an adapter; leave out --base")

@@ -10,23 +10,24 @@ from ner_edge.terminal.streams import printable
 
 
 def verify(
-    model: Annotated[str, typer.Argument(help="A GGUF, or conll2003-135m[:quant].")],
+    model: Annotated[str, typer.Argument(help="GGUF file, or conll2003-135m[:quant].")],
     against: Annotated[
         str | None,
-        typer.Option(help="Its base (as for export): compare with that model in torch, float32."),
+        typer.Option(help="Base model to compare with in torch, which must be installed."),
     ] = None,
     adapter: Annotated[
-        str | None, typer.Option(help="The adapter in it, for --against: folder or hub id.")
+        str | None, typer.Option(help="With --against: the adapter merged in, a folder or hub id.")
     ] = None,
     manifest: Annotated[
-        bool, typer.Option("--manifest", help="Add what was found to the JSON file beside it.")
+        bool, typer.Option("--manifest", help="Write the results to the JSON manifest beside it.")
     ] = False,
     threads: ThreadsOption = None,
 ) -> None:
-    """Check that a model file is whole, is the one of its manifest, and works here (else exit 1).
+    """Check that a model file is intact, matches its manifest, and works on this machine.
 
-    With --against, also that it computes what base and adapter compute in torch: a file in f32,
-    f16 or bf16 must be near; for a quantized one the figures are only shown.
+    With --against, also compare its token probabilities with those of base and
+    adapter in torch. An f32, f16 or bf16 file must be close; for smaller types
+    the difference is only shown. Exits with 1 if a check fails.
     """
     from ner_edge.builtin import resolve_model
     from ner_edge.export.verify.verify import Verification
@@ -34,7 +35,7 @@ def verify(
     from ner_edge.terminal.progress import progress_bar
 
     if adapter is not None and against is None:
-        raise UsageError("--adapter belongs to --against: give the base too")
+        raise UsageError("--adapter needs --against: give the base too")
     with progress_bar("verifying") as update:
         verification = Verification(
             resolve_model(model),

@@ -1,0 +1,103 @@
+"""Collect an importance matrix from labelled sentences in the task's own prompt."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ner_edge.data.labelled import read_labelled
+from ner_edge.data.readers.columns import Columns
+from ner_edge.errors import ModelError
+from ner_edge.files.hashing import sha256_of
+from ner_edge.gguf.imatrix import Imatrix, read_imatrix
+from ner_edge.spans import Span
+from ner_edge.task import Task
+
+_SENTENCES = 400  # more hardly change the matrix
+
+# llama.cpp's names of the inputs of a layer's matrices (src/llama-graph.cpp). They are the same for
+# every architecture that can be exported.
+_READ_BY = {
+    "attn_norm": ("attn_q", "attn_k", "attn_v"),
+    "kqv_out": ("attn_output",),
+    "ffn_norm": ("ffn_gate", "ffn_up"),
+    "ffn_swiglu": ("ffn_down",),
+}
+_LAST = "result_norm"
+
+
+@dataclass(frozen=True)
+class ImatrixData:
+    """Labelled sentences to collect an importance matrix from, with the name and SHA-256 of their
+    file."""
+
+    answers: Sequence[tuple[Sequence[str], Sequence[Span]]]
+    """The words of each sentence and its gold spans."""
+    name: str
+    sha256: str = ""
+
+
+def imatrix_or_data(path: Path, columns: Columns | None = None) -> Imatrix | ImatrixData:
+    """Read an importance matrix if `path` ends in `.gguf`, else labelled sentences.
+
+    About 400 sentences are taken evenly from the whole file. Use training data, never the data of
+    an evaluation. Raises `ModelError` or `DataError` if the file is damaged.
+    """
+    if path.suffix == ".gguf":
+        return read_imatrix(path)
+    sentences = [sentence for sentence in read_labelled(path, columns=columns) if sentence.words]
+    step = max(1, len(sentences) // _SENTENCES)
+    answers = [(sentence.words, sentence.spans) for sentence in sentences[::step]]
+    return ImatrixData(answers, path.name, sha256_of(path))
+
+
+def collect_imatrix(
+    model: Path,
+    task: Task,
+    data: ImatrixData,
+    *,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Imatrix:
+    """Run a 16- or 32-bit GGUF over prompts with their gold answers and sum the squared inputs of
+    each weight matrix.
+
+    `progress` gets the sentences done and their total. Raises `ModelError` if llama.cpp does not
+    show these inputs, `DataError` if a label is not one of the task's.
+    """
+    from ner_edge.runtime.decisions import read_decisions
+    from ner_edge.runtime.llama import LlamaModel
+    from ner_edge.runtime.nodes import NodeReader, nodes_can_be_read
+
+    if not nodes_can_be_read():
+        raise ModelError(
+            "an importance matrix cannot be collected on this system, because llama.cpp does not "
+            "show its intermediate results; give --imatrix a matrix collected elsewhere"
+        )
+    imatrix = Imatrix(dataset=data.name, dataset_sha256=data.sha256)
+
+    def add(name: str, inputs: NDArray[np.float32]) -> bool:
+        for weight in _weights_behind(name):
+            imatrix.add(weight, inputs)
+        return True
+
+    nodes = NodeReader(lambda name: bool(_weights_behind(name)), add)
+    llama = LlamaModel(model, context=2048, sequences=9, threads=threads, nodes=nodes)
+    try:
+        for done, _ in enumerate(read_decisions(llama, task, data.answers), 1):
+            progress(done, len(data.answers))
+    finally:
+        llama.close()
+    if not imatrix.sums:
+        raise ModelError(f"{model}: llama.cpp does not show the inputs of its weights")
+    return imatrix
+
+
+def _weights_behind(node: str) -> list[str]:
+    """`ffn_norm-3` → `blk.3.ffn_gate.weight`, `blk.3.ffn_up.weight`."""
+    if node == _LAST:
+        return ["output.weight", "token_embd.weight"]  # one matrix where they are tied
+    kind, _, layer = node.partition("-")
+    return [f"blk.{layer}.{weight}.weight" for weight in _READ_BY.get(kind, ())]

@@ -58,11 +58,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with the files that the documentation names."""
     shutil.copytree(models / "files", tmp_path, dirs_exist_ok=True)
-    news = ROOT / "examples" / "news.conll"
-    for name in ("train", "dev", "test", "held-out"):
-        shutil.copy(news, tmp_path / f"{name}.conll")
-    sentences = read_labelled(news)
-    columns = [f"{word} NN O O\n" for sentence in sentences[:3] for word in sentence.words]
+    news = (ROOT / "examples" / "news.conll").read_text(encoding="utf-8").split("\n\n")
+    for i, name in enumerate(("train", "dev", "test", "held-out")):
+        (tmp_path / f"{name}.conll").write_text("\n\n".join(news[8 * i : 8 * i + 8]) + "\n")
+    sentences = read_labelled(tmp_path / "test.conll")
+    columns = [f"{word} NN O B-PER\n" for word in sentences[0].words]
     (tmp_path / "conll2003.txt").write_text("".join(columns))
     for name in ("spacy", "gliner"):
         lines = [json.dumps({"text": s.text, "entities": []}) + "\n" for s in sentences]
@@ -73,6 +73,10 @@ def folder(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         shutil.copy(ROOT / "examples" / name, tmp_path)
     for name in ("scripts", "examples"):
         (tmp_path / name).symlink_to(ROOT / name)
+    command = tmp_path / "bin" / "ner-edge"
+    command.parent.mkdir()
+    command.write_text(f"#!{sys.executable}\nfrom ner_edge.cli.app import main\nmain()\n")
+    command.chmod(0o755)
     (tmp_path / "docs").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -80,9 +84,12 @@ def folder(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 @pytest.fixture
 def offline(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tiny models' caches, for this process and those it starts."""
+    """The tiny models' caches, for this process and those it starts; one thread suits them."""
     from huggingface_hub import constants
 
+    from ner_edge.runtime import llama
+
+    monkeypatch.setattr(llama, "physical_cores", lambda: 1)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(models / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_HUB_CACHE", str(models / "hub"))
@@ -96,7 +103,7 @@ def run(command: str) -> str:
         result = CliRunner().invoke(app, shlex.split(command)[1:])
         assert result.exit_code == 0, f"$ {command}\n{result.output}"
         return str(result.stdout)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    path = os.pathsep.join([os.path.abspath("bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     shell = ["bash", "-o", "pipefail", "-c", command]
     finished = subprocess.run(shell, capture_output=True, text=True, env=os.environ | {"PATH": path})
     assert finished.returncode == 0, f"$ {command}\n{finished.stdout}{finished.stderr}"
@@ -104,6 +111,8 @@ def run(command: str) -> str:
 
 
 def run_page(page: str, left_out: tuple[str, ...]) -> None:
+    if "--out my-adapter" in read_page(page):
+        shutil.rmtree("my-adapter")  # the page makes it
     for block in CONSOLE:
         if block.page == page and block.mark not in left_out:
             for command, _ in block.commands:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 CLI = "docs/cli.md"
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"] + sorted(
-    str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")
-)
+_DOCS = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *_DOCS]
 _BLOCK = re.compile(
     r"(?:^ *<!-- docs-test: (?P<mark>\w+) ?(?P<reason>[^>]*?) *-->\n)?"
     r"^ *```(?P<language>\w+)\n(?P<body>.*?)^ *```$",

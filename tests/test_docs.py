@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 from ner_edge import builtin
 from ner_edge.cli.app import app
 from ner_edge.data.labelled import read_labelled
-from ner_edge.export.pipeline import export_model
 from ner_edge.task import Task, load_task
 from ner_edge.train.settings import resolve_settings
 
@@ -27,13 +26,38 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 CONSOLE = [block for block in BLOCKS if block.language == "console"]
 HUB_ID = "Qwen/Qwen2.5-0.5B"
 RUNNABLE_PAGES = sorted({b.page for b in CONSOLE if b.mark != "skip"})
+COMMAND = """\
+#!{python}
+from pathlib import Path
+from ner_edge import builtin
+from ner_edge.cli.app import main
+builtin.built_in_model = lambda model, quant="": Path({default!r})
+main()
+"""
 PYTHON_PAGES = sorted({block.page for block in BLOCKS if block.language == "python"})
+
+
+def run(command: str) -> str:
+    """Run a command and return its standard output; in this process if it needs no shell."""
+    if command.startswith("ner-edge ") and not re.search(r"[|$<>&;#]", command):
+        result = CliRunner().invoke(app, shlex.split(command)[1:])
+        assert result.exit_code == 0, f"$ {command}\n{result.output}"
+        return str(result.stdout)
+    path = os.pathsep.join(
+        [os.path.abspath("bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
+    )
+    shell = ["bash", "-o", "pipefail", "-c", command]
+    finished = subprocess.run(
+        shell, capture_output=True, text=True, env=os.environ | {"PATH": path}
+    )
+    assert finished.returncode == 0, f"$ {command}\n{finished.stdout}{finished.stderr}"
+    return finished.stdout
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tiny models in place of those that the documentation names: a cache with the default model,
-    a hub cache with the base, and an adapter with its files."""
+    """Tiny models in place of those that the documentation names: a hub cache with the base, and an
+    adapter with its files, one of which also stands for the default model."""
     root = tmp_path_factory.mktemp("models")
     base = root / "hub" / f"models--{HUB_ID.replace('/', '--')}"
     (base / "refs").mkdir(parents=True)
@@ -44,13 +68,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config["base_model_name_or_path"] = HUB_ID
     (adapter / "adapter_config.json").write_text(json.dumps(config))
     load_task("conll2003-short").save(adapter)
-    (gguf, *_) = export_model(snapshot, adapter, root / "files", ["f16", "q8_0", "q4_k_m"])
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("NER_EDGE_CACHE", str(root / "cache"))
-        patched.setattr(builtin, "named_base", lambda name: gguf)
-        patched.setattr(builtin, "_make", lambda base, adapter, path, recipe: shutil.copy(gguf, path))
-        for quant in ("f16", "q4_k_m", ""):
-            builtin.built_in_model(builtin.DEFAULT_MODEL, quant)
+    quants = [option for quant in ("f16", "q8_0", "q4_k_m") for option in ("--quant", quant)]
+    files = ["--base", str(snapshot), "--out", str(root / "files")]
+    run(shlex.join(["ner-edge", "export", str(adapter), *quants, *files]))
     return root
 
 
@@ -73,41 +93,30 @@ def folder(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         shutil.copy(ROOT / "examples" / name, tmp_path)
     for name in ("scripts", "examples"):
         (tmp_path / name).symlink_to(ROOT / name)
-    command = tmp_path / "bin" / "ner-edge"
-    command.parent.mkdir()
-    command.write_text(f"#!{sys.executable}\nfrom ner_edge.cli.app import main\nmain()\n")
-    command.chmod(0o755)
     (tmp_path / "docs").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def offline(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def offline(folder: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny models' caches, for this process and those it starts; one thread suits them."""
     from huggingface_hub import constants
 
     from ner_edge.runtime import llama
 
+    default = models / "files" / "my-adapter-f16.gguf"
     monkeypatch.setattr(llama, "physical_cores", lambda: 1)
+    monkeypatch.setattr(builtin, "built_in_model", lambda model, quant="": default)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(models / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_HUB_CACHE", str(models / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("NER_EDGE_CACHE", str(models / "cache"))
-
-
-def run(command: str) -> str:
-    """Run a command and return its standard output; in this process if it needs no shell."""
-    if command.startswith("ner-edge ") and not re.search(r"[|$<>&;#]", command):
-        result = CliRunner().invoke(app, shlex.split(command)[1:])
-        assert result.exit_code == 0, f"$ {command}\n{result.output}"
-        return str(result.stdout)
-    path = os.pathsep.join([os.path.abspath("bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
-    shell = ["bash", "-o", "pipefail", "-c", command]
-    finished = subprocess.run(shell, capture_output=True, text=True, env=os.environ | {"PATH": path})
-    assert finished.returncode == 0, f"$ {command}\n{finished.stdout}{finished.stderr}"
-    return finished.stdout
+    command = folder / "bin" / "ner-edge"
+    command.parent.mkdir()
+    command.write_text(COMMAND.format(python=sys.executable, default=str(default)))
+    command.chmod(0o755)
 
 
 def run_page(page: str, left_out: tuple[str, ...]) -> None:
@@ -120,14 +129,14 @@ def run_page(page: str, left_out: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("page", RUNNABLE_PAGES)
-@pytest.mark.usefixtures("folder", "offline")
+@pytest.mark.usefixtures("offline")
 def test_every_command_runs(page):
     run_page(page, ("skip", "long"))
 
 
 @pytest.mark.model
 @pytest.mark.parametrize("page", sorted({b.page for b in CONSOLE if b.mark == "long"}))
-@pytest.mark.usefixtures("folder", "offline")
+@pytest.mark.usefixtures("offline")
 def test_every_long_command_runs(page):
     run_page(page, ("skip",))
 
@@ -152,7 +161,7 @@ def test_a_skipped_block_names_its_reason(block):
 
 
 @pytest.mark.parametrize("page", PYTHON_PAGES)
-@pytest.mark.usefixtures("folder", "offline")
+@pytest.mark.usefixtures("offline")
 def test_python_blocks_run(page):
     for block in BLOCKS:
         if block.page == page and block.language == "python":

@@ -31,7 +31,8 @@ COMMAND = """\
 from pathlib import Path
 from ner_edge import builtin
 from ner_edge.cli.app import main
-builtin.built_in_model = lambda model, quant="": Path({default!r})
+if default := {default!r}:
+    builtin.built_in_model = lambda model, quant="": Path(default)
 main()
 """
 PYTHON_PAGES = sorted({block.page for block in BLOCKS if block.language == "python"})
@@ -43,13 +44,8 @@ def run(command: str) -> str:
         result = CliRunner().invoke(app, shlex.split(command)[1:])
         assert result.exit_code == 0, f"$ {command}\n{result.output}"
         return str(result.stdout)
-    path = os.pathsep.join(
-        [os.path.abspath("bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
-    )
     shell = ["bash", "-o", "pipefail", "-c", command]
-    finished = subprocess.run(
-        shell, capture_output=True, text=True, env=os.environ | {"PATH": path}
-    )
+    finished = subprocess.run(shell, capture_output=True, text=True)
     assert finished.returncode == 0, f"$ {command}\n{finished.stdout}{finished.stderr}"
     return finished.stdout
 
@@ -98,6 +94,16 @@ def folder(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return tmp_path
 
 
+def install_command(folder: Path, monkeypatch: pytest.MonkeyPatch, default: str = "") -> None:
+    """Put a `ner-edge` of this code on the path; `default` is the file of the default model."""
+    command = folder / "bin" / "ner-edge"
+    command.parent.mkdir()
+    command.write_text(COMMAND.format(python=sys.executable, default=default))
+    command.chmod(0o755)
+    path = [str(command.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
+    monkeypatch.setenv("PATH", os.pathsep.join(path))
+
+
 @pytest.fixture
 def offline(folder: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny models' caches, for this process and those it starts; one thread suits them."""
@@ -113,10 +119,7 @@ def offline(folder: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("HF_HUB_CACHE", str(models / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("NER_EDGE_CACHE", str(models / "cache"))
-    command = folder / "bin" / "ner-edge"
-    command.parent.mkdir()
-    command.write_text(COMMAND.format(python=sys.executable, default=str(default)))
-    command.chmod(0o755)
+    install_command(folder, monkeypatch, str(default))
 
 
 def run_page(page: str, left_out: tuple[str, ...]) -> None:
@@ -144,10 +147,11 @@ def test_every_long_command_runs(page):
 @pytest.mark.model
 @pytest.mark.parametrize("block", [b for b in CONSOLE if b.mark == "output"], ids=lambda b: b.page)
 @pytest.mark.usefixtures("base_gguf")
-def test_the_default_model_prints_what_is_shown(block):
+def test_the_default_model_prints_what_is_shown(block, tmp_path, monkeypatch):
     def rounded(text: str) -> str:  # the last digits of scores differ between processors
         return re.sub(r"\d\.\d{3,}", lambda score: f"{float(score[0]):.1f}", text)
 
+    install_command(tmp_path, monkeypatch)
     for command, shown in block.commands:
         assert rounded(run(command)) == rounded(shown)
 
@@ -234,7 +238,8 @@ def test_the_command_line_reference_is_up_to_date():
 
 @pytest.mark.model
 @pytest.mark.usefixtures("base_gguf")
-def test_the_recording_is_up_to_date(monkeypatch):
+def test_the_recording_is_up_to_date(tmp_path, monkeypatch):
+    install_command(tmp_path, monkeypatch)
     monkeypatch.chdir(ROOT)
     assert run("scripts/record-tag") == read_page("docs/tag.svg")
 

@@ -17,6 +17,7 @@ import llama_cpp
 
 from ner_edge.errors import NerEdgeError
 from ner_edge.files.atomic import atomic_path
+from ner_edge.files.hashing import sha256_of
 from ner_edge.runtime.batch import Run
 from ner_edge.runtime.llama import PREFIX, LlamaModel
 
@@ -67,9 +68,8 @@ def _restore(model: LlamaModel, tokens: Sequence[int], state: Path) -> dict[str,
     """Load the state after all tokens but the last; None if there is none or it is damaged."""
     try:
         stored = json.loads(state.with_suffix(".json").read_text())
-        with state.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != stored["sha256"]:
-                return None
+        if sha256_of(state) != stored["sha256"]:
+            return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if not model.load_sequence(PREFIX, state, tokens):
@@ -82,8 +82,7 @@ def _store(model: LlamaModel, tokens: Sequence[int], state: Path, logits: list[f
     state.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(state) as path:
         model.save_sequence(PREFIX, path, tokens)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_of(path)
     with atomic_path(state.with_suffix(".json")) as path:
         path.write_text(json.dumps({"sha256": digest, "answer": logits}))
 

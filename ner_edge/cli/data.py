@@ -35,7 +35,7 @@ def check(
     columns: ColumnsOption = None,
     json: JsonOption = None,
 ) -> None:
-    """Count, and report whatever would make training or evaluation wrong (exit code 1).
+    """Count, and report problems that would spoil training or evaluation (exit code 1).
 
     Illegal tags with their lines, sentences that occur in several files, unknown labels.
     """

@@ -74,7 +74,7 @@ class DataReport:
     files: list[FileSummary]
     overlaps: list[Overlap]
     problems: list[Finding]
-    """They make training or evaluation wrong."""
+    """They would spoil training or evaluation."""
     warnings: list[Finding]
 
 
@@ -85,7 +85,7 @@ def check_data(
     fits: Callable[[list[str]], bool] | None = None,
     columns: Columns | None = None,
 ) -> DataReport:
-    """Count, and find whatever would make training or evaluation wrong.
+    """Count, and find problems that would spoil training or evaluation.
 
     `labels` are those of the task; `fits` tells whether a sentence fits the context of a model;
     `columns` locate word and tag in CoNLL files. Raises `DataError` for an unreadable file.

@@ -63,7 +63,8 @@ def measured_cost(
 
 def _in_a_fresh_process(request: dict[str, Any]) -> Cost | None:
     child = subprocess.run(
-        [sys.executable, "-m", "ner_edge.eval.cost"],
+        # -P: the working directory may hold another ner_edge, such as a checkout's
+        [sys.executable, "-P", "-m", "ner_edge.eval.cost"],
         input=json.dumps(request),
         capture_output=True,
         text=True,

@@ -37,7 +37,7 @@ def fake(monkeypatch):
         asked.append(request)
         return Cost(7, float(len(asked)))
 
-    monkeypatch.setattr(cost, "_in_a_fresh_process", measure)
+    monkeypatch.setattr(cost, "_in_new_process", measure)
     return asked
 
 

@@ -1,4 +1,4 @@
-"""`ner-edge compare`: any tool's predictions, laid on the gold's words, measured like a model's."""
+"""`ner-edge compare`: any tool's predictions, aligned with the gold, scored like a model's."""
 
 import json
 from pathlib import Path

@@ -76,6 +76,15 @@ def test_two_models_and_a_baseline(tiny, other, data, tmp_path):
     assert "baseline" in stdout
 
 
+def test_a_gguf_needs_no_suffix(tiny, data, tmp_path):
+    plain = tmp_path / "plain"
+    plain.symlink_to(tiny.gguf)
+    models = ["-m", tiny.gguf, "-m", plain, "--threads", 1, "--no-speed"]
+    first, second = json.loads(run_ok("eval", data, *models, "--json", "-"))["models"]
+    assert second["bits_per_weight"] == first["bits_per_weight"]
+    assert (first["agreement"], second["agreement"]["mean_kl"]) == (None, 0)
+
+
 def test_cached_run_says_so(tiny, data):
     first = run("eval", data, "-m", tiny.gguf, "--json", "-", "--threads", 1)
     again = run("eval", data, "-m", tiny.gguf, "--json", "-", "--threads", 1)

@@ -1,4 +1,4 @@
-"""Predictions survive on disk, and nothing damaged is ever believed."""
+"""Predictions survive on disk, and damaged ones are never used."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""The report folder: complete, self-contained, and safe against what the data holds."""
+"""The report folder: complete, self-contained, and safe against markup in the data."""
 
 import json
 import re

@@ -1,19 +1,20 @@
-"""How close a model's decisions are to the baseline's, which few flips in F1 may hide.
+"""KL divergence of a model's decisions from the baseline's, which a small ΔF1 can hide.
 
-Both models read the baseline's own answers to the same sentences, so that their decisions stand in
-the same places.
+Both models read the baseline's predictions as their own answers, so that they face the same
+decisions.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ner_edge.errors import ModelError, NerEdgeError, NerEdgeWarning
 from ner_edge.eval.gold import Gold
-from ner_edge.eval.prediction_cache import measured_once, sha256_of
+from ner_edge.eval.measured_once import measured_once
+from ner_edge.files.hashing import sha256_of
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.gguf.metadata import describe
 from ner_edge.spans import Span
@@ -21,73 +22,80 @@ from ner_edge.spans import Span
 if TYPE_CHECKING:
     from ner_edge.runtime.decisions import Answer, Decision
 
-SENTENCES = 300  # read at most, evenly from the data
+SENTENCES = 300  # at most, evenly spaced in the data
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Over the decisions between legal branches on the way of the baseline's answers."""
+    """How close a model's decisions between legal branches are to the baseline's."""
 
     mean_kl: float
     """Mean KL(baseline ‖ model) of a decision, in nats."""
     same_branch: float
-    """Share of decisions whose likeliest branch is the same, in percent."""
+    """Percentage of decisions with the same most probable branch."""
     decisions: int
 
 
-def agreement_with(
-    baseline: Path,
-    gold: Gold,
-    predictions: Sequence[Sequence[Span]],
-    *,
-    threads: int | None = None,
-    gpu_layers: int | None = None,
-    cache_dir: Path | None = None,
-) -> Callable[[Path], Agreement | None]:
-    """How the decisions of other GGUF files agree with those of `baseline` on its `predictions`, as
-    a function of their paths; None for a file of other labels or another vocabulary, which has
-    other decisions.
+class BaselineDecisions:
+    """The decisions of a baseline GGUF on its own predictions, read once, when first needed."""
 
-    What an earlier run kept in `cache_dir` is not measured again; the baseline is read once, when
-    first needed.
-    """
-    from ner_edge.runtime.engine import DECODER_VERSION
-    from ner_edge.runtime.llama import LIBRARY
+    def __init__(
+        self,
+        path: Path,
+        gold: Gold,
+        predictions: Sequence[Sequence[Span]],
+        *,
+        threads: int | None = None,
+        gpu_layers: int | None = None,
+        cache_dir: Path | None = None,
+    ) -> None:
+        step = -(-len(gold.sentences) // SENTENCES)
+        self._answers = [
+            (sentence.words, list(spans))
+            for sentence, spans in zip(gold.sentences[::step], predictions[::step], strict=True)
+        ]
+        self._path = path
+        self._threads, self._gpu_layers, self._cache_dir = threads, gpu_layers, cache_dir
 
-    step = -(-len(gold.sentences) // SENTENCES)
-    answers = [
-        (sentence.words, list(spans))
-        for sentence, spans in zip(gold.sentences[::step], predictions[::step], strict=True)
-    ]
-    expected = cache(lambda: _read(baseline, answers, threads, gpu_layers))
-    choices = _choices(baseline)
+    def agreement(self, path: Path) -> Agreement | None:
+        """Measure the agreement of another GGUF, or reuse the figures kept in the cache.
 
-    def agreement(path: Path) -> Agreement | None:
-        if _choices(path) != choices:
+        None if its labels or vocabulary differ, or, with a warning, if it cannot be measured.
+        """
+        from ner_edge.runtime.engine import DECODER_VERSION
+        from ner_edge.runtime.llama import LIBRARY
+
+        if _choices(path) != self._choices:
             return None
-        return measured_once(
-            cache_dir,
-            Agreement,
-            [sha256_of(path), sha256_of(baseline), answers, DECODER_VERSION, LIBRARY],
-            lambda: measure(path),
-        )
+        files = [sha256_of(path), sha256_of(self._path)]
+        key = [*files, self._answers, DECODER_VERSION, LIBRARY]
+        return measured_once(self._cache_dir, Agreement, key, lambda: self._measure(path))
 
-    def measure(path: Path) -> Agreement | None:
+    def _measure(self, path: Path) -> Agreement | None:
         try:
-            return _compare(expected(), _read(path, answers, threads, gpu_layers))
-        except NerEdgeError as error:  # no reason to lose all the rest
+            return _compare(self._decisions, self._read(path))
+        except NerEdgeError as error:  # the other figures are still worth reporting
             warnings.warn(
-                f"{path}: its agreement with {baseline} could not be measured ({error})",
+                f"{path}: its agreement with {self._path} could not be measured ({error})",
                 NerEdgeWarning,
                 stacklevel=2,
             )
             return None
 
-    return agreement
+    @cached_property
+    def _choices(self) -> list[Any]:
+        return _choices(self._path)
+
+    @cached_property
+    def _decisions(self) -> "list[list[Decision]]":
+        return self._read(self._path)
+
+    def _read(self, path: Path) -> "list[list[Decision]]":
+        return _read(path, self._answers, self._threads, self._gpu_layers)
 
 
 def _choices(path: Path) -> list[Any]:
-    """What decides between which tokens a model has to choose."""
+    """The labels and the vocabulary, which determine the branches of each decision."""
     task, metadata = describe(path).task, GGUFFile(path).metadata()
     vocabulary = (metadata.get(f"tokenizer.ggml.{part}") for part in ("tokens", "merges"))
     return [task and list(task.labels), *(values and values.value for values in vocabulary)]
@@ -109,13 +117,12 @@ def _read(
         model.close()
 
 
-def _compare(theirs: "list[list[Decision]]", ours: "list[list[Decision]]") -> Agreement:
+def _compare(baseline: "list[list[Decision]]", model: "list[list[Decision]]") -> Agreement:
     from ner_edge.runtime.decisions import mean_kl
 
-    pairs = [
-        (p.probabilities.argmax(), q.probabilities.argmax())
-        for a, b in zip(theirs, ours, strict=True)
+    same = [
+        p.probabilities.argmax() == q.probabilities.argmax()
+        for a, b in zip(baseline, model, strict=True)
         for p, q in zip(a, b, strict=True)
     ]
-    same = sum(bool(p == q) for p, q in pairs)
-    return Agreement(mean_kl(theirs, ours), 100 * same / max(1, len(pairs)), len(pairs))
+    return Agreement(mean_kl(baseline, model), 100 * sum(same) / max(1, len(same)), len(same))

@@ -1,4 +1,4 @@
-"""Predictions for a text, laid on the gold's words, however the text is cut and spaced."""
+"""Align predictions with the gold's words, however their text is spaced and split."""
 
 import unicodedata
 from bisect import bisect_left, bisect_right
@@ -16,60 +16,78 @@ from ner_edge.visible import VisibleText, is_blank
 
 @dataclass(frozen=True)
 class Aligned:
-    """Predicted entities over the gold's words, sentence by sentence, and how well they fit."""
+    """Predicted entities over the gold's words, sentence by sentence."""
 
     spans: list[list[tuple[Span, float | None]]]
+    """With the entity's score."""
     widened: int
-    """Entities that did not begin and end with words of one sentence, and now do."""
+    """Entities that were widened to whole words of one sentence."""
     overlapping: int
-    """Entities that were dropped because they overlap a more probable or longer one."""
+    """Entities that were dropped because a more probable or longer one overlaps them."""
 
 
 def align(documents: Iterable[Document], sentences: Sequence[Sequence[str]], path: Path) -> Aligned:
-    """Lay the entities of `documents` on the words of the gold's `sentences`.
+    """Map the entities of `documents` to the words of the gold's `sentences`.
 
-    Both must be the same text but for white space and what cannot be seen; where it is cut into
-    documents does not matter. Raises `DataError` saying where the texts part.
+    Both must have the same visible text; document boundaries do not matter. Raises `DataError`
+    naming the place in `path` where the texts differ.
     """
-    words = [(i, j) for i, sentence in enumerate(sentences) for j in range(len(sentence))]
-    inks = [_ink(sentences[i][j]) for i, j in words]
-    gold = "".join(inks)
-    ends = list(accumulate(map(len, inks)))  # of each word, in characters of `gold`
+    gold = _GoldText(sentences)
     found: list[list[CharSpan]] = [[] for _ in sentences]
     widened = position = 0
     for document in documents:
         text = document.text
-        if text.startswith(DOCSTART) and not gold.startswith(DOCSTART, position):
+        if text.startswith(DOCSTART) and not gold.text.startswith(DOCSTART, position):
             text = " " * len(DOCSTART) + text[len(DOCSTART) :]
-        inked = _inked(text)
-        here = "".join(text[i] for i in inked)
-        if not gold.startswith(here, position):
-            raise _parting(path, document.line, here, gold[position:], sentences, words, ends)
+        visible = _visible_offsets(text)
+        here = "".join(text[i] for i in visible)
+        if not gold.text.startswith(here, position):
+            raise _difference(f"{path}:{document.line}", here, gold, position)
         for mark in document.spans:
-            first, last = bisect_left(inked, mark.start), bisect_left(inked, mark.end)
+            first, last = bisect_left(visible, mark.start), bisect_left(visible, mark.end)
             if first == last:
-                continue  # a blank entity
-            begin, end = position + first, position + last
-            start_word, end_word = bisect_right(ends, begin), bisect_left(ends, end)
-            sentence, start = words[start_word]
-            fits = ends[start_word] - len(inks[start_word]) == begin and ends[end_word] == end
-            if words[end_word][0] != sentence:
-                fits, stop = False, len(sentences[sentence])
-            else:
-                stop = words[end_word][1] + 1
+                continue  # an entity without visible text
+            sentence, start, end, fits = gold.words_at(position + first, position + last)
             widened += not fits
-            found[sentence].append(CharSpan(start, stop, mark.label, mark.score))
+            found[sentence].append(CharSpan(start, end, mark.label, mark.score))
         position += len(here)
-    if position < len(gold):
-        place = words[bisect_right(ends, position)][0]
+    if position < len(gold.text):
+        sentence, _ = gold.word_at(position)
         raise DataError(
-            f"{path}: ends before the gold's sentence {place + 1} of {len(sentences)}: "
-            f"{shortened(gold[position:])}"
+            f"{path}: ends before the gold's sentence {sentence + 1} of {len(sentences)}: "
+            f"{shortened(gold.text[position:])}"
         )
-    return _flat(found, widened)
+    return _without_overlaps(found, widened)
 
 
-def _flat(found: Sequence[Sequence[CharSpan]], widened: int) -> Aligned:
+class _GoldText:
+    """The visible characters of the gold in one string, and the word at each of them."""
+
+    def __init__(self, sentences: Sequence[Sequence[str]]) -> None:
+        self.sentences = sentences
+        self._words = [(i, j) for i, sentence in enumerate(sentences) for j in range(len(sentence))]
+        texts = [_visible(sentences[i][j]) for i, j in self._words]
+        self.text = "".join(texts)
+        self._ends = list(accumulate(map(len, texts)))  # of the words, in `text`
+        self._starts = [0, *self._ends][:-1]
+
+    def word_at(self, position: int) -> tuple[int, int]:
+        """The sentence, and the word in it, of the character at `position` in `text`."""
+        return self._words[bisect_right(self._ends, position)]
+
+    def words_at(self, start: int, end: int) -> tuple[int, int, int, bool]:
+        """The sentence, first word and end of the words that hold `text[start:end]`, and whether
+        they hold nothing else. Words of a second sentence are left out."""
+        first, last = bisect_right(self._ends, start), bisect_left(self._ends, end)
+        sentence, first_word = self._words[first]
+        last_sentence, last_word = self._words[last]
+        if last_sentence != sentence:
+            return sentence, first_word, len(self.sentences[sentence]), False
+        fits = self._starts[first] == start and self._ends[last] == end
+        return sentence, first_word, last_word + 1, fits
+
+
+def _without_overlaps(found: Sequence[Sequence[CharSpan]], widened: int) -> Aligned:
     spans: list[list[tuple[Span, float | None]]] = []
     overlapping = 0
     for marks in found:
@@ -81,40 +99,31 @@ def _flat(found: Sequence[Sequence[CharSpan]], widened: int) -> Aligned:
     return Aligned(spans, widened, overlapping)
 
 
-def _parting(
-    path: Path,
-    line: int,
-    here: str,
-    gold: str,
-    sentences: Sequence[Sequence[str]],
-    words: Sequence[tuple[int, int]],
-    ends: Sequence[int],
-) -> DataError:
-    pairs = enumerate(zip(here, gold, strict=False))
-    common = next((i for i, (a, b) in pairs if a != b), min(len(here), len(gold)))
-    where = (ends[-1] if ends else 0) - len(gold) + common
-    if common == len(gold):
+def _difference(place: str, here: str, gold: _GoldText, position: int) -> DataError:
+    rest = gold.text[position:]
+    pairs = enumerate(zip(here, rest, strict=False))
+    common = next((i for i, (a, b) in pairs if a != b), min(len(here), len(rest)))
+    if common == len(rest):
         return DataError(
-            f"{path}:{line}: has extra text after the gold's last sentence: "
-            f"{shortened(here[common:])}"
+            f"{place}: has extra text after the gold's last sentence: {shortened(here[common:])}"
         )
-    sentence, word = words[bisect_right(ends, where)]
+    sentence, word = gold.word_at(position + common)
     return DataError(
-        f"{path}:{line}: differs from the gold at sentence {sentence + 1}, word {word + 1} "
-        f"({shortened(sentences[sentence][word])}): found {shortened(here[common:])}, expected "
-        f"{shortened(gold[common:])} (ignoring white space)"
+        f"{place}: differs from the gold at sentence {sentence + 1}, word {word + 1} "
+        f"({shortened(gold.sentences[sentence][word])}): found {shortened(here[common:])}, "
+        f"expected {shortened(rest[common:])} (ignoring white space)"
     )
 
 
-def _ink(text: str) -> str:
-    return "".join(text[i] for i in _inked(text))
+def _visible(text: str) -> str:
+    return "".join(text[i] for i in _visible_offsets(text))
 
 
-def _inked(text: str) -> list[int]:
-    """Where the characters stand that our segmentation would put into a word, but for joiners."""
+def _visible_offsets(text: str) -> list[int]:
+    """The offsets of the characters that segmentation would put into words, except joiners."""
     visible = VisibleText(text)
-    return [visible.start(i) for i, character in enumerate(visible.text) if _is_ink(character)]
+    return [visible.start(i) for i, character in enumerate(visible.text) if _is_visible(character)]
 
 
-def _is_ink(character: str) -> bool:
+def _is_visible(character: str) -> bool:
     return not is_blank(character) and unicodedata.category(character) not in ("Cc", "Cs")

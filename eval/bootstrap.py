@@ -1,4 +1,4 @@
-"""Is a difference in F1 more than chance? A paired bootstrap; and how many sentences changed."""
+"""Paired bootstrap of the difference in F1, verdicts on it, and flips."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 
 from ner_edge.spans import Span
 
-# Resamples drawn at once: bounds the weights' memory (block × sentences × 8 bytes).
-_BLOCK = 250
+_BLOCK = 250  # resamples drawn at once, to bound memory (block × sentences × 8 bytes)
 
 EQUIVALENT = 0.5
-"""Percentage points of F1 that are taken for no difference."""
+"""Differences in F1 within ± this many percentage points count as none."""
 
 Verdict = Literal["equivalent", "worse", "better", "undecided"]
 
@@ -36,10 +35,11 @@ def delta_f1_resamples(
     resamples: int = 2000,
     seed: int = 2003,
 ) -> NDArray[np.float64]:
-    """Resampled values of F1(counts) - F1(baseline), in percentage points, [resamples].
+    """Resampled values of F1(counts) - F1(baseline), in percentage points; shape (resamples,).
 
-    Both arrays are `strict_counts` of the same sentences in the same order. Sentences are drawn
-    with replacement, the same draw for both systems (Koehn 2004; Berg-Kirkpatrick et al. 2012).
+    Both arrays are `strict_counts` of the same sentences in the same order. Each resample draws
+    sentences with replacement, the same ones for both systems (Koehn 2004; Berg-Kirkpatrick et al.
+    2012).
     """
     sentences = len(counts)
     if len(baseline) != sentences or not sentences:
@@ -49,7 +49,7 @@ def delta_f1_resamples(
     deltas = []
     for first in range(0, resamples, _BLOCK):
         block = min(_BLOCK, resamples - first)
-        # How often each sentence is drawn; sums of counts are then one matrix product.
+        # The number of times each sentence is drawn; a matrix product then sums the counts.
         weights = generator.multinomial(sentences, share, size=block).astype(np.float64)
         deltas.append(_f1(weights @ counts) - _f1(weights @ baseline))
     return np.concatenate(deltas)
@@ -62,19 +62,20 @@ def interval(deltas: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def verdicts(deltas: Mapping[str, NDArray[np.float64]]) -> dict[str, Verdict]:
-    """What may be said of each system's resampled differences at the 5 % level.
+    """A verdict on each system's resampled differences, at the 5 % level.
 
-    `equivalent`: within ±0.5 points (two one-sided tests); else `worse` or `better`; else
-    `undecided`. Each of the three questions is corrected for the number of systems (Holm 1979).
+    `equivalent` if within ±0.5 points (two one-sided tests), otherwise `worse` or `better`,
+    otherwise `undecided`. Each of the three tests is corrected for the number of systems (Holm
+    1979).
     """
     draws = {name: np.asarray(values) for name, values in deltas.items()}
 
-    def shown(p_value: Callable[[NDArray[np.float64]], float]) -> set[str]:
+    def significant(p_value: Callable[[NDArray[np.float64]], float]) -> set[str]:
         return _holm({name: p_value(values) for name, values in draws.items()})
 
-    equivalent = shown(lambda d: max(_share(d <= -EQUIVALENT), _share(d >= EQUIVALENT)))
-    worse = shown(lambda d: _share(d >= 0))
-    better = shown(lambda d: _share(d <= 0))
+    equivalent = significant(lambda d: max(_share(d <= -EQUIVALENT), _share(d >= EQUIVALENT)))
+    worse = significant(lambda d: _share(d >= 0))
+    better = significant(lambda d: _share(d <= 0))
     result: dict[str, Verdict] = {}
     for name in draws:
         result[name] = "undecided"
@@ -88,12 +89,12 @@ def verdicts(deltas: Mapping[str, NDArray[np.float64]]) -> dict[str, Verdict]:
 
 
 def _share(against: NDArray[np.bool_]) -> float:
-    """A bootstrap p-value; never zero, since no finite number of draws shows that."""
+    """A bootstrap p-value; never zero, because the number of draws is finite."""
     return (int(against.sum()) + 1) / (len(against) + 1)
 
 
 def _holm(p_values: Mapping[str, float], level: float = 0.05) -> set[str]:
-    """The hypotheses that are rejected."""
+    """The names of the rejected hypotheses."""
     rejected: set[str] = set()
     for name in sorted(p_values, key=lambda name: p_values[name]):
         if p_values[name] > level / (len(p_values) - len(rejected)):
@@ -103,7 +104,7 @@ def _holm(p_values: Mapping[str, float], level: float = 0.05) -> set[str]:
 
 
 def _f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """F1 in percent from rows of (tp, fp, fn); 0 where there is no entity at all."""
+    """F1 in percent from rows of (tp, fp, fn); 0 for rows without entities."""
     hits, false_positives, false_negatives = sums.T
     f1: NDArray[np.float64] = (
         200 * hits / np.maximum(2 * hits + false_positives + false_negatives, 1)
@@ -112,5 +113,5 @@ def _f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def flips(a: Sequence[Sequence[Span]], b: Sequence[Sequence[Span]]) -> int:
-    """In how many sentences the entities differ, be it to the better, the worse or neither."""
+    """The number of sentences whose entities differ, for better or worse."""
     return sum(set(x) != set(y) for x, y in zip(a, b, strict=True))

@@ -1,4 +1,4 @@
-"""Are entities with a score of 0.9 right nine times in ten?"""
+"""Calibration of entity scores: of those with a score of 0.9, nine in ten should be right."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ _RANGE = (0.05, 20.0)  # of 1 / temperature
 
 @dataclass(frozen=True)
 class Bin:
-    """The predicted entities whose scores lie in (low, high]: how many, their mean score, and the
-    share that is right (0 to 1)."""
+    """The predicted entities with scores in (low, high]: their number, mean score and precision (0
+    to 1)."""
 
     low: float
     high: float
@@ -27,21 +27,21 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far scores and precision lie apart, overall and in each bin that is not empty."""
+    """The distance of scores from precision, overall and in each non-empty bin."""
 
     expected_error: float
     """Expected calibration error in percentage points (Naeini et al. 2015; 15 bins of equal width
     as in Guo et al. 2017)."""
     bins: list[Bin]
     temperature: float
-    """By how much more the log-odds of the scores should be divided: the value under which the
-    rights and wrongs seen are likeliest (Guo et al. 2017)."""
+    """The divisor of the scores' log-odds that maximizes the likelihood of the observed rights and
+    wrongs (Guo et al. 2017); above 1 for overconfident scores."""
 
 
 def calibration(
     gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[ScoredSpan]]
 ) -> Calibration:
-    """Compare the scores of predicted entities with how often they are strictly right."""
+    """Compare the scores of predicted entities with their strict precision."""
     scores, right = [], []
     for expected, found in zip(gold, predicted, strict=True):
         known = set(expected)
@@ -63,8 +63,8 @@ def calibration(
 
 
 def best_temperature(scores: NDArray[np.float64], right: NDArray[np.float64]) -> float:
-    """The temperature of the highest likelihood, given scores and whether each was right (0 or 1);
-    1 if all or none were, or there are none."""
+    """The temperature of maximum likelihood, given scores and whether each was right (0 or 1); 1 if
+    all of them or none were right."""
     if not 0 < right.sum() < len(right):
         return 1.0
     clipped = np.clip(scores, 1e-12, 1 - 1e-12)

@@ -1,4 +1,4 @@
-"""Which label is taken for which, and which boundaries are missed."""
+"""Confusion matrix of labels, for entities with equal and with overlapping boundaries."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,18 +11,18 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts of (gold label, predicted label), `NONE` for entities that have no partner."""
+    """Counts of (gold label, predicted label); `NONE` stands for a missing partner."""
 
     labels: list[str]
     exact: Counter[tuple[str, str]]
-    """Pairs with the same boundaries; and entities without a partner."""
+    """Pairs with the same boundaries, and entities without a partner."""
     shifted: Counter[tuple[str, str]]
-    """Pairs that overlap, with other boundaries."""
+    """Pairs that overlap but have different boundaries."""
 
 
 def confusion(gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]]) -> Confusion:
-    """Pair each gold entity with the predicted one of the same words, else with the one that shares
-    most words with it."""
+    """Pair each gold entity with the predicted one of the same words, otherwise with the one that
+    shares the most words."""
     exact: Counter[tuple[str, str]] = Counter()
     shifted: Counter[tuple[str, str]] = Counter()
     for expected, found in zip(gold, predicted, strict=True):

@@ -1,6 +1,6 @@
-"""What a model costs beside its size: memory at its peak, and how fast it reads.
+"""Peak memory and prompt processing speed of a model, measured in a process of its own.
 
-Run as a program it measures one model: settings in, JSON out.
+`python -m ner_edge.eval.cost` is that process: JSON in on stdin, JSON out on stdout.
 """
 
 import json
@@ -12,27 +12,31 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ner_edge.errors import NerEdgeError, NerEdgeWarning
 from ner_edge.eval.gold import Gold
-from ner_edge.eval.prediction_cache import measured_once, sha256_of
+from ner_edge.eval.measured_once import measured_once
+from ner_edge.files.hashing import sha256_of
 
-PROMPT = 512  # tokens read at once, as llama-bench's pp512
+if TYPE_CHECKING:
+    from ner_edge.runtime.llama import LlamaModel
+
+PROMPT = 512  # tokens in one batch, like llama-bench's pp512
 _SENTENCES = 16
 _REPEATS = 5
-_SECONDS = 5.0  # no repeat begins later than this
+_SECONDS = 5.0  # no repeat starts after this much measured time
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Measured on this machine, on the CPU's side: memory on a GPU is not counted."""
+    """Measured on this machine; memory on a GPU is not included."""
 
     peak_bytes: int | None
-    """Largest resident memory of a process that loads the model and tags a few sentences; None
-    where the system does not tell."""
+    """Peak resident memory of a process that loads the model and tags a few sentences; None if the
+    system does not report it."""
     prompt_tokens_per_second: float
-    """Median over a few readings of 512 tokens."""
+    """Median of a few prompts of 512 tokens."""
 
 
 def measured_cost(
@@ -44,7 +48,7 @@ def measured_cost(
     gpu_layers: int | None = None,
     cache_dir: Path | None = None,
 ) -> Cost | None:
-    """Measure a model in a fresh process, or read what an earlier run kept in `cache_dir`.
+    """Measure a GGUF in a new process, or reuse the figures kept in `cache_dir`.
 
     None, with a warning, if the process fails.
     """
@@ -57,13 +61,14 @@ def measured_cost(
         cache_dir,
         Cost,
         [sha256_of(path), sentences, settings, platform.node(), DECODER_VERSION, LIBRARY],
-        lambda: _in_a_fresh_process({"path": str(path), "sentences": sentences, **settings}),
+        lambda: _in_new_process({"path": str(path), "sentences": sentences, **settings}),
     )
 
 
-def _in_a_fresh_process(request: dict[str, Any]) -> Cost | None:
+def _in_new_process(request: dict[str, Any]) -> Cost | None:
     child = subprocess.run(
-        [sys.executable, "-m", "ner_edge.eval.cost"],
+        # -P: the working directory may hold another ner_edge, such as a checkout's
+        [sys.executable, "-P", "-m", "ner_edge.eval.cost"],
         input=json.dumps(request),
         capture_output=True,
         text=True,
@@ -87,41 +92,42 @@ def _measure(path: str, sentences: list[list[str]], decoder: Any, **settings: An
     with GGUFTagger.load(Path(path), decoder=decoder, **settings) as tagger:
         for _ in tagger.tag_words(sentences):
             pass
-    # The speed needs a context of its own, which must not count.
-    return Cost(_peak_bytes(), prompt_speed(Path(path), **settings))
+    peak = _peak_bytes()  # before the speed test, which allocates a context of its own
+    return Cost(peak, prompt_speed(Path(path), **settings))
 
 
 def prompt_speed(path: Path, threads: int | None = None, gpu_layers: int | None = None) -> float:
-    """Tokens per second of prompt processing, in one batch."""
-    from ner_edge.runtime.batch import Run
+    """Measure prompt processing in one batch, in tokens per second."""
     from ner_edge.runtime.llama import LlamaModel
 
     model = LlamaModel(
         path, context=PROMPT, sequences=1, batch=PROMPT, threads=threads, gpu_layers=gpu_layers
     )
     try:
-
-        def seconds(tokens: int) -> float:
-            run = Run(0, 0, [i % model.vocabulary_size for i in range(tokens)], [tokens - 1])
-            started = perf_counter()
-            ((row,),) = (rows.values() for rows in model.decode([run]))
-            model.all_logits(row)  # waits for a GPU
-            passed = perf_counter() - started
-            model.forget(0, 0)
-            return passed
-
-        seconds(PROMPT // 16)  # the first run reads the file
+        _prompt_seconds(model, PROMPT // 16)  # warm-up, which also reads the file
         times: list[float] = []
         while len(times) < _REPEATS and sum(times) < _SECONDS:
-            times.append(seconds(PROMPT))
+            times.append(_prompt_seconds(model, PROMPT))
         return PROMPT / median(times)
     finally:
         model.close()
 
 
+def _prompt_seconds(model: "LlamaModel", tokens: int) -> float:
+    from ner_edge.runtime.batch import Run
+
+    run = Run(0, 0, [i % model.vocabulary_size for i in range(tokens)], [tokens - 1])
+    started = perf_counter()
+    ((row,),) = (rows.values() for rows in model.decode([run]))
+    model.all_logits(row)  # waits for a GPU
+    seconds = perf_counter() - started
+    model.forget(0, 0)
+    return seconds
+
+
 def _peak_bytes() -> int | None:
     try:
-        # Not `ru_maxrss`, which on Linux a process inherits from the one that started it.
+        # On Linux, a process inherits `ru_maxrss` from its parent.
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""The gold standard: labelled sentences, and which of two customs counted them."""
+"""The gold standard: labelled sentences and their counts."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,29 +10,30 @@ from ner_edge.data.labelled import scan_labelled
 from ner_edge.data.readers.columns import Columns
 from ner_edge.errors import UsageError
 from ner_edge.spans import Span
+from ner_edge.terminal.counts import counted, grouped
 
 
 @dataclass(frozen=True)
 class Gold:
-    """Sentences with their gold entities, without the `-DOCSTART-` lines that open documents.
+    """Sentences with their gold entities, without the `-DOCSTART-` lines that start documents.
 
-    Published tables often count those lines as sentences of one token; no score depends on it.
+    Published tables often count these lines as sentences of one token; no score depends on it.
     """
 
     path: Path
     sentences: list[Sentence]
     docstart_lines: int
     left_out: dict[int, list[str]] = field(default_factory=dict)
-    """The words of sentences that cannot be used, by their place among all sentences."""
+    """The words of each unusable sentence, by its index among all sentences."""
     account: str = ""
-    """What is left out, with reasons."""
+    """The numbers of sentences and entities left out, with reasons."""
     layout: str = ""
-    """How the file was read, where that is not plain."""
+    """How the file was read, unless that is obvious."""
     sha256: str = ""
-    """Of the words of all sentences, in hexadecimal, whatever limit there is."""
+    """Of the words of all sentences, regardless of a limit; in hexadecimal."""
 
     def all_words(self) -> Iterator[tuple[bool, list[str]]]:
-        """The words of every sentence of the file in order, and whether it is used."""
+        """For every sentence of the file in order: whether it is used, and its words."""
         used = iter(self.sentences)
         for place in range(len(self.sentences) + len(self.left_out)):
             words = self.left_out.get(place)
@@ -64,29 +65,29 @@ class Gold:
         return {span.label for spans in self.spans for span in spans}
 
     def describe(self) -> str:
-        """All counts in one line, both customs where they differ."""
-        sentences, tokens, entities = len(self.sentences), self.tokens, self.entities
-        counts = f"{_grouped(sentences)} sentences, {_grouped(tokens)} tokens"
+        """All counts in one line, with and without `-DOCSTART-` lines."""
+        sentences, tokens = len(self.sentences), self.tokens
+        counts = f"{counted(sentences, 'sentence')}, {counted(tokens, 'token')}"
         if self.docstart_lines:
             sentences, tokens = sentences + self.docstart_lines, tokens + self.docstart_lines
-            counts += f" ({_grouped(sentences)} and {_grouped(tokens)} with -DOCSTART- lines)"
-        counts += f", {_grouped(entities)} entities"
+            counts += f" ({grouped(sentences)} and {grouped(tokens)} with -DOCSTART- lines)"
+        counts += f", {counted(self.entities, 'entity')}"
         return f"{counts}, {self.account}" if self.account else counts
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the figures must know."""
+        """Messages for the reader of the figures."""
         return [f"{self.path}: {self.layout}"] if self.layout else []
 
 
 def read_gold(path: Path, limit: int | None = None, *, columns: Columns | None = None) -> Gold:
-    """Read labelled sentences of any format; `limit` keeps the first sentences only, `columns` says
-    where CoNLL has its words and tags.
+    """Read labelled sentences in any format, or only the first `limit` of them.
 
-    Raises `DataError` naming file and line, `UsageError` for a limit below 1.
+    `columns` are those of word and tag in CoNLL files. Raises `DataError` naming file and line,
+    `UsageError` for a limit below 1.
     """
     if limit is not None and limit < 1:
-        raise UsageError(f"the limit must be at least 1 sentence, not {limit}")
+        raise UsageError(f"--limit {limit}: must be at least 1")
     labelled = scan_labelled(path, columns)
     labelled.require_legal()
     sha256 = _sha256(labelled)
@@ -112,7 +113,3 @@ def _sha256(labelled: Labelled) -> str:
         if not sentence.is_docstart:
             digest.update(f"{sentence.text}\n".encode())
     return digest.hexdigest()
-
-
-def _grouped(number: int) -> str:
-    return f"{number:,}".replace(",", " ")

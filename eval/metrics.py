@@ -26,9 +26,9 @@ class Metrics:
     """All scores of one model on one set of sentences."""
 
     per_label: dict[str, Score]
-    """seqeval, strict; labels of the gold and of the predictions, sorted."""
+    """seqeval, strict; the labels of gold and predictions, sorted."""
     micro: Score
-    """seqeval, strict, micro average: the figure that is meant by "F1" without more words."""
+    """seqeval, strict, micro average: what "F1" means by default."""
     nervaluate: dict[str, Score]
     """One score for each of `SCENARIOS`, over all labels."""
 
@@ -36,11 +36,11 @@ class Metrics:
 def score_spans(
     gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]], lengths: Sequence[int]
 ) -> Metrics:
-    """Score predictions against gold, sentence by sentence; `lengths` counts each one's words.
+    """Score predictions against gold, sentence by sentence; `lengths` are their numbers of words.
 
     Both libraries read the same IOB2 tags: seqeval (Nakayama 2018) with `mode="strict"`, and
-    nervaluate for the four scenarios of SemEval-2013 Task 9.1 (Segura-Bedmar et al. 2013), whose
-    strict one must equal seqeval's. Raises `NerEdgeError` where the libraries are missing.
+    nervaluate for the four scenarios of SemEval-2013 Task 9.1 (Segura-Bedmar et al. 2013), of which
+    strict must equal seqeval's. Raises `NerEdgeError` if a library is missing.
     """
     gold_tags = _tags(gold, lengths)
     predicted_tags = _tags(predicted, lengths)
@@ -50,7 +50,7 @@ def score_spans(
 
 
 def require_libraries() -> None:
-    """Raise `NerEdgeError` now, rather than after an hour of decoding, if an extra is missing."""
+    """Raise `NerEdgeError` now, before hours of decoding, if a library is missing."""
     try:
         import nervaluate  # noqa: F401
         import seqeval  # noqa: F401
@@ -72,7 +72,7 @@ def _seqeval(
     from seqeval.scheme import IOB2
 
     with warnings.catch_warnings():
-        # A label without gold or without predictions scores 0, which the support explains.
+        # seqeval warns of labels without gold or predictions; they score 0.
         warnings.simplefilter("ignore")
         report = classification_report(
             gold, predicted, mode="strict", scheme=IOB2, output_dict=True, zero_division=0

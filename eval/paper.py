@@ -1,4 +1,4 @@
-"""The published protocol: an adapter in bfloat16 in torch, decoding without constraints."""
+"""The published protocol: an adapter in bfloat16 in torch, unconstrained decoding."""
 
 import warnings
 from math import prod
@@ -6,14 +6,14 @@ from pathlib import Path
 
 from ner_edge.builtin import DEFAULT_MODEL
 from ner_edge.errors import NerEdgeWarning
-from ner_edge.eval.evaluate import Candidate
+from ner_edge.eval.candidate import Candidate
 from ner_edge.models.resolve import base_of, resolve_adapter, resolve_base
 from ner_edge.task import Task, load_saved_task, load_task
 
 DEFAULT_TASK = "conll2003"
-"""What an adapter is asked that carries no task, as published ones do not. Of their prompts only
-the instruction is known for certain: the paper's own scripts (github.com/szu-tera/LLMs4NER) take
-LLaMA-Factory's template for each base model, none of which is the task's."""
+"""The task for adapters without one, such as the published ones. Of the prompts these were trained
+with, only the instruction is certain: the paper's scripts (github.com/szu-tera/LLMs4NER) wrap it in
+LLaMA-Factory's template for each base model, which is never the template of this task."""
 
 
 def paper_candidate(
@@ -22,10 +22,10 @@ def paper_candidate(
     task: str | None = None,
     threads: int | None = None,
 ) -> Candidate:
-    """What `--protocol paper` evaluates: an adapter by folder or hub id, None the embedded one.
+    """The candidate of `--protocol paper`: an adapter by folder or hub id, or the default model's.
 
-    `base` and `task` default to what the adapter says, `threads` to torch's own choice. Raises
-    `ModelError` if the adapter does not fit the base, `UsageError` for names of nothing.
+    `base` and `task` default to the adapter's own, `threads` to torch's default. Raises
+    `ModelError` if the adapter does not fit the base, `UsageError` if a name cannot be resolved.
     """
     from ner_edge.eval.torch_tagger import TorchTagger
     from ner_edge.export.read.adapter import open_adapter
@@ -50,9 +50,9 @@ def paper_candidate(
 
 def _default_task(adapter: Path) -> Task:
     warnings.warn(
-        f"{adapter}: holds no task, so it is asked for {DEFAULT_TASK}; an adapter of LLaMA-Factory "
-        f"was trained with another prompt: try --task {DEFAULT_TASK}:llamafactory-qwen, or "
-        "-alpaca, or a TOML file",
+        f"{adapter}: holds no task, so {DEFAULT_TASK} is used; for an adapter trained by "
+        f"LLaMA-Factory, whose prompt is different, try --task {DEFAULT_TASK}:llamafactory-qwen, "
+        "or -alpaca, or a TOML file",
         NerEdgeWarning,
         stacklevel=2,
     )

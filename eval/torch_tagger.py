@@ -1,6 +1,6 @@
-"""An adapter on its base in torch, decoding as the published evaluation did: greedy, unconstrained.
+"""An adapter on its base in torch, decoding greedily and unconstrained, as published.
 
-Imports torch and peft: for use in a command only.
+Imports torch and peft, so import this module only where it is needed.
 """
 
 import gc
@@ -21,24 +21,25 @@ from ner_edge.hf.prompts import PromptEncoder
 from ner_edge.hf.torch_model import BATCH, answer_sentences, load_adapted
 from ner_edge.spans import ScoredSpan
 from ner_edge.task import Task
+from ner_edge.terminal.counts import counted
 
-_WINDOW = 2 * BATCH  # sentences among which those of similar length are found
+_WINDOW = 2 * BATCH  # sentences that are sorted by length into batches
 
 
 class TorchTagger:
-    """Base and adapter in bfloat16, not merged, on the GPU if there is one; loaded when
-    first used. Entities are aligned to the source words; they have no score of their own and get 1.
+    """Base and adapter in bfloat16, not merged, on the GPU if there is one; loaded on first use.
 
-    The adapter must be known to fit.
+    Entities are aligned with the sentence's words; they have no scores, so each gets 1. The caller
+    has checked that the adapter fits the base.
     """
 
     version = ", ".join(
         ["2", *(f"{lib.__name__} {lib.__version__}" for lib in (torch, transformers, peft))]
     )
-    """The number is to be raised with every change after which it may say something else."""
+    """Raise the number with every change that may change predictions."""
 
     output: str | None = None
-    """The answer that the entities yielded last were read from."""
+    """The raw output behind the last entities."""
 
     def __init__(self, base: Path, adapter: Path, task: Task, threads: int | None = None) -> None:
         if threads is not None:
@@ -46,16 +47,17 @@ class TorchTagger:
         self.task = task
         self._base, self._adapter = base, adapter
         self._device = _device()
-        count = torch.get_num_threads()
-        self.hardware = f"{count} thread{'' if count == 1 else 's'}"
+        self.hardware = counted(torch.get_num_threads(), "thread")
         if self._device.type != "cpu":
             self.hardware = f"a GPU ({self._device.type})"
         self._loaded: tuple[Any, Any] | None = None  # model and tokenizer
         self.decoder = f"unconstrained greedy (torch bf16, {self._device.type})"
 
     def tag_words(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
-        """The entities of each sentence, in order; the model is loaded before the first is asked
-        for. Raises `ModelError` if it cannot be, or if the memory is too small."""
+        """The entities of each sentence, in order; the model is loaded before this returns.
+
+        Raises `ModelError` if it cannot be loaded, or if memory is too small.
+        """
         with _enough_memory(self._device):
             model, tokenizer = self._load()
         return self._tag(model, tokenizer, iter(sentences))
@@ -102,5 +104,5 @@ def _enough_memory(device: torch.device) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise ModelError(
             f"the memory of the {device.type} device is too small for this model; "
-            "with CUDA_VISIBLE_DEVICES= (empty) it runs on the CPU"
+            "set CUDA_VISIBLE_DEVICES= (empty) to run it on the CPU"
         ) from error

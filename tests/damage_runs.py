@@ -44,9 +44,13 @@ _ENVIRONMENT = {
 # What commands import only in use: without and with torch.
 _LIGHT = (
     *("nervaluate", "rich._emoji_codes", "rich.progress", "seqeval.metrics", "tokenizers"),
-    *("ner_edge.data.check", "ner_edge.data.report", "ner_edge.eval.compare"),
-    *("ner_edge.eval.output", "ner_edge.export.lora_gguf", "ner_edge.export.pipeline"),
-    *("ner_edge.export.verify.verify", "ner_edge.runtime.formats", "ner_edge.runtime.decisions"),
+    *("ner_edge.data.check", "ner_edge.data.report", "ner_edge.eval.evaluator"),
+    *(
+        "ner_edge.eval.report.destinations",
+        "ner_edge.export.quantize.calibrate",
+        "ner_edge.export.lora_gguf",
+    ),
+    *("ner_edge.export.pipeline", "ner_edge.export.verify.verify", "ner_edge.runtime.formats"),
     *("ner_edge.terminal.progress", "ner_edge.runtime.tagger", "ner_edge.data.texts"),
 )
 _TORCH = (

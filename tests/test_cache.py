@@ -57,7 +57,7 @@ def test_an_evaluation_says_that_nothing_is_kept(tiny, no_cache, tmp_path):
     assert result.exit_code == 0
     assert result.stderr == (
         f"warning: {no_cache / 'predictions'}: predictions cannot be kept (Not a directory), so "
-        "that a killed run would begin anew; set NER_EDGE_CACHE to another folder, or use "
+        "a killed run would start over; set NER_EDGE_CACHE to another folder, or use "
         "--no-cache\n"
     )
     assert run(*arguments, "--no-cache").stderr == ""

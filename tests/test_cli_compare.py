@@ -1,4 +1,4 @@
-"""`ner-edge compare`: any tool's predictions, laid on the gold's words, measured like a model's."""
+"""`ner-edge compare`: any tool's predictions, aligned with the gold, scored like a model's."""
 
 import json
 from pathlib import Path
@@ -143,7 +143,9 @@ def test_labels_are_mapped_and_foreign_ones_noted(folder):
     entities = [[0, 9, "person"], [19, 23, "LOC"], [10, 15, "DATE"]]
     write("spacy.jsonl", {"text": text, "ents": entities}, RIGHT[1])
     report, stderr = compared("spacy.jsonl")
-    assert stderr.startswith("note: spacy: DATE, person are not labels of gold.conll, so these")
+    assert stderr.startswith(
+        "note: spacy: entities labelled DATE, person count as wrong, because gold.conll has no "
+    )
     assert report["models"][0]["f1"] == pytest.approx(200 * 2 / 7)
     mapped, stderr = compared("spacy.jsonl", "--map", "person=PER", "--map", "DATE=")
     assert (mapped["models"][0]["f1"], stderr) == (pytest.approx(100), "")
@@ -160,8 +162,8 @@ def test_entities_are_widened_to_words_and_overlaps_dropped(folder):
     write("odd.jsonl", {**RIGHT[0], "entities": entities}, RIGHT[1])
     report, stderr = compared("odd.jsonl")
     assert report["models"][0]["f1"] == pytest.approx(100)
-    assert "note: odd: 1 entities do not begin and end with the gold's words" in stderr
-    assert "note: odd: 1 entities overlap" in stderr
+    assert "note: odd: widened 1 entity to whole words of one sentence, as in the gold\n" in stderr
+    assert "note: odd: dropped 1 entity that a more probable or longer one overlaps\n" in stderr
 
 
 @pytest.mark.parametrize(
@@ -195,7 +197,11 @@ def test_where_the_texts_part_is_said(folder, records, message):
     [
         (["absent.jsonl", "--gold", "gold.conll"], r"absent\.jsonl: no such file", 1),
         (["right.jsonl", "--gold", "absent"], "absent: no such file", 1),
-        (["right.jsonl", "--gold", "gold.conll", "--baseline", "x"], "no model 'x'", 2),
+        (
+            ["right.jsonl", "--gold", "gold.conll", "--baseline", "x"],
+            "--baseline x: no such model; choose one of: right",
+            2,
+        ),
         (["right.jsonl", "--gold", "gold.conll", "--json", "no/r.json"], "no: no such folder", 2),
         (["right.jsonl", "--gold", "gold.conll", "--report", "right.jsonl"], "is not a folder", 2),
         ([".", "--gold", "gold.conll"], r"\.: is a folder, not a file", 1),

@@ -76,12 +76,21 @@ def test_two_models_and_a_baseline(tiny, other, data, tmp_path):
     assert "baseline" in stdout
 
 
+def test_a_gguf_needs_no_suffix(tiny, data, tmp_path):
+    plain = tmp_path / "plain"
+    plain.symlink_to(tiny.gguf)
+    models = ["-m", tiny.gguf, "-m", plain, "--threads", 1, "--no-speed"]
+    first, second = json.loads(run_ok("eval", data, *models, "--json", "-"))["models"]
+    assert second["bits_per_weight"] == first["bits_per_weight"]
+    assert (first["agreement"], second["agreement"]["mean_kl"]) == (None, 0)
+
+
 def test_cached_run_says_so(tiny, data):
     first = run("eval", data, "-m", tiny.gguf, "--json", "-", "--threads", 1)
     again = run("eval", data, "-m", tiny.gguf, "--json", "-", "--threads", 1)
     fresh = run("eval", data, "-m", tiny.gguf, "--json", "-", "--threads", 1, "--no-cache")
     assert (first.stderr, fresh.stderr) == ("", "")
-    assert "3 of 3 sentences and their speed come from an earlier run; --no-cache" in again.stderr
+    assert "3 of 3 predictions and their timing are from an earlier run; --no-cache" in again.stderr
     f1 = [json.loads(result.stdout)["models"][0]["f1"] for result in (first, again, fresh)]
     assert f1[0] == f1[1] == f1[2]
 
@@ -97,7 +106,7 @@ def test_cached_run_says_so(tiny, data):
         (["latin"], "latin:1: not UTF-8", 1),
         (
             ["gold.conll", "--baseline", "x"],
-            "no model 'x' to compare with; the models are: tiny",
+            "--baseline x: no such model; choose one of: tiny",
             2,
         ),
         (["nul"], "nul:2: the word holds a NUL", 1),
@@ -118,7 +127,9 @@ def test_mistakes_are_one_line_before_a_model_loads(
     (tmp_path / "tag").write_text("Zoe X-PER\n")
     (tmp_path / "latin").write_bytes(b"Zo\xeb I-PER\n")
     (tmp_path / "nul").write_bytes(b"Zoe I-PER\nSmi\0th I-PER\n")
-    monkeypatch.setattr("ner_edge.tagger.Tagger.load", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr(
+        "ner_edge.runtime.tagger.GGUFTagger.load", lambda *_, **__: pytest.fail("loaded")
+    )
     (tmp_path / "closed").mkdir()
     make = tempfile.mkdtemp
 
@@ -134,7 +145,7 @@ def test_mistakes_are_one_line_before_a_model_loads(
 def test_labels_that_the_model_does_not_know_are_an_error(tiny, data):
     data.write_text(CONLL.replace("PER", "SHIP").replace("LOC", "PORT"))
     result = run("eval", data, "-m", tiny.gguf)
-    message = r"tiny-f16: its task knows PER, LOC, none of the labels in .* \(PORT, SHIP\)"
+    message = r"tiny-f16: its task's labels are PER, LOC, none of those in .* \(PORT, SHIP\)"
     assert_error(result, message)
     assert not list(data.parent.rglob("*.jsonl")), "before it is tagged"
 
@@ -177,7 +188,7 @@ def test_sentences_left_out_are_counted_beside_those_measured(tiny, data):
     data.write_text(json.dumps({"text": "Zoe left. Ada stays.", "entities": entities}))
     stdout = run_ok("eval", data, "-m", tiny.gguf, "--threads", 1, "--markdown")
     assert (
-        "1 sentences, 3 tokens, 1 entities, 1 sentence left out (an entity does not start and end "
+        "1 sentence, 3 tokens, 1 entity, 1 sentence left out (an entity does not start and end "
         "at word boundaries), 1 entity left out"
     ) in stdout
 

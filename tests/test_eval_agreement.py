@@ -10,7 +10,7 @@ from exporting import export_model
 
 from ner_edge.errors import ModelError, NerEdgeWarning
 from ner_edge.eval import agreement
-from ner_edge.eval.agreement import Agreement, agreement_with
+from ner_edge.eval.agreement import Agreement, BaselineDecisions
 from ner_edge.eval.gold import Gold, read_gold
 from ner_edge.runtime import engine
 from ner_edge.spans import Span
@@ -54,7 +54,7 @@ def files_read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, int]]:
 
 
 def test_a_model_agrees_with_itself(tiny, gold, predictions):
-    found = agreement_with(tiny.gguf, gold, predictions, threads=1)(tiny.gguf)
+    found = BaselineDecisions(tiny.gguf, gold, predictions, threads=1).agreement(tiny.gguf)
     assert found is not None
     assert found.mean_kl == 0
     assert found.same_branch == 100
@@ -62,9 +62,9 @@ def test_a_model_agrees_with_itself(tiny, gold, predictions):
 
 
 def test_the_baseline_is_read_once(tiny, coarse, gold, predictions, files_read):
-    agreement_of = agreement_with(tiny.gguf, gold, predictions, threads=1)
+    decisions = BaselineDecisions(tiny.gguf, gold, predictions, threads=1)
     assert files_read == []
-    first, again = agreement_of(coarse), agreement_of(coarse)
+    first, again = decisions.agreement(coarse), decisions.agreement(coarse)
     assert first == again
     assert first.mean_kl > 1e-6
     assert [path for path, _ in files_read] == [tiny.gguf, coarse, coarse]
@@ -74,7 +74,8 @@ def test_what_is_kept_needs_no_reading(
     tiny, coarse, gold, predictions, files_read, tmp_path, monkeypatch
 ):
     def measured():
-        return agreement_with(tiny.gguf, gold, predictions, threads=1, cache_dir=tmp_path)(coarse)
+        settings = {"threads": 1, "cache_dir": tmp_path}
+        return BaselineDecisions(tiny.gguf, gold, predictions, **settings).agreement(coarse)
 
     found = measured()
     assert len(files_read) == 2
@@ -92,7 +93,7 @@ def test_what_is_kept_needs_no_reading(
 
 def test_few_sentences_of_many_are_read(tiny, gold, predictions, files_read, monkeypatch):
     monkeypatch.setattr(agreement, "SENTENCES", 2)
-    found = agreement_with(tiny.gguf, gold, predictions, threads=1)(tiny.gguf)
+    found = BaselineDecisions(tiny.gguf, gold, predictions, threads=1).agreement(tiny.gguf)
     assert files_read == [(tiny.gguf, 2)] * 2
     assert isinstance(found, Agreement)
 
@@ -100,7 +101,7 @@ def test_few_sentences_of_many_are_read(tiny, gold, predictions, files_read, mon
 def test_other_labels_have_other_decisions(tiny, gold, predictions, files_read, tmp_path):
     task = replace(tiny.task, labels={"PER": "person"})
     (other,) = export_model(tiny.folder, None, tmp_path, ["f16"], task=task)
-    assert agreement_with(tiny.gguf, gold, predictions, threads=1)(other) is None
+    assert BaselineDecisions(tiny.gguf, gold, predictions, threads=1).agreement(other) is None
     assert files_read == []
 
 
@@ -110,4 +111,4 @@ def test_a_failure_is_a_warning_and_no_figure(tiny, coarse, gold, predictions, m
 
     monkeypatch.setattr(agreement, "_read", fail)
     with pytest.warns(NerEdgeWarning, match=r"q4_0\.gguf: its agreement with .*\(too long\)"):
-        assert agreement_with(tiny.gguf, gold, predictions)(coarse) is None
+        assert BaselineDecisions(tiny.gguf, gold, predictions).agreement(coarse) is None

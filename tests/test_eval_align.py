@@ -1,4 +1,4 @@
-"""Predictions are laid on the gold's words whatever cannot be seen in either."""
+"""Predictions are aligned with the gold's words, whatever invisible characters either has."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Predictions survive on disk, and nothing damaged is ever believed."""
+"""Predictions survive on disk, and damaged ones are never used."""
 
 import errno
 import os
@@ -8,7 +8,9 @@ import pytest
 
 from ner_edge.errors import NerEdgeWarning
 from ner_edge.eval.cost import Cost
-from ner_edge.eval.prediction_cache import Prediction, measured_once, prediction_cache, sha256_of
+from ner_edge.eval.measured_once import measured_once
+from ner_edge.eval.predict import _content_hash
+from ner_edge.eval.prediction_cache import Prediction, prediction_cache
 from ner_edge.spans import ScoredSpan
 
 KEY = {"model": "m", "data": "d", "decoder": "copy"}
@@ -94,8 +96,8 @@ def test_a_folder_that_cannot_be_made_is_one_warning(tmp_path):
     (tmp_path / "file").write_text("")
     folder = tmp_path / "file" / "cache"
     message = (
-        f"^{folder}: predictions cannot be kept \\(Not a directory\\), so that a killed run would "
-        "begin anew; set NER_EDGE_CACHE to another folder, or use --no-cache$"
+        f"^{folder}: predictions cannot be kept \\(Not a directory\\), so a killed run would "
+        "start over; set NER_EDGE_CACHE to another folder, or use --no-cache$"
     )
     with pytest.warns(NerEdgeWarning, match=message):
         write(folder, FIRST)
@@ -136,8 +138,8 @@ def test_a_disk_that_fills_up_ends_the_keeping_not_the_run(tmp_path):
 def test_hash_of_a_file_and_of_a_folder(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2
-    assert sha256_of(tmp_path / "a") == expected
-    before = sha256_of(tmp_path)
-    assert before == sha256_of(tmp_path) != expected
+    assert _content_hash(tmp_path / "a") == expected
+    before = _content_hash(tmp_path)
+    assert before == _content_hash(tmp_path) != expected
     (tmp_path / "a").rename(tmp_path / "b")
-    assert sha256_of(tmp_path) != before
+    assert _content_hash(tmp_path) != before

@@ -37,7 +37,7 @@ def fake(monkeypatch):
         asked.append(request)
         return Cost(7, float(len(asked)))
 
-    monkeypatch.setattr(cost, "_in_a_fresh_process", measure)
+    monkeypatch.setattr(cost, "_in_new_process", measure)
     return asked
 
 
@@ -76,3 +76,11 @@ def test_a_system_that_does_not_tell_its_memory(monkeypatch):
     )
     monkeypatch.setattr(cost.sys, "platform", "win32")
     assert cost._peak_bytes() is None
+
+
+def test_the_process_imports_nothing_from_the_working_directory(tiny, gold, tmp_path, monkeypatch):
+    """There, a checkout has a `ner_edge` folder without the rooms that an installation has."""
+    (tmp_path / "ner_edge").mkdir()
+    (tmp_path / "ner_edge" / "__init__.py").write_text("raise SystemExit('the wrong ner_edge')")
+    monkeypatch.chdir(tmp_path)
+    assert measured_cost(tiny.gguf, gold, threads=1) is not None

@@ -1,4 +1,4 @@
-"""The report folder: complete, self-contained, and safe against what the data holds."""
+"""The report folder: complete, self-contained, and safe against markup in the data."""
 
 import json
 import re
@@ -11,9 +11,12 @@ from test_eval_report import BF16, GOLD, ONE, Q4, TWO
 
 from ner_edge.data.corpus import Sentence
 from ner_edge.eval.confusion import NONE, confusion
-from ner_edge.eval.html import page, pieces, write_folder
-from ner_edge.eval.plots import plots
-from ner_edge.eval.report import markdown, tables, to_json
+from ner_edge.eval.report.folder import write_folder
+from ner_edge.eval.report.html import page, pieces
+from ner_edge.eval.report.json_report import to_json
+from ner_edge.eval.report.plots import plots
+from ner_edge.eval.report.rendering import markdown
+from ner_edge.eval.report.tables import tables
 from ner_edge.spans import Span
 
 
@@ -174,6 +177,6 @@ def test_plots_follow_the_theme():
 
 @pytest.mark.parametrize("name", ["a:b:q4_0", "plain"])
 def test_short_names(name):
-    from ner_edge.eval.plots import short_name
+    from ner_edge.eval.report.plots import short_name
 
     assert short_name(name) == name.split(":")[-1]

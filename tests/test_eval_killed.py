@@ -18,11 +18,11 @@ BLOCK = 10
 DOOMED = f"""
 import os, signal, sys
 from ner_edge.cli.app import main
-from ner_edge.eval import evaluate
+from ner_edge.eval import predict
 from ner_edge.eval import prediction_cache as cache
 
-cache.BLOCK = evaluate.BLOCK = {BLOCK}
-tag, left = evaluate._tag, int(sys.argv[1])
+cache.BLOCK = predict.BLOCK = {BLOCK}
+tag, left = predict._tag, int(sys.argv[1])
 
 def until_killed(*arguments):
     global left
@@ -35,7 +35,7 @@ def until_killed(*arguments):
             os.kill(os.getpid(), signal.SIGKILL)
         yield prediction
 
-evaluate._tag = until_killed
+predict._tag = until_killed
 main(sys.argv[2:])
 """
 
@@ -55,7 +55,7 @@ def data(tmp_path):
 def test_killed_twice(tiny, data, tmp_path, monkeypatch):
     arguments = ["eval", str(data), "-m", str(tiny.gguf), "--threads", "1", "--no-speed"]
     monkeypatch.setattr("ner_edge.eval.prediction_cache.BLOCK", BLOCK)
-    monkeypatch.setattr("ner_edge.eval.evaluate.BLOCK", BLOCK)
+    monkeypatch.setattr("ner_edge.eval.predict.BLOCK", BLOCK)
 
     def report_of(cache):
         """Without times, and what was noted."""
@@ -74,7 +74,7 @@ def test_killed_twice(tiny, data, tmp_path, monkeypatch):
         killed = subprocess.run(command, env=environment, capture_output=True, check=False)
         assert (killed.returncode, killed.stdout) == (-signal.SIGKILL, b""), killed.stderr
     resumed, notes = report_of("killed")
-    assert "30 of 60 sentences and their speed come from an earlier run" in notes
+    assert "30 of 60 predictions and their timing are from an earlier run" in notes
     unbroken, notes = report_of("unbroken")
     assert notes == ""
     assert resumed == unbroken

@@ -144,7 +144,7 @@ def test_the_paper_s_row_stands_beside_the_gguf_s(tiny, adapter, data):
 
 def test_a_second_run_decodes_nothing_and_says_the_same(tiny, adapter, data, monkeypatch):
     monkeypatch.setattr("ner_edge.eval.prediction_cache.BLOCK", 1)
-    monkeypatch.setattr("ner_edge.eval.evaluate.BLOCK", 1)
+    monkeypatch.setattr("ner_edge.eval.predict.BLOCK", 1)
     arguments = ["eval", data, "--protocol", "paper", "--adapter", adapter, "--base", tiny.folder]
     first = json.loads(run_ok(*arguments, "--json", "-", "--limit", 2))
     longer = json.loads(run_ok(*arguments, "--json", "-"))
@@ -181,7 +181,7 @@ def test_the_adapter_s_own_base_and_a_task_of_one_s_own(tiny, adapter, data, tmp
 def test_an_adapter_without_a_task_is_asked_as_told(tiny, tmp_path):
     bare = tmp_path / "bare"
     add_adapter(load_model(tiny.folder), bare)
-    with pytest.warns(NerEdgeWarning, match=r"bare: holds no task, so it is asked for conll2003;"):
+    with pytest.warns(NerEdgeWarning, match=r"bare: holds no task, so conll2003 is used;"):
         candidate = paper_candidate(str(bare), str(tiny.folder))
     assert candidate.load().task == load_task("conll2003")
     with warnings.catch_warnings():
@@ -194,7 +194,7 @@ def test_an_adapter_without_a_task_is_asked_as_told(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message", "exit_code"),
     [
-        (["--adapter", "x"], "--adapter, --base and --task belong to --protocol paper", 2),
+        (["--adapter", "x"], "--adapter, --base and --task need --protocol paper", 2),
         (["--protocol", "paper", "--adapter", "x"], "x: no such adapter folder", 2),
         (["--protocol", "paper", "--adapter", "MINE", "--base", "x"], "x: no such file", 2),
         (["--protocol", "paper", "--adapter", "EMPTY"], "does not say which base", 2),

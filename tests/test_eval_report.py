@@ -11,16 +11,17 @@ from rich.console import Console
 
 from ner_edge.data.corpus import Sentence
 from ner_edge.errors import NerEdgeError
-from ner_edge.eval.answers import judge_outputs
 from ner_edge.eval.calibration import calibration
-from ner_edge.eval.compare import Comparison, Difference
+from ner_edge.eval.comparison import BaselineDifference, Comparison
 from ner_edge.eval.cost import Cost
-from ner_edge.eval.evaluate import ModelResult
 from ner_edge.eval.gold import Gold
-from ner_edge.eval.html import page
 from ner_edge.eval.metrics import score_spans
-from ner_edge.eval.published import RESULTS
-from ner_edge.eval.report import markdown, print_report, to_json, write_json
+from ner_edge.eval.report.html import page
+from ner_edge.eval.report.json_report import to_json, write_json
+from ner_edge.eval.report.published import RESULTS
+from ner_edge.eval.report.rendering import markdown, print_report
+from ner_edge.eval.result import ModelResult
+from ner_edge.eval.unconstrained import judge_outputs
 from ner_edge.spans import ScoredSpan, Span
 
 GOLD = Gold(
@@ -69,8 +70,8 @@ TWO = Comparison(
     [BF16, Q4],
     "bf16",
     {
-        "bf16": Difference(0.0, 0.0, 0.0, 0, None, {"PER": 0.0}),
-        "q4_k_m": Difference(-60.0, -81.254, 2.5, 3, "undecided", {"PER": -33.25}),
+        "bf16": BaselineDifference(0.0, 0.0, 0.0, 0, None, {"PER": 0.0}),
+        "q4_k_m": BaselineDifference(-60.0, -81.254, 2.5, 3, "undecided", {"PER": -33.25}),
     },
 )
 
@@ -100,7 +101,7 @@ COUNTS = (
     "decoder: copy."
 )
 ECE = "ECE: expected calibration error of the entities' scores, in percentage points."
-SPEED = "Sentences/s: with 2 threads."
+SPEED = "Sentences/s: on 2 threads."
 ONE_MODEL = f"""\
 {Q4_TABLES}\
 **Comparison**
@@ -128,8 +129,8 @@ TWO_MODELS_END = f"""\
 
 {ECE}
 
-ΔF1 in percentage points against bf16, on the same sentences, with a paired bootstrap interval; \
-flips: sentences whose entities changed.
+ΔF1: percentage points against bf16 on the same sentences, with a paired bootstrap interval. \
+Flips: sentences whose entities differ.
 
 Verdicts (equivalent: within ±0.5): undecided: q4_k_m.
 
@@ -185,7 +186,7 @@ def test_a_narrow_terminal_breaks_the_name_and_no_number():
             TWO,
             results=[BF16, wide],
             differences=dict.fromkeys(
-                ("bf16", wide.name), Difference(-60.0, -81.254, 2.5, 3, "worse", {})
+                ("bf16", wide.name), BaselineDifference(-60.0, -81.254, 2.5, 3, "worse", {})
             ),
         ),
         width=80,

@@ -8,7 +8,7 @@ from command_line import assert_error, run
 from ner_edge.data.labelled import read_labelled
 from ner_edge.errors import NerEdgeWarning
 from ner_edge.eval.gold import read_gold
-from ner_edge.eval.predictions import compare_files
+from ner_edge.eval.prediction_files import compare_files
 from ner_edge.spans import Span
 
 # The text of every line.
@@ -121,6 +121,6 @@ def test_labels_that_are_not_the_gold_s_are_an_error(gold: Path, tmp_path: Path)
     path.write_text(
         '{"text": "Zoe Smith lives in Rome. Acme\'s shop 😀 in Rome", "ents": [[0, 9, "PER"]]}'
     )
-    message = r"none of its labels \(PER\) is one of .* \(GPE, ORG, PERSON\); --map OLD=NEW"
+    message = r"none of its labels \(PER\) is in .* \(GPE, ORG, PERSON\); rename them with --map"
     assert_error(run("compare", path, "--gold", gold), message)
     assert run("compare", path, "--gold", gold, "--map", "PER=PERSON").exit_code == 0

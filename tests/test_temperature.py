@@ -49,7 +49,7 @@ def test_eval_says_where_it_cannot_be_kept(tiny, tmp_path):
     result = run(*arguments)
     assert (result.exit_code, result.stderr) == (
         2,
-        f"error: {tmp_path}: is not an adapter's folder\n",
+        f"error: --save-temperature {tmp_path}: not an adapter folder\n",
     )
     result = run(*arguments, "-m", "another.gguf")
     assert result.exit_code == 2

@@ -1,5 +1,6 @@
 """`ner-edge compare`: score predictions that other tools made."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,12 +20,16 @@ from ner_edge.terminal.streams import as_utf8
 def compare(
     predictions: Annotated[
         list[Path],
-        typer.Argument(help="Files of any tools: JSON with offsets, or CoNLL columns."),
+        typer.Argument(help="Prediction files of any tool: JSON with offsets, or CoNLL columns."),
     ],
-    gold: Annotated[Path, typer.Option(help="Gold: CoNLL columns, or JSON.")],
+    gold: Annotated[Path, typer.Option(help="Labelled data: CoNLL columns or JSON.")],
     rename: Annotated[
         list[str] | None,
-        typer.Option("--map", help="OLD=NEW: a predicted label's name; OLD= leaves out; repeat."),
+        typer.Option(
+            "--map",
+            metavar="OLD=NEW",
+            help="Rename a predicted label; OLD= drops its entities; repeatable.",
+        ),
     ] = None,
     columns: ColumnsOption = None,
     baseline: BaselineOption = None,
@@ -32,24 +37,31 @@ def compare(
     json: JsonOption = None,
     report_folder: ReportOption = None,
 ) -> None:
-    """Measure predictions of any tools against gold, as `eval` measures models.
+    """Score the predictions of any tool against gold data, as `eval` does for models.
 
-    Their text must be the gold's but for white space, in one or more sentences per line.
+    Their text must match the gold's, except for white space and line breaks.
     """
     from ner_edge.data.readers.columns import parse_columns
-    from ner_edge.eval.output import Output
-    from ner_edge.eval.predictions import compare_files
+    from ner_edge.eval.prediction_files import compare_files
+    from ner_edge.eval.report.destinations import Destinations
 
-    output = Output(markdown, json, report_folder)
-    output.check([gold, *predictions])
+    destinations = Destinations(markdown, json, report_folder)
+    destinations.check([gold, *predictions])
+    comparison = compare_files(
+        gold,
+        predictions,
+        baseline=baseline,
+        labels=_label_names(rename or []),
+        columns=parse_columns(columns),
+    )
+    destinations.write(comparison)
+
+
+def _label_names(pairs: Sequence[str]) -> dict[str, str]:
     labels = {}
-    for pair in rename or []:
+    for pair in pairs:
         old, equals, new = as_utf8(pair).partition("=")
         if not old or not equals:
             raise UsageError(f"--map {pair}: expected OLD=NEW, like PERSON=PER")
         labels[old] = new
-    output.write(
-        compare_files(
-            gold, predictions, baseline=baseline, labels=labels, columns=parse_columns(columns)
-        )
-    )
+    return labels

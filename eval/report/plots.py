@@ -1,4 +1,4 @@
-"""The report's plots, each as SVG for a light and a dark page, and as PNG."""
+"""The report's plots: SVG for a light and a dark page, and PNG."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -8,23 +8,23 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from ner_edge.eval.compare import Comparison
-from ner_edge.eval.evaluate import ModelResult
+from ner_edge.eval.comparison import Comparison
+from ner_edge.eval.result import ModelResult
 
 
 class Plot(NamedTuple):
-    """What it shows, in words, and how to draw it into a matplotlib `Axes`."""
+    """A title, and a function that draws into matplotlib `Axes`."""
 
     title: str
     draw: Callable[[Any], None]
 
 
-_INK = {"light": "#1a1a1a", "dark": "#e6e6e6"}
-_SIZE = (5.2, 3.8)  # inches; text of 10 points is then read on a phone too
+_FOREGROUND = {"light": "#1a1a1a", "dark": "#e6e6e6"}
+_SIZE = (5.2, 3.8)  # inches; at this size, 10-point text is readable on a phone
 _BARS = "bars: 95 % interval of ΔF1"
 _MARKERS = "osD^vPX*"
-_FEW = 5  # entities: of fewer, the share that is right says nothing
-# Where a label may stand beside its point, best first: offset in points, and its alignment.
+_FEW = 5  # entities; fewer give no meaningful share of correct ones
+# Label positions relative to the point, best first: offset in points, alignment.
 _PLACES = [
     (offset, horizontal, vertical)
     for distance in (5, 14, 23)
@@ -38,43 +38,43 @@ _PLACES = [
 
 
 def plots(comparison: Comparison) -> dict[str, Plot]:
-    """What there is to draw, by file name. A model of which a figure is not known is left out."""
+    """The plots by file name; each leaves out models whose figure is unknown."""
     results = comparison.results
 
     def against(label: str, x: Callable[[ModelResult], float | None]) -> Plot:
-        return Plot(f"F1 against {label}", lambda axes: _against(axes, comparison, label, x))
+        return Plot(f"F1 against {label}", lambda axes: _scatter(axes, comparison, label, x))
 
     drawings: dict[str, Plot] = {}
     if any(_megabytes(result) is not None for result in results):
         drawings["f1-size"] = against("Size (MB)", _megabytes)
     elif len(results) > 1:
-        drawings["f1"] = Plot("F1 of each model", lambda axes: _side_by_side(axes, comparison))
+        drawings["f1"] = Plot("F1 of each model", lambda axes: _f1_per_model(axes, comparison))
     if any(result.sentences_per_second is not None for result in results):
         drawings["f1-speed"] = against("Sentences/s", lambda result: result.sentences_per_second)
     if any(result.calibration and result.calibration.bins for result in results):
         drawings["reliability"] = Plot(
-            "Are entities with a score of 0.9 right nine times in ten?",
+            "Precision against score",
             lambda axes: _reliability(axes, results),
         )
     return drawings
 
 
 def svg(plot: Plot, theme: str) -> str:
-    """The plot as a standalone SVG on a transparent ground; `theme` is `light` or `dark`."""
+    """The plot as a standalone SVG with a transparent background; `theme` is `light` or `dark`."""
     stream = io.StringIO()
-    _save(plot, stream, _INK[theme], format="svg", transparent=True, metadata={"Date": None})
+    _save(plot, stream, _FOREGROUND[theme], format="svg", transparent=True, metadata={"Date": None})
     return stream.getvalue()
 
 
 def png(plot: Plot, path: Path) -> None:
-    """Write the plot on white."""
-    _save(plot, path, _INK["light"], format="png", dpi=150, facecolor="white")
+    """Write the plot on a white background."""
+    _save(plot, path, _FOREGROUND["light"], format="png", dpi=150, facecolor="white")
 
 
-def _save(plot: Plot, target: Any, ink: str, **options: Any) -> None:
+def _save(plot: Plot, target: Any, foreground: str, **options: Any) -> None:
     colours = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-    # With a salt of its own, an SVG is the same each time.
-    settings: dict[Any, Any] = {"svg.hashsalt": "ner-edge"} | dict.fromkeys(colours, ink)
+    # A fixed salt makes the SVG reproducible.
+    settings: dict[Any, Any] = {"svg.hashsalt": "ner-edge"} | dict.fromkeys(colours, foreground)
     with mpl.rc_context(settings):
         figure = Figure(figsize=_SIZE, layout="constrained")
         axes = figure.add_subplot()
@@ -88,7 +88,7 @@ def _megabytes(result: ModelResult) -> float | None:
     return None if result.size_bytes is None else result.size_bytes / 1e6
 
 
-def _against(
+def _scatter(
     axes: Any, comparison: Comparison, label: str, x: Callable[[ModelResult], float | None]
 ) -> None:
     points = []
@@ -106,7 +106,7 @@ def _against(
     _label(axes, points)
 
 
-def _side_by_side(axes: Any, comparison: Comparison) -> None:
+def _f1_per_model(axes: Any, comparison: Comparison) -> None:
     results = comparison.results
     for i, result in enumerate(results):
         error = _interval(comparison, result)
@@ -118,7 +118,7 @@ def _side_by_side(axes: Any, comparison: Comparison) -> None:
 
 
 def _interval(comparison: Comparison, result: ModelResult) -> list[list[float]] | None:
-    """How far the bar reaches below and above a model's F1."""
+    """The error bar's lengths below and above F1."""
     difference = comparison.differences.get(result.name)
     if difference is None or result.name == comparison.baseline:
         return None
@@ -129,36 +129,44 @@ def _interval(comparison: Comparison, result: ModelResult) -> list[list[float]] 
 
 
 def _label(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
-    """Name each point where no other point or name stands, as far as there is room."""
-    axes.figure.draw_without_rendering()  # fixes where the axes lie
-    inside = axes.get_window_extent()
+    """Place each name where it covers no other point or name, if there is room."""
+    axes.figure.draw_without_rendering()  # computes the position of the axes
     pixel = axes.figure.dpi / 72
     centres = [axes.transData.transform(point[1:]) for point in points]
     taken = [mpl.transforms.Bbox.from_extents(*(c - 4 * pixel), *(c + 4 * pixel)) for c in centres]
     for name, x, y in points:
         text = axes.annotate(name, (x, y), (0, 0), textcoords="offset points", fontsize=9)
-        boxes: list[tuple[int, int, Any]] = []
-        for offset, horizontal, vertical in _PLACES:
-            text.set(position=offset, ha=horizontal, va=vertical)
-            box = text.get_window_extent()
-            outside = box.x0 < inside.x0 or box.x1 > axes.figure.bbox.x1
-            collisions = sum(box.overlaps(other) for other in taken)
-            boxes.append((collisions + 2 * outside, len(boxes), box))
-            if not boxes[-1][0]:
-                break
-        _, best, box = min(boxes, key=lambda tried: tried[:2])
-        offset, horizontal, vertical = _PLACES[best]
-        text.set(position=offset, ha=horizontal, va=vertical)
-        taken.append(box)
+        taken.append(_place(axes, text, taken))
+
+
+def _place(axes: Any, text: Any, taken: Sequence[Any]) -> Any:
+    """Move the text to the first of the least crowded positions and return its box."""
+    left, right = axes.get_window_extent().x0, axes.figure.bbox.x1
+    boxes: list[tuple[int, int, Any]] = []
+    for place in _PLACES:
+        box = _move(text, place)
+        outside = box.x0 < left or box.x1 > right
+        collisions = sum(box.overlaps(other) for other in taken)
+        boxes.append((collisions + 2 * outside, len(boxes), box))
+        if not boxes[-1][0]:
+            break
+    _, best, _ = min(boxes, key=lambda tried: tried[:2])
+    return _move(text, _PLACES[best])
+
+
+def _move(text: Any, place: tuple[tuple[int, int], str, str]) -> Any:
+    offset, horizontal, vertical = place
+    text.set(position=offset, ha=horizontal, va=vertical)
+    return text.get_window_extent()
 
 
 def short_name(name: str) -> str:
-    """`q4_k_m` for `conll2003-135m:q4_k_m`."""
+    """Return `q4_k_m` for `conll2003-135m:q4_k_m`."""
     return shortened_name(name.rpartition(":")[2])
 
 
 def shortened_name(name: str) -> str:
-    """At most 24 characters of it."""
+    """Shorten a name to at most 24 characters."""
     return name if len(name) <= 24 else f"{name[:14]}…{name[-9:]}"
 
 
@@ -181,7 +189,7 @@ def _reliability(axes: Any, results: Sequence[ModelResult]) -> None:
         )
     axes.set_xlim(-0.02, 1.04)
     axes.set_ylim(-0.04, 1.06)
-    axes.set_xlabel("Mean score of entities; size: how many")
-    axes.set_ylabel(f"Share that is right, of {_FEW} or more")
+    axes.set_xlabel("Mean score of entities; point size: their number")
+    axes.set_ylabel(f"Precision (bins of {_FEW} or more entities)")
     for handle in axes.legend(loc="lower right", fontsize=8, frameon=False).legend_handles:
         handle.set_sizes([25])

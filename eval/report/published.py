@@ -1,8 +1,10 @@
-"""Published results, to stand beside measured ones: quoted, never measured here."""
+"""Published results quoted beside measured ones."""
 
 from dataclasses import dataclass
 
 from ner_edge.eval.gold import Gold
+
+QUOTED = "(quoted, not measured)"
 
 Scores = tuple[float, float, float]
 """Precision, recall and F1."""
@@ -10,8 +12,8 @@ Scores = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Published:
-    """A model's figures in percent on a file that is known by its counts, `-DOCSTART-` lines left
-    out."""
+    """A model's scores in percent on a file, which is recognized by its counts without `-DOCSTART-`
+    lines."""
 
     model: str
     source: str
@@ -24,9 +26,9 @@ class Published:
     f1: float
     """Strict micro average."""
     scenarios: dict[str, Scores]
-    """nervaluate's."""
+    """By nervaluate."""
     per_label: dict[str, Scores]
-    """Published with two digits."""
+    """Published as whole percentages."""
 
 
 def _qwen_7b(
@@ -76,6 +78,6 @@ RESULTS = (
 
 
 def published(gold: Gold) -> list[Published]:
-    """The results published for this very data, if its counts are those of a known file."""
+    """The results published on this data, if its counts are those of a known file."""
     counts = (len(gold.sentences), gold.tokens, gold.entities)
     return [row for row in RESULTS if (row.sentences, row.tokens, row.entities) == counts]

@@ -1,14 +1,16 @@
-"""`run_eval`: what is counted, compared, noted, and resumed after a kill."""
+"""`Evaluator`: what is counted, compared, noted, and resumed after a kill."""
 
 import gc
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
 from gguf import GGUFWriter
 
 from ner_edge.errors import DataError, ModelError, UsageError
-from ner_edge.eval.compare import run_eval
+from ner_edge.eval.candidate import Candidate
+from ner_edge.eval.evaluator import Evaluator
 from ner_edge.eval.gold import read_gold
 from ner_edge.spans import ScoredSpan
 from ner_edge.task import Task
@@ -77,6 +79,15 @@ class StubTagger:
         self.closed = True
 
 
+def evaluate(data, models, *, load_tagger, baseline=None, limit=None, is_gguf=False, **settings):
+    """The comparison of models, given as (name, path), on the sentences in `data`."""
+    candidates = [
+        Candidate(name, path, partial(load_tagger, path), is_gguf=is_gguf) for name, path in models
+    ]
+    evaluator = Evaluator(measure_cost=False, **settings)
+    return evaluator.compare(candidates, read_gold(data, limit), baseline)
+
+
 @pytest.fixture
 def data(tmp_path):
     path = tmp_path / "corpus.conll"
@@ -103,9 +114,9 @@ def test_gold_is_counted_with_and_without_docstart_lines(data):
 
 def test_a_limit_counts_sentences_and_keeps_their_docstart_lines(data):
     gold = read_gold(data, limit=1)
-    assert gold.describe() == "1 sentences, 4 tokens (2 and 5 with -DOCSTART- lines), 2 entities"
+    assert gold.describe() == "1 sentence, 4 tokens (2 and 5 with -DOCSTART- lines), 2 entities"
     assert read_gold(data, limit=99) == read_gold(data)
-    with pytest.raises(UsageError, match="at least 1"):
+    with pytest.raises(UsageError, match="--limit 0: must be at least 1"):
         read_gold(data, limit=0)
 
 
@@ -116,7 +127,7 @@ def test_large_counts_are_grouped(tmp_path):
 
 
 def test_one_model_has_scores_and_no_baseline(data, model):
-    comparison = run_eval(data, [("q4", model("q4"))], load_tagger=lambda path: StubTagger())
+    comparison = evaluate(data, [("q4", model("q4"))], load_tagger=lambda path: StubTagger())
     (result,) = comparison.results
     assert result.f1 == pytest.approx(100)
     assert (result.size_bytes, result.bits_per_weight, result.decoder) == (2, None, "stub")
@@ -134,7 +145,9 @@ def test_bits_per_weight_are_those_of_the_file(data, tmp_path):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    comparison = run_eval(data, [("half", path)], load_tagger=lambda path: StubTagger())
+    comparison = evaluate(
+        data, [("half", path)], load_tagger=lambda path: StubTagger(), is_gguf=True
+    )
     assert comparison.results[0].bits_per_weight == 24
     assert comparison.results[0].size_bytes == path.stat().st_size
 
@@ -142,7 +155,7 @@ def test_bits_per_weight_are_those_of_the_file(data, tmp_path):
 def test_models_are_compared_with_the_baseline_on_the_same_sentences(data, model):
     known = {"full": RIGHT, "small": RIGHT | {"Lisbon": "ORG", "Rain": "LOC"}}
     models = [("small", model("small")), ("full", model("full"))]
-    comparison = run_eval(
+    comparison = evaluate(
         data, models, baseline="full", load_tagger=lambda path: StubTagger(known[path.name])
     )
     assert comparison.baseline == "full"
@@ -161,7 +174,7 @@ def test_the_first_model_is_the_baseline_unless_told(data, model):
     models = [("a", model("a")), ("b", model("b"))]
 
     def baseline(name):
-        return run_eval(data, models, baseline=name, load_tagger=lambda path: StubTagger()).baseline
+        return evaluate(data, models, baseline=name, load_tagger=lambda path: StubTagger()).baseline
 
     assert baseline(None) == "a"
     assert baseline(str(models[1][1])) == "b"
@@ -169,7 +182,7 @@ def test_the_first_model_is_the_baseline_unless_told(data, model):
 
 def test_models_of_one_name_are_told_apart(data, model):
     models = [("q4", model("old/q4")), ("q4", model("new/q4")), ("q4-2", model("q4-2"))]
-    comparison = run_eval(data, models, load_tagger=lambda path: StubTagger())
+    comparison = evaluate(data, models, load_tagger=lambda path: StubTagger())
     assert [result.name for result in comparison.results] == ["q4", "q4-2", "q4-2-2"]
     assert [result.path for result in comparison.results] == [path for _, path in models]
 
@@ -184,14 +197,14 @@ def test_only_one_model_is_loaded_at_a_time(data, model):
         alive.append(weakref.ref(tagger))
         return tagger
 
-    run_eval(data, [(name, model(name)) for name in "abc"], load_tagger=load)
+    evaluate(data, [(name, model(name)) for name in "abc"], load_tagger=load)
     assert len(alive) == 3
 
 
 def test_a_model_is_closed_even_when_it_fails(data, model):
     tagger = StubTagger(dies_after=1)
     with pytest.raises(Killed):
-        run_eval(data, [("q4", model("q4"))], load_tagger=lambda path: tagger)
+        evaluate(data, [("q4", model("q4"))], load_tagger=lambda path: tagger)
     assert tagger.closed
 
 
@@ -200,7 +213,11 @@ def test_a_model_is_closed_even_when_it_fails(data, model):
     [
         ({"models": []}, UsageError, "at least one model"),
         ({"models": ["here", "gone"]}, ModelError, r"no such model: .*gone"),
-        ({"models": ["here"], "baseline": "bf16"}, UsageError, "'bf16'.*the models are: here"),
+        (
+            {"models": ["here"], "baseline": "bf16"},
+            UsageError,
+            "--baseline bf16: no such model; choose one of: here",
+        ),
         ({"models": ["here"], "limit": 0}, UsageError, "limit"),
         ({"models": ["here"], "data": "no.conll"}, DataError, "no.conll"),
     ],
@@ -217,27 +234,27 @@ def test_mistakes_are_reported_before_a_model_is_loaded(
         pytest.fail("loaded")
 
     with pytest.raises(error, match=message):
-        run_eval(**{"data": data, "load_tagger": load} | arguments)
+        evaluate(**{"data": data, "load_tagger": load} | arguments)
 
 
 def test_a_gold_label_that_the_task_does_not_know_is_noted(data, model):
     task = Task("few", {"PER": "…"}, "Find people.")
-    comparison = run_eval(
+    comparison = evaluate(
         data, [("q4", model("q4"))], load_tagger=lambda path: StubTagger({}, task)
     )
     (note,) = comparison.notes
-    assert note.startswith("q4: its task does not know LOC, ORG")
+    assert f"q4: {data} has entities labelled LOC, ORG, which the model's task does not" in note
     assert comparison.results[0].metrics.micro.support == 4
 
 
 def test_misaligned_outputs_are_counted_and_noted(data, model):
-    comparison = run_eval(
+    comparison = evaluate(
         data,
         [("free", model("free"))],
         load_tagger=lambda path: StubTagger(misaligned_words=("Mina",)),
     )
     assert comparison.results[0].misaligned == 2
-    assert comparison.notes[0].startswith("free: 2 of 3 outputs were malformed")
+    assert comparison.notes[0].startswith("free: 2 of 3 outputs are malformed")
 
 
 def test_a_tagger_that_loses_a_sentence_is_an_error(data, model):
@@ -246,12 +263,12 @@ def test_a_tagger_that_loses_a_sentence_is_an_error(data, model):
             yield from list(super().tag_words(sentences))[:-1]
 
     with pytest.raises(ModelError, match="2 answers to 3 sentences"):
-        run_eval(data, [("q4", model("q4"))], load_tagger=lambda path: Loses())
+        evaluate(data, [("q4", model("q4"))], load_tagger=lambda path: Loses())
 
 
 def test_progress_is_told_after_every_sentence(data, model):
     calls = []
-    run_eval(
+    evaluate(
         data,
         [("q4", model("q4"))],
         load_tagger=lambda path: StubTagger(),
@@ -263,13 +280,13 @@ def test_progress_is_told_after_every_sentence(data, model):
 @pytest.fixture
 def single_blocks(monkeypatch):
     monkeypatch.setattr("ner_edge.eval.prediction_cache.BLOCK", 1)
-    monkeypatch.setattr("ner_edge.eval.evaluate.BLOCK", 1)
+    monkeypatch.setattr("ner_edge.eval.predict.BLOCK", 1)
 
 
 @pytest.mark.usefixtures("single_blocks")
 def test_a_killed_run_resumes_and_ends_like_an_unbroken_one(data, model, tmp_path, monkeypatch):
     clock = iter(range(1000))
-    monkeypatch.setattr("ner_edge.eval.evaluate.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("ner_edge.eval.predict.perf_counter", lambda: next(clock))
     known = {"full": RIGHT, "small": {"Mina": "PER", "Lisbon": "ORG"}}
     models = [("full", model("full")), ("small", model("small"))]
     taggers = []
@@ -285,7 +302,7 @@ def test_a_killed_run_resumes_and_ends_like_an_unbroken_one(data, model, tmp_pat
             )
             return taggers[-1]
 
-        return run_eval(data, models, load_tagger=load, cache_dir=cache_dir)
+        return evaluate(data, models, load_tagger=load, cache_dir=cache_dir)
 
     unbroken = run(tmp_path / "one", {})
     with pytest.raises(Killed):
@@ -303,7 +320,7 @@ def test_a_killed_run_resumes_and_ends_like_an_unbroken_one(data, model, tmp_pat
         assert after.misaligned == before.misaligned == 2
         assert after.seconds == before.seconds == 3  # one tick of the clock per sentence
         assert after.sentences_per_second == before.sentences_per_second == 1
-    assert "full: 3 of 3 sentences and their speed come from an earlier run" in resumed.notes[0]
+    assert "full: 3 of 3 predictions and their timing are from an earlier run" in resumed.notes[0]
 
 
 @pytest.mark.usefixtures("single_blocks")
@@ -316,7 +333,7 @@ def test_a_longer_run_continues_a_limited_one(data, model, tmp_path):
             return taggers[-1]
 
         models = [("q4", model("q4"))]
-        return run_eval(data, models, load_tagger=load, limit=limit, cache_dir=tmp_path / "cache")
+        return evaluate(data, models, load_tagger=load, limit=limit, cache_dir=tmp_path / "cache")
 
     assert len(run(2).results[0].predictions) == 2
     assert run(None).results[0].f1 == pytest.approx(100)
@@ -327,7 +344,7 @@ def test_a_longer_run_continues_a_limited_one(data, model, tmp_path):
 @pytest.mark.parametrize("changed", ["model", "data", "decoder", "version", "task"])
 def test_nothing_is_reused_after_a_change(data, model, tmp_path, changed):
     def run(tagger):
-        run_eval(
+        evaluate(
             data,
             [("q4", tmp_path / "q4")],
             load_tagger=lambda path: tagger,
@@ -355,7 +372,7 @@ def test_a_speed_is_that_of_the_hardware_in_use(data, model, tmp_path):
     def run(hardware, limit=None):
         tagger = StubTagger()
         tagger.hardware = hardware
-        comparison = run_eval(
+        comparison = evaluate(
             data,
             [("q4", model("q4"))],
             load_tagger=lambda path: tagger,
@@ -370,16 +387,16 @@ def test_a_speed_is_that_of_the_hardware_in_use(data, model, tmp_path):
     assert run("2 threads", limit=2) == (2, True, [])
     decoded, is_known, (note,) = run("1 thread")
     assert (decoded, is_known) == (1, False)
-    assert note.startswith("q4: 2 of 3 sentences come from an earlier run with other threads or")
+    assert note.startswith("q4: 2 of 3 predictions are from an earlier run on other hardware")
     decoded, is_known, (note,) = run("2 threads", limit=2)
     assert (decoded, is_known) == (0, True)
-    assert "and their speed come from an earlier run" in note
+    assert "and their timing are from an earlier run" in note
 
 
 @pytest.mark.parametrize("changed", [(), ("Mina", "fell")])
 def test_a_cache_holds_no_text_of_the_corpus(data, model, tmp_path, changed):
     folder = tmp_path / "cache"
-    run_eval(
+    evaluate(
         data,
         [("q4", model("q4"))],
         load_tagger=lambda path: StubTagger(misaligned_words=changed),

@@ -1,4 +1,4 @@
-"""Unconstrained answers are kept whole without the text they copy, and counted by definition."""
+"""Unconstrained outputs are kept whole without the text they copy, and their faults counted."""
 
 from dataclasses import astuple
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ner_edge.brackets import write_brackets
 from ner_edge.data.corpus import Sentence
-from ner_edge.eval.answers import judge_outputs, pack_output, unpack_output
+from ner_edge.eval.unconstrained import judge_outputs, pack_output, unpack_output
 from ner_edge.spans import Span
 
 LABELS = ["PER", "LOC"]

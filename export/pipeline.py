@@ -24,7 +24,7 @@ from ner_edge.export.quantize.types import QUANTS, Quant
 from ner_edge.export.read.source import Source, open_source
 from ner_edge.export.request import ExportRequest
 from ner_edge.export.staging import Staging
-from ner_edge.export.verify.integrity import read_whole
+from ner_edge.export.verify.integrity import check_integrity
 from ner_edge.export.verify.tokens import check_tokens
 from ner_edge.export.write_gguf import F16Overflow, write_models
 from ner_edge.files.atomic import exclusive, make_folder, remove_abandoned, scratch_folder
@@ -153,7 +153,7 @@ class _Export:
         imatrix, found = self._prepare_imatrix(reference)
         for quant in self.plan.quantized:
             self._quantize(reference, quant, imatrix)
-        for recipe in (*self.request.recipes, *found):
+        for recipe in (*self.request.recipes, *found):  # q8_0 for tensors that it does not name
             self._quantize(reference, QUANTS["q8_0"], imatrix, recipe)
 
     def _prepare_imatrix(self, reference: Path) -> tuple[_ImatrixFile | None, list[Recipe]]:
@@ -211,7 +211,7 @@ class _Export:
         provenance, metadata = dict(self.source.provenance()), {}
         if imatrix:
             provenance["imatrix"] = imatrix.provenance
-            metadata["ner_edge.calibrated_on"] = imatrix.provenance["data"]
+            metadata["ner_edge.calibrated_on"] = imatrix.provenance["data"]  # an old name, kept
         if recipe:
             provenance["recipe"] = recipe.provenance()
             metadata["ner_edge.recipe"] = recipe.name
@@ -240,7 +240,7 @@ class _Export:
         from ner_edge.runtime.trial import ensure_loadable
 
         written = self.staging.written(path)
-        integrity = read_whole(written, self._stage("check"))
+        integrity = check_integrity(written, self._stage("check"))
         ensure_loadable(written, integrity.sha256)
         merged = self.source.check_merged()
         tokens = check_tokens(written, self.source.base.path)

@@ -1,4 +1,4 @@
-"""What an export is asked for: which files, where, and made with which settings."""
+"""A request for an export: the files to write, their folder, and the settings."""
 
 import os
 from collections.abc import Sequence
@@ -16,10 +16,11 @@ from ner_edge.task import Task
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """The model files to write into one folder, `{name}-{type}.gguf` or `{name}-{recipe}.gguf`.
+    """The model files to write into one folder: `{name}-{type}.gguf` for each quantization type,
+    `{name}-{recipe}.gguf` for each recipe.
 
-    Raises `UsageError` if a quantization type is unknown, an importance matrix or its sentences
-    are missing, or the name is a path.
+    Raises `UsageError` if a type is unknown, an importance matrix or its sentences are missing, or
+    the name is a path.
     """
 
     folder: Path
@@ -31,7 +32,8 @@ class ExportRequest:
     task: Task | None = None
     """The task to embed; None means the one saved beside the adapter or model, or in the base."""
     imatrix: Imatrix | ImatrixData | None = None
-    """Weights the rounding errors. It is collected first, and written too, if this is data."""
+    """The importance matrix to weight rounding errors by, or sentences to collect it from. A
+    collected one is written beside the files."""
     recipes: Sequence[Recipe] = ()
     sizes: Sequence[int] = ()
     """For each size in bytes, find the recipe with the least loss."""
@@ -54,7 +56,7 @@ class ExportRequest:
                 raise UsageError(
                     f"{flag} measures the decisions on labelled sentences: give them with --imatrix"
                 )
-        self.types  # noqa: B018 (raises if one is unknown)
+        _ = self.types  # raises if one is unknown
 
     @cached_property
     def types(self) -> list[Quant]:

@@ -1,4 +1,4 @@
-"""`ner-edge export`: the files it promises, or one line that says why not."""
+"""`ner-edge export` writes the files it promises, or prints one line saying why not."""
 
 import json
 import shutil
@@ -116,5 +116,5 @@ def test_what_cannot_be_combined_with_an_adapter_alone(tiny, adapter, tmp_path):
         message = f"--adapter-only cannot be combined with {flags[0]}"
         assert_error(run(*command, adapter, *flags), message, 2)
     result = run("export", "--adapter-only", tiny.folder, "-o", tmp_path)
-    assert_error(result, "--adapter-only needs an adapter; .*tiny is a whole model", 2)
+    assert_error(result, "--adapter-only needs an adapter; .*tiny holds a whole model", 2)
     assert list(tmp_path.iterdir()) == []

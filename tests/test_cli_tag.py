@@ -251,9 +251,9 @@ def test_models_that_are_none(name, message, tiny, tmp_path, monkeypatch):
     assert_error(run("tag", "-m", name, stdin=b"Zoe\n"), message)
 
 
-def test_unknown_level_of_the_default_model():
+def test_unknown_quantization_type_of_the_default_model():
     result = run("tag", "-m", "conll2003-135m:q99", stdin=b"Zoe\n")
-    assert_error(result, "no quantization level 'q99'", exit_code=2, lines=None)
+    assert_error(result, "unknown quantization type 'q99'", exit_code=2, lines=None)
     assert "q4_k_m" in result.stderr
 
 

@@ -1,4 +1,4 @@
-"""`ner-edge verify`: what is wrong with a file is found, and what is right is put on record."""
+"""`ner-edge verify` finds what is wrong with a file, and records the checks it passed."""
 
 import json
 import shutil
@@ -96,15 +96,15 @@ def test_a_truncated_file_is_one_line(model):
 
 
 @pytest.mark.parametrize(
-    ("level", "name"), [("q8_0", "blk.1.ffn_up.weight"), ("f32", "output_norm.weight")]
+    ("quant", "name"), [("q8_0", "blk.1.ffn_up.weight"), ("f32", "output_norm.weight")]
 )
-def test_weights_that_are_no_numbers_are_found(level, name, tiny, tmp_path):
-    (path,) = export_model(tiny.folder, None, tmp_path, [level], task=tiny.task, name="m")
+def test_weights_that_are_no_numbers_are_found(quant, name, tiny, tmp_path):
+    (path,) = export_model(tiny.folder, None, tmp_path, [quant], task=tiny.task, name="m")
     info = GGUFFile(path).tensors[name]
-    assert info.type.name == level.upper()
+    assert info.type.name == quant.upper()
     data = bytearray(path.read_bytes())
-    nan = struct.pack("<e" if level == "q8_0" else "<f", float("nan"))
-    last = info.offset + info.nbytes - (34 if level == "q8_0" else 4)  # the scale of a block
+    nan = struct.pack("<e" if quant == "q8_0" else "<f", float("nan"))
+    last = info.offset + info.nbytes - (34 if quant == "q8_0" else 4)  # the scale of a block
     data[last : last + len(nan)] = nan
     path.write_bytes(data)
     path.with_suffix(".json").unlink()
@@ -135,7 +135,7 @@ def test_parity_with_torch(tiny, tmp_path):
 
 
 def test_a_file_that_computes_something_else_fails(tiny, tmp_path):
-    """It claims to be made of this base, and is not: a layer of it was changed."""
+    """The file claims another base than it was made from: one with a changed layer."""
     adapter = save_adapter(tmp_path / "ner", tiny.folder)
     other = tmp_path / "other"
     shutil.copytree(tiny.folder, other)

@@ -1,4 +1,4 @@
-"""Adapters: which are refused and how, and the GGUF LoRA route."""
+"""Adapters that cannot be merged are refused, and a GGUF LoRA computes the same as merging."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Each family of models: the same tokens, and the same numbers as transformers."""
+"""Each family of models gives the same tokens and logits as in transformers."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,7 @@
-"""An export that is killed leaves no wrong file under a final name, and the next one mends it.
+"""A killed export leaves no wrong file under a final name, and the next export cleans up.
 
-Kills at random moments; and, since what may go wrong between two files is a matter of their order,
-a look at the folder before each change that is made to it.
+Exports are killed at random moments. Mistakes in the order of files are found by checking the
+folder before each change to it.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ def visible(folder):
 
 
 def check_descriptions(folder):
-    """Each file is whole, and what describes a file describes the one that lies there."""
+    """Check that each file is complete, and that manifests, cards and Modelfiles describe it."""
     models = {path for path in folder.glob("*.gguf") if not path.stem.endswith("-imatrix")}
     for path in folder.glob("*.gguf"):
         GGUFFile(path)
@@ -69,9 +69,8 @@ def check_descriptions(folder):
 
 
 def test_at_no_moment_a_file_is_described_that_is_not_there(model, tmp_path, monkeypatch):
-    """Whatever a kill leaves in the folder was there at some moment; so each moment is looked at,
-    first in a fresh folder, then while other files of the same names are replaced, then while the
-    remains of a killed export are."""
+    """A kill leaves the folder in the state of some moment, so every moment is checked: in a new
+    folder, while files of the same names are replaced, and after a kill."""
     base, adapter = model
     out = tmp_path / "out"
     imatrix = Imatrix({"blk.0.ffn_up.weight": np.ones(256)}, {"blk.0.ffn_up.weight": 1}, "a.conll")
@@ -129,14 +128,16 @@ def test_at_no_moment_a_file_is_described_that_is_not_there(model, tmp_path, mon
 
 
 @pytest.mark.parametrize(
-    ("levels", "kills"), [(["f16", "q8_0"], 25), (["q4_0", "q4_k_m"], 10)], ids=["direct", "native"]
+    ("quants", "kills"),
+    [(["f16", "q8_0"], 25), (["q4_0", "q4_k_m"], 10)],
+    ids=["direct", "quantized"],
 )
-def test_killed_at_any_moment(levels, kills, model, tmp_path):
+def test_killed_at_any_moment(quants, kills, model, tmp_path):
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["ner_edge.export.pipeline"])
 
     def start(out):
-        process = processes.Process(target=export_model, args=(*model, out, levels))
+        process = processes.Process(target=export_model, args=(*model, out, quants))
         process.start()
         return process
 
@@ -147,7 +148,7 @@ def test_killed_at_any_moment(levels, kills, model, tmp_path):
     seconds = time.monotonic() - begun
     assert whole.exitcode == 0
     right = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
-    assert len(right) == 2 * len(levels), "each with its manifest"
+    assert len(right) == 2 * len(quants), "each with its manifest"
     out = tmp_path / "out"
     out.mkdir()
     moments = random.Random(0)

@@ -1,4 +1,4 @@
-"""What export writes about a file: its manifest, its model card, its Modelfile."""
+"""The files that describe a model: manifest, model card and Modelfile."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from ner_edge.errors import NerEdgeWarning
 from ner_edge.export.describe.manifest import read_manifest
 from ner_edge.export.describe.modelfile import template
 from ner_edge.export.verify import integrity
-from ner_edge.export.verify.integrity import read_whole
+from ner_edge.export.verify.integrity import check_integrity
 from ner_edge.export.write_gguf import text_value
 from ner_edge.files.hashing import sha256_of
 from ner_edge.gguf.metadata import describe
@@ -34,23 +34,23 @@ def adapter(tiny, tmp_path_factory):
 def test_every_file_has_its_manifest(tiny, adapter, tmp_path):
     for path in export_model(tiny.folder, adapter, tmp_path, ["f16", "q8_0", "q4_0"]):
         record = json.loads(path.with_suffix(".json").read_text())
-        facts = describe(path)
+        metadata = describe(path)
         assert record["file"] == path.name
         assert record["sha256"] == sha256_of(path)
         assert record["bytes"] == path.stat().st_size
-        assert record["quantization"] == facts.quant
-        assert record["bits_per_weight"] == round(facts.bits_per_weight, 4)
-        assert record["tensor_types"] == facts.tensor_types
+        assert record["quantization"] == metadata.quant
+        assert record["bits_per_weight"] == round(metadata.bits_per_weight, 4)
+        assert record["tensor_types"] == metadata.tensor_types
         assert record["task"] == tiny.task.name
         digests = {
             "base": sha256_of(tiny.folder / "model.safetensors"),
             "adapter": sha256_of(adapter / "adapter_model.safetensors"),
         }
         for what, digest in digests.items():
-            assert record["made_of"][what]["sha256"] == facts.provenance[what] == digest
+            assert record["made_of"][what]["sha256"] == metadata.provenance[what] == digest
         assert record["made_of"]["base"]["name"] == "tiny"
         assert set(record["tools"]) == {"ner-edge", "llama-cpp-python", "gguf", "numpy"}
-        count = sum(facts.tensor_types.values())
+        count = sum(metadata.tensor_types.values())
         assert [str(check) for check in read_manifest(path).checks][:2] == [
             f"✓ finite: all weights of {count} tensors",
             f"✓ merged: 14 of {count} tensors differ from the base in float32",
@@ -113,8 +113,8 @@ def test_one_pass_gives_the_hash_of_the_whole_file(block, tiny, tmp_path, monkey
     (path,) = export_model(tiny.folder, None, tmp_path, ["q8_0"], task=tiny.task)
     with path.open("ab") as file:
         file.write(b"something behind the last tensor")
-    assert read_whole(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert read_whole(path).finite.ok
+    assert check_integrity(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert check_integrity(path).finite.ok
 
 
 def test_a_new_export_replaces_the_manifest(tiny, adapter, tmp_path):
@@ -142,8 +142,8 @@ def test_the_card_says_what_the_files_are(tiny, adapter, tmp_path):
     assert card.startswith("---\nlicense: apache-2.0\nlibrary_name: ner-edge\n")
     for quant in ("q8_0", "q4_0"):
         path = tmp_path / f"ner-{quant}.gguf"
-        facts = describe(path)
-        size = f"{facts.size_bytes / 1e6:.1f} | {facts.bits_per_weight:.2f} |"
+        metadata = describe(path)
+        size = f"{metadata.size_bytes / 1e6:.1f} | {metadata.bits_per_weight:.2f} |"
         assert f"| [{path.name}](./{path.name}) | {quant} | {size}" in card
         assert f"| file | {path.name} | `{sha256_of(path)}` |" in card
     assert "| `PER` | person |" in card
@@ -182,7 +182,7 @@ def test_scores_of_other_programs_are_passed_over(text, tiny, adapter, tmp_path)
 
 
 def ollama_commands(text):
-    """What Ollama's parser makes of a Modelfile: pairs of a command and its value. A value ends
+    """Parse a Modelfile as Ollama does, into pairs of a command and its value. A value ends
     with the first line or space up to which its quotes are closed; what does not print is dropped,
     but for white space (parser/parser.go)."""
     commands, position = [], 0
@@ -208,7 +208,7 @@ def ollama_commands(text):
 
 
 def go_template(text, prompt):
-    """What Go makes of a template that only prints strings and the prompt (text/template)."""
+    """Render a template as Go does, if it only prints strings and the prompt (text/template)."""
     parts, position = [], 0
     while (start := text.find("{{", position)) >= 0:
         action = re.compile(r'\{\{ (?:\.Prompt|"((?:[^"\\]|\\.)*)") \}\}').match(text, start)

@@ -1,4 +1,4 @@
-"""Export of real models: the same next-token distributions as torch on real prompts."""
+"""Exported real models give the same next-token distributions as torch on real prompts."""
 
 import os
 from pathlib import Path
@@ -21,9 +21,9 @@ SENTENCES = [
 
 
 def check_against_torch(base: Path, folder: Path, f16_limits: tuple[float, float]) -> None:
-    """In float32 the distributions are those of torch, which proves the conversion; in float16 they
-    stay within `f16_limits`, which depend on how large the activations of a family grow.
-    Limits are those of a probability, and of the mean KL divergence in nats."""
+    """Compare distributions: equal in float32, which proves the conversion, and within `f16_limits`
+    in float16. These limits, of a probability difference and of the mean KL divergence in nats,
+    depend on how large the activations of a family grow."""
     adapter = folder / "ner"
     model = add_adapter(load_model(base), adapter, r=8, lora_alpha=4)
     (f32, f16) = export_model(base, adapter, folder, ["f32", "f16"])

@@ -124,7 +124,7 @@ def test_lora_variants(settings, tmp_path):
     assert difference(f32, logits(load_model(base, adapter), IDS)) < 1e-4
 
 
-def test_names_task_and_facts(base, adapter, tmp_path):
+def test_names_task_and_metadata(base, adapter, tmp_path):
     task = load_task("conll2003")
     task.save(adapter)
     try:
@@ -134,8 +134,8 @@ def test_names_task_and_facts(base, adapter, tmp_path):
     assert [path.name for path in paths] == ["ner-q4_0.gguf", "ner-q8_0.gguf"]
     manifests = [path.with_suffix(".json") for path in paths]
     assert sorted(tmp_path.iterdir()) == sorted(paths + manifests), "intermediate files are gone"
-    facts = describe(paths[0])
-    assert (facts.task, facts.name, facts.quant) == (task, "ner", "q4_0")
+    metadata = describe(paths[0])
+    assert (metadata.task, metadata.name, metadata.quant) == (task, "ner", "q4_0")
     (again,) = export_model(paths[1], None, tmp_path / "again", ["q4_0"], name="x")
     assert describe(again).task == task, "a base keeps its task"
     assert describe(again).name == "x"
@@ -305,7 +305,7 @@ def test_name_is_no_path(base, tmp_path):
 
 
 def loaded(modules, named):
-    """Which modules of those `named` are loaded once `modules` are imported."""
+    """List the loaded modules whose names start with `named`, after `modules` were imported."""
     program = f"import sys, {modules}\nprint([m for m in sys.modules if m.startswith({named!r})])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

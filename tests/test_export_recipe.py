@@ -63,13 +63,13 @@ def sums(few):
 
 
 def most(table, key):
-    """How much one tensor's choices differ at most."""
+    """The largest difference between the choices for one tensor."""
     values = [[getattr(c, key) for c in few] for few in table.values()]
     return max(max(few) - min(few) for few in values)
 
 
 def single_changes(table, chosen):
-    """What `chosen` becomes with another choice for one tensor."""
+    """All variants of `chosen` with another choice for one tensor."""
     return [(chosen | {name: choice}).values() for name, few in table.items() for choice in few]
 
 
@@ -129,7 +129,7 @@ def test_what_a_large_tensor_leaves_over_goes_to_others():
 
 
 def test_equal_tensors_share_what_is_left():
-    """At one price all of them change or none, so the bytes would stay unused."""
+    """At any one price either all change or none, which would leave bytes unused."""
     table = {name: [Choice("small", 10, 2.0), Choice("large", 20, 0.0)] for name in "abcd"}
     for size in range(40, 81):
         larger = [c for c in choose_for_size(table, size).values() if c.type == "large"]

@@ -1,4 +1,4 @@
-"""Does llama.cpp split text into the tokens that the model was trained on?"""
+"""llama.cpp splits text into the tokens that the model was trained on."""
 
 import json
 
@@ -48,7 +48,7 @@ def test_metadata(exported):
 
 
 def test_llama_cpp_does_not_normalize(tmp_path):
-    """Known: Qwen's tokenizer composes characters first (NFC), llama.cpp takes them as they are."""
+    """A known difference: Qwen's tokenizer normalizes to NFC first, llama.cpp does not."""
     base = save_model(tmp_path / "base", "qwen2")
     (path,) = export_model(base, None, tmp_path, ["f16"])
     tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))

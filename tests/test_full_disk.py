@@ -1,4 +1,4 @@
-"""On a full disk each command ends with one line that says so, and leaves nothing unfinished."""
+"""On a full disk each command fails with one clear line and leaves no incomplete file."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ TASK = 'name = "tiny"\ninstruction = "Find."\n[labels]\nPER = "person"\n'
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory) -> Path:
-    """A base with an adapter, a task and data, on a disk that is not full."""
+    """A base, an adapter, a task and data, on a disk with room."""
     folder = tmp_path_factory.mktemp("work")
     base = save_model(folder / "base", hidden_size=128, intermediate_size=256)
     save_adapter(folder / "adapter", base)
@@ -27,7 +27,7 @@ def work(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def disk(tmp_path) -> Iterator[Path]:
-    """A disk of 64 MB, to be filled."""
+    """An empty disk of 64 MB."""
     path = tmp_path / "disk"
     path.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(path)]
@@ -42,7 +42,7 @@ def disk(tmp_path) -> Iterator[Path]:
 
 
 def fill(disk: Path, left: int) -> None:
-    """Leave about so many bytes."""
+    """Fill the disk until about `left` bytes are free."""
     room = shutil.disk_usage(disk).free - left
     (disk / "filler").write_bytes(bytes(room))
 
@@ -57,7 +57,7 @@ def ner_edge(*arguments: object, cache: Path) -> "subprocess.CompletedProcess[st
 
 
 def errors(result: "subprocess.CompletedProcess[str]") -> list[str]:
-    """What is no line of the preflight."""
+    """The lines on stderr that are not preflight checks."""
     return [line for line in result.stderr.splitlines() if line[0] not in "✓✗"]
 
 
@@ -149,7 +149,7 @@ def test_eval(tiny, work, disk):
 
 
 def test_the_cache_of_an_evaluation(tiny, work, disk):
-    """It is lost, the evaluation is not."""
+    """The cache is lost, but not the evaluation."""
     fill(disk, 0)
     result = ner_edge("eval", work / "gold.conll", "-m", tiny.gguf, "--no-speed", cache=disk)
     assert result.returncode == 0

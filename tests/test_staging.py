@@ -1,4 +1,4 @@
-"""Files that get their names together, or not at all."""
+"""The files of an export are renamed together or not at all."""
 
 import os
 import re
@@ -106,7 +106,7 @@ def test_two_files_of_one_name_are_refused(tiny, tmp_path):
 
 
 def test_exports_whose_names_begin_alike_leave_each_other_alone(tiny, tmp_path, monkeypatch):
-    """Each removes what a killed export of its name left."""
+    """An export removes only what a killed export of the same name left behind."""
     from ner_edge.export import pipeline
 
     original = pipeline.check_tokens

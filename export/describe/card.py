@@ -72,8 +72,8 @@ def _front_matter(source: Source) -> str:
 
 def _summary(source: Source) -> str:
     base = source.base.path.resolve().name
-    how = "with a LoRA adapter merged in" if source.adapter else "unchanged"
-    text = f"The language model `{base}` ({source.base.architecture}), {how}"
+    how = " with a LoRA adapter merged in" if source.adapter else ""
+    text = f"The language model `{base}` ({source.base.architecture}){how}"
     if source.task is not None:
         text += (
             f", for the task `{source.task.name}`. The model rewrites a sentence with its named "
@@ -185,7 +185,7 @@ def _provenance(source: Source, files: Files) -> str:
     for metadata, manifest in files:
         lines.append(f"| file | {_cell(metadata.path.name)} | `{manifest.sha256}` |")
     lines += ["", f"Exported by ner-edge {provenance['ner-edge']}. The JSON file beside each model"]
-    lines.append("holds the checks it passed; `ner-edge verify` checks the file against it.")
+    lines.append("records its checks, and `ner-edge verify` repeats them.")
     return "\n".join(lines)
 
 

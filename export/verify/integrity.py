@@ -25,7 +25,7 @@ class Integrity(NamedTuple):
     finite: CheckResult
 
 
-def read_whole(
+def check_integrity(
     path: Path, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Integrity:
     """Read a GGUF file once from start to end, a few megabytes at a time.

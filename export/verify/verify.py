@@ -12,7 +12,7 @@ from ner_edge.export.describe.manifest import (
     manifest_path,
     read_manifest,
 )
-from ner_edge.export.verify.integrity import read_whole
+from ner_edge.export.verify.integrity import check_integrity
 from ner_edge.export.verify.tokens import BATTERY
 from ner_edge.files.atomic import write_text
 from ner_edge.gguf.metadata import ModelFacts, describe
@@ -80,7 +80,7 @@ class Verification:
     def _run(self) -> Iterator[CheckResult]:
         metadata = describe(self.model)
         yield CheckResult("complete", True, f"{metadata.size_bytes / 1e6:.1f} MB, {metadata.quant}")
-        integrity = read_whole(self.model, self._progress)
+        integrity = check_integrity(self.model, self._progress)
         yield from self._compare_with_manifest(integrity.sha256, metadata)
         self._sha256 = integrity.sha256
         yield integrity.finite

@@ -23,7 +23,7 @@ _YAML = (
 )
 
 
-# aliases of aliases: 10^10 items
+# Aliases of aliases: 10^10 items.
 ALIAS_BOMB = (
     "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
     + "".join(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]\n" for i in range(9))

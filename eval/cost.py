@@ -63,7 +63,7 @@ def measured_cost(
 
 def _in_a_fresh_process(request: dict[str, Any]) -> Cost | None:
     child = subprocess.run(
-        [sys.executable, "-m", "ner_edge.eval.cost"],
+        [sys.executable, "-P", "-m", "ner_edge.eval.cost"],
         input=json.dumps(request),
         capture_output=True,
         text=True,

@@ -1,7 +1,6 @@
-"""Damaged inputs of every kind that a command reads, each with some commands that read it.
+"""Cases for the fuzzer of files: one damaged file among undamaged ones, and commands that read it.
 
-A case is one damaged file (or a thing that is no file) among whole ones. It depends on its seed
-and number alone.
+A case follows from its seed and number alone.
 """
 
 import shlex
@@ -18,26 +17,26 @@ from damage_seen import MUST_FAIL, SEEN, TRIED_ON
 from damage_settings import contradict_weights, manifest_lie
 
 ODD_NAMES = ("a\x1b[2Jb", "a\nb", "a\udcff", "\u202eb", "a b", "a%sb{0}", "a\x85", "[red]b")
-_TRIED = 2  # commands of a family for one case
+_COMMANDS_PER_CASE = 2
 _REFUSED = {manifest_lie.__name__, contradict_weights.__name__}
 
 
 @dataclass(frozen=True)
 class Command:
-    """What follows `ner-edge` on a command line; `name` is how it is counted."""
+    """The arguments of a `ner-edge` command; results are counted under `name`."""
 
     name: str
     arguments: Sequence[str]
 
     @property
     def uses_torch(self) -> bool:
-        """Does it import torch, which takes seconds?"""
+        """Whether the command imports torch, which takes seconds."""
         return self.arguments[0] == "train" or "--against" in self.arguments
 
 
 @dataclass(frozen=True)
 class Case:
-    """`path` among the whole inputs is changed: to `data`, or by `place`, or only in its name."""
+    """Inputs with `path` damaged: replaced with `data`, changed by `place`, or only renamed."""
 
     number: int
     family: str
@@ -50,11 +49,11 @@ class Case:
 
     @property
     def must_fail(self) -> bool:
-        """Would accepting it be wrong, whatever the command?"""
+        """Whether no command may accept the file."""
         return self.kind in _REFUSED or self.what in MUST_FAIL
 
     def write(self, inputs: Path, folder: Path) -> None:
-        """Lay out the whole inputs in `folder`, damaged."""
+        """Write the damaged inputs to `folder`."""
         shutil.copytree(inputs, folder, dirs_exist_ok=True)
         path = folder / self.path
         if self.data is not None:
@@ -65,9 +64,9 @@ class Case:
 
 
 def make_case(inputs: Path, seed: int, number: int) -> Case:
-    """Case `number` of those with a `seed`, of the whole `inputs`.
+    """Return case `number` of a `seed`, made from the undamaged `inputs`.
 
-    The first are those of `SEEN`; below 0 are those in which nothing is damaged, one a family.
+    The first cases are those of `SEEN`. Negative numbers are undamaged, one for each family.
     """
     names = list(FAMILIES)
     if number < 0:
@@ -81,12 +80,12 @@ def make_case(inputs: Path, seed: int, number: int) -> Case:
     source = Random(f"{seed}:{number}")
     name = source.choices(names, [family.weight for family in FAMILIES.values()])[0]
     case = _random_case(source, inputs, number, name)
-    some = source.sample(case.commands, min(_TRIED, len(case.commands)))
+    some = source.sample(case.commands, min(_COMMANDS_PER_CASE, len(case.commands)))
     return replace(case, commands=some)
 
 
 def cases(inputs: Path, seed: int, count: int) -> Iterator[Case]:
-    """The first `count` cases with a `seed`."""
+    """Return the first `count` cases of a `seed`."""
     return (make_case(inputs, seed, number) for number in range(count))
 
 

@@ -1,4 +1,4 @@
-"""Every kind of file that a command reads, how it may be damaged, and the commands that read it."""
+"""Every kind of file that a command reads, with ways to damage it and commands that read it."""
 
 from dataclasses import dataclass
 
@@ -23,8 +23,10 @@ GGUF_KINDS = [*METADATA_KINDS, *TENSOR_KINDS]
 
 @dataclass(frozen=True)
 class Family:
-    """Files of one kind that may be damaged, each in these ways, and by name the command lines that
-    read them; `weight` is how many cases it has, compared to others."""
+    """Files of one kind with ways to damage each, and the commands that read them, by name.
+
+    `weight` is the share of cases compared to other families.
+    """
 
     weight: int
     files: dict[str, list[Mutator]]

@@ -1,4 +1,4 @@
-"""Whole small inputs of every kind, for `damage` to damage: made once, in a process of its own."""
+"""Make small undamaged inputs of every kind, for the fuzzer of files to damage."""
 
 import os
 import shutil
@@ -6,6 +6,7 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 TASK = """\
 name = "tiny"
@@ -46,11 +47,11 @@ TEXT = "Ada Lovelace lived in London. Zoe did not.\n"
 
 
 def make_inputs(folder: Path) -> None:
-    """Write them all to `folder`: a base in one file and one in parts, an adapter trained on it,
-    the files exported from both, and what a user writes by hand."""
+    """Write a base in one file and one in parts, an adapter trained on it, the files exported from
+    both, and the files that a user writes by hand."""
     from tiny_models import save_model
 
-    os.chdir(folder)  # so that no file names it
+    os.chdir(folder)  # so that no file names the folder
     folder = Path()
     for name, text in {
         "task.toml": TASK,
@@ -60,7 +61,11 @@ def make_inputs(folder: Path) -> None:
         "text.txt": TEXT,
     }.items():
         (folder / name).write_text(text)
-    size = {"hidden_size": 32, "intermediate_size": 64, "max_position_embeddings": 2048}
+    size: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "max_position_embeddings": 2048,
+    }
     save_model(folder / "base", **size)
     save_model(folder / "parts", max_shard_size="50KB", **size)
     sources = "data.conll --base base --task task.toml"
@@ -83,17 +88,17 @@ def make_inputs(folder: Path) -> None:
 
 
 def _command(line: str) -> None:
-    """Run it, and raise what it said if it failed."""
+    """Run a command; raise an error with its output if it fails."""
     from ner_edge.cli.app import main
 
-    said = TextIOWrapper(BytesIO(), "utf-8")
+    output = TextIOWrapper(BytesIO(), "utf-8")
     try:
-        with redirect_stdout(said), redirect_stderr(said):
+        with redirect_stdout(output), redirect_stderr(output):
             main(line.split())
     except SystemExit as end:
         if end.code:
-            said.seek(0)
-            raise RuntimeError(f"ner-edge {line}: {said.read()}") from None
+            output.seek(0)
+            raise RuntimeError(f"ner-edge {line}: {output.read()}") from None
 
 
 def _write_imatrix(folder: Path) -> None:
@@ -108,7 +113,7 @@ def _write_imatrix(folder: Path) -> None:
 
 
 def _interrupt_training(folder: Path) -> None:
-    """Leave a checkpoint in `run`."""
+    """Train until there is a checkpoint in `run`, then stop."""
     from ner_edge.task import Task
     from ner_edge.train.run import run_training
     from ner_edge.train.settings import resolve_settings

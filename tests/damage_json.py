@@ -1,10 +1,10 @@
-"""Damage to JSON: what parses but is wrong, and what parsers stumble over."""
+"""Damage to JSON: wrong contents, and text that parsers stumble over."""
 
 import json
 from random import Random
 from typing import Any
 
-from damage_bytes import Mutator
+from damage_bytes import Mutator, changing
 
 _MARK = "\x00mark\x00"
 RAW_VALUES = (
@@ -24,24 +24,24 @@ _DOCUMENTS = (
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:
-    """Every container in a document with a key of it."""
+    """Return every container in a document with each of its keys."""
     found: list[tuple[Any, Any]] = []
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, child in items:
         found.append((value, key))
         if isinstance(child, dict | list):
-            found += _places(child)[:200]  # or a vocabulary would be all that is ever changed
+            found += _places(child)[:200]  # or nearly every change would hit the vocabulary
     return found
 
 
 def _pick(source: Random, document: Any) -> tuple[Any, Any]:
-    """A container and its key: often one at the top."""
+    """Choose a container and one of its keys, often at the top."""
     top = [(document, key) for key in document]
     return source.choice(top if source.random() < 0.4 else _places(document))
 
 
 def load_object(data: bytes) -> Any:
-    """What was written as JSON, or a small object in place of anything else."""
+    """Return the JSON object in `data`, or a small object if it holds anything else."""
     try:
         document = json.loads(data)
     except ValueError:
@@ -50,12 +50,15 @@ def load_object(data: bytes) -> Any:
 
 
 def dump_object(document: Any) -> bytes:
-    """JSON, in lines."""
+    """Write JSON in lines."""
     return json.dumps(document, indent=1).encode()
 
 
+on_object = changing(load_object, dump_object)
+
+
 def other_value(source: Random, data: bytes) -> tuple[bytes, str]:
-    """A value is another, of whatever type, or no JSON at all."""
+    """Replace a value with one of any type, or with text that is not JSON."""
     document = load_object(data)
     holder, key = _pick(source, document)
     holder[key] = _MARK
@@ -66,7 +69,7 @@ def other_value(source: Random, data: bytes) -> tuple[bytes, str]:
 
 
 def near_number(source: Random, data: bytes) -> tuple[bytes, str]:
-    """A number is another that might be meant."""
+    """Replace a number with a plausible one."""
     document = load_object(data)
     numbers = [
         (holder, key)
@@ -83,28 +86,27 @@ def near_number(source: Random, data: bytes) -> tuple[bytes, str]:
     return dump_object(document), f"{key}: {old} -> {holder[key]}"
 
 
-def remove_key(source: Random, data: bytes) -> tuple[bytes, str]:
-    """A key or an item is missing."""
-    document = load_object(data)
+@on_object
+def remove_key(source: Random, document: Any) -> str:
     holder, key = _pick(source, document)
     del holder[key]
-    return dump_object(document), str(key)
+    return str(key)
 
 
-def rename_key(source: Random, data: bytes) -> tuple[bytes, str]:
-    """A key is another: empty, endless, half a surrogate pair, with escapes."""
-    document = load_object(data)
+@on_object
+def rename_key(source: Random, document: Any) -> str:
+    """Rename a key: empty, very long, half a surrogate pair, with escapes."""
     tables = [(h, k) for h, k in _places(document) if isinstance(h, dict)]
     holder, key = source.choice(tables)
     new = source.choice(
         ("", "\ud800", "\x1b[31m", "x" * 50_000, str(key).upper(), "a.b", "\u202e", "\n")
     )
     holder[new] = holder.pop(key)
-    return dump_object(document), f"{key} -> {new[:40]!r}"
+    return f"{key} -> {new[:40]!r}"
 
 
 def add_key(source: Random, data: bytes) -> tuple[bytes, str]:
-    """There are more keys than known, or thousands of them, or one twice."""
+    """Add an unknown key, thousands of keys, or a key that is there already."""
     document = load_object(data)
     raw = source.choice(RAW_VALUES)
     how = source.choice(("unknown", "many", "twice"))
@@ -116,23 +118,17 @@ def add_key(source: Random, data: bytes) -> tuple[bytes, str]:
 
 
 def other_encoding(source: Random, data: bytes) -> tuple[bytes, str]:
-    """The text is in another encoding, with a signature or none."""
+    """Change the encoding, with or without a byte order mark."""
     name = source.choice(("utf-16", "utf-8-sig", "utf-32", "utf-16-le", "latin-1", "cp037"))
     return data.decode("utf-8", "replace").encode(name, "replace"), name
 
 
 def other_document(source: Random, data: bytes) -> tuple[bytes, str]:
-    """It holds something else altogether."""
     new = source.choice(_DOCUMENTS)
     return new.encode(), new[:40]
 
 
 JSON_KINDS: list[Mutator] = [
-    other_value,
-    near_number,
-    remove_key,
-    rename_key,
-    add_key,
-    other_encoding,
-    other_document,
+    *(other_value, near_number, remove_key, rename_key, add_key),
+    *(other_encoding, other_document),
 ]

@@ -1,4 +1,4 @@
-"""Damage to the metadata of a GGUF: well formed, but wrong."""
+"""Damage to the metadata of a GGUF that leaves it well formed."""
 
 import json
 import math
@@ -6,7 +6,8 @@ from random import Random
 
 from damage_bytes import Mutator
 from damage_json import JSON_KINDS
-from gguf_parts import ARRAY, SCALARS, STRING, Value, gguf_bytes, parse_gguf
+from damage_tensors import on_gguf
+from gguf_parts import ARRAY, SCALARS, STRING, Gguf, Value
 
 _NUMBERS = (0, 1, 2, 3, 7, 33, 255, 65_535, 10**5, 10**9, 2**31 - 1, 2**31, 2**32 - 1, 2**63, -1)
 _FLOATS = (0.0, -1.0, 1e-320, 1e-38, 1e30, 3.4e38, math.inf, -math.inf, math.nan)
@@ -23,7 +24,7 @@ def _number_near(source: Random, old: float) -> float:
 
 
 def _other_value(source: Random, old: Value) -> Value:
-    """Another of the same type."""
+    """Return another value of the same type."""
     if old.type == STRING:
         return Value(STRING, source.choice(_TEXTS))
     if old.type == 7:
@@ -33,28 +34,28 @@ def _other_value(source: Random, old: Value) -> Value:
     return Value(old.type, _number_near(source, old.value))
 
 
-def other_number(source: Random, data: bytes) -> tuple[bytes, str]:
-    """A hyperparameter or id is another number: block_count of 0, rope base of NaN."""
-    gguf = parse_gguf(data)
+@on_gguf
+def other_number(source: Random, gguf: Gguf) -> str:
+    """Change a hyperparameter or id, such as block_count to 0 or the rope base to NaN."""
     scalars = [(key, value) for key, value in gguf.values if value.type in SCALARS]
     key, old = source.choice(scalars)
     new = _other_value(source, old)
     gguf.put(key, new)
-    return gguf_bytes(gguf), f"{key.decode()}: {old.value} -> {new.value}"
+    return f"{key.decode()}: {old.value} -> {new.value}"
 
 
-def other_text(source: Random, data: bytes) -> tuple[bytes, str]:
-    """A text in the metadata is another one: empty, endless, no UTF-8, with escapes."""
-    gguf = parse_gguf(data)
+@on_gguf
+def other_text(source: Random, gguf: Gguf) -> str:
+    """Replace a text: empty, very long, not UTF-8, with escapes."""
     key, _ = source.choice([pair for pair in gguf.values if pair[1].type == STRING])
     new = source.choice(_TEXTS)
     gguf.put(key, Value(STRING, new))
-    return gguf_bytes(gguf), f"{key.decode()} -> {new[:40]!r}"
+    return f"{key.decode()} -> {new[:40]!r}"
 
 
-def other_type(source: Random, data: bytes) -> tuple[bytes, str]:
-    """A value in the metadata is of another type."""
-    gguf = parse_gguf(data)
+@on_gguf
+def other_type(source: Random, gguf: Gguf) -> str:
+    """Replace a value with one of another type."""
     key, old = source.choice(gguf.values)
     new = source.choice(
         (
@@ -66,38 +67,35 @@ def other_type(source: Random, data: bytes) -> tuple[bytes, str]:
         )
     )
     gguf.put(key, new)
-    return gguf_bytes(gguf), f"{key.decode()}: type {old.type} -> {new.type}, {str(new.value)[:40]}"
+    return f"{key.decode()}: type {old.type} -> {new.type}, {str(new.value)[:40]}"
 
 
-def remove_value(source: Random, data: bytes) -> tuple[bytes, str]:
-    """A key is missing."""
-    gguf = parse_gguf(data)
+@on_gguf
+def remove_value(source: Random, gguf: Gguf) -> str:
     key, _ = gguf.values.pop(source.randrange(len(gguf.values)))
-    return gguf_bytes(gguf), key.decode()
+    return key.decode()
 
 
-def duplicate_value(source: Random, data: bytes) -> tuple[bytes, str]:
-    """A key stands twice, with one value or two."""
-    gguf = parse_gguf(data)
+@on_gguf
+def duplicate_value(source: Random, gguf: Gguf) -> str:
+    """Repeat a key, with the same value or another."""
     key, value = source.choice(gguf.values)
     other = value if value.type == ARRAY else _other_value(source, value)
     gguf.values.append((key, source.choice((value, other))))
-    return gguf_bytes(gguf), key.decode()
+    return key.decode()
 
 
-def rename_value(source: Random, data: bytes) -> tuple[bytes, str]:
-    """A key is another text: empty, no UTF-8, with escapes."""
-    gguf = parse_gguf(data)
+@on_gguf
+def rename_value(source: Random, gguf: Gguf) -> str:
+    """Rename a key: empty, not UTF-8, with escapes."""
     index = source.randrange(len(gguf.values))
     old, value = gguf.values[index]
     new = source.choice((*_TEXTS, old.upper(), old + b"x"))
     gguf.values[index] = (new, value)
-    return gguf_bytes(gguf), f"{old.decode()} -> {new[:40]!r}"
+    return f"{old.decode()} -> {new[:40]!r}"
 
 
-def add_value(source: Random, data: bytes) -> tuple[bytes, str]:
-    """There is a value that the model should not have: experts, an alignment, splits, a LoRA's."""
-    gguf = parse_gguf(data)
+def _put_odd_value(source: Random, gguf: Gguf) -> str:
     architecture = gguf.get(b"general.architecture")
     key, value = source.choice(
         (
@@ -126,36 +124,42 @@ def add_value(source: Random, data: bytes) -> tuple[bytes, str]:
         )
     )
     gguf.put(key, value)
-    return gguf_bytes(gguf), f"{key.decode()} = {str(value.value)[:40]}"
+    return f"{key.decode()} = {str(value.value)[:40]}"
 
 
-def layer_count(source: Random, data: bytes) -> tuple[bytes, str]:
-    """The file promises no layers, or thousands, or ones too wide."""
-    gguf = parse_gguf(data)
+@on_gguf
+def add_value(source: Random, gguf: Gguf) -> str:
+    """Add a value that the model should not have: experts, an alignment, splits, a LoRA's."""
+    return _put_odd_value(source, gguf)
+
+
+@on_gguf
+def layer_count(source: Random, gguf: Gguf) -> str:
+    """Declare no layers, thousands of them, or other sizes."""
     names = (b"block_count", b"embedding_length", b"feed_forward_length", b"context_length")
     heads = (b"attention.head_count", b"attention.head_count_kv", b"attention.key_length")
     name = source.choice((b"block_count", *names, *heads, b"vocab_size", b"rope.dimension_count"))
     number = source.choice((0, 1, 3, 5000, 10**6, 2**31 - 1, 2**32 - 1))
     gguf.put(gguf.get(b"general.architecture") + b"." + name, Value(4, number))
-    return gguf_bytes(gguf), f"{name.decode()} = {number}"
+    return f"{name.decode()} = {number}"
 
 
-def tokenizer_model(source: Random, data: bytes) -> tuple[bytes, str]:
-    """The tokenizer is said to be of another kind than its lists."""
-    gguf = parse_gguf(data)
+@on_gguf
+def tokenizer_model(source: Random, gguf: Gguf) -> str:
+    """Declare a kind of tokenizer that contradicts its lists."""
     kinds = (b"llama", b"bert", b"t5", b"rwkv", b"plamo2", b"gpt2", b"none", b"no_vocab", b"x")
     pres = (b"default", b"llama-bpe", b"qwen2", b"tekken", b"gpt-4o", b"x", b"")
     key, new = source.choice(((b"model", source.choice(kinds)), (b"pre", source.choice(pres))))
     gguf.put(b"tokenizer.ggml." + key, Value(STRING, new))
-    return gguf_bytes(gguf), f"{key.decode()} = {new.decode()}"
+    return f"{key.decode()} = {new.decode()}"
 
 
-def tokenizer_array(source: Random, data: bytes) -> tuple[bytes, str]:
-    """Tokens, their types or the merges are fewer, more, repeated, mixed or of another type."""
-    gguf = parse_gguf(data)
+@on_gguf
+def tokenizer_array(source: Random, gguf: Gguf) -> str:
+    """Cut, repeat, shuffle or replace tokens, their types or the merges."""
     arrays = [(key, value) for key, value in gguf.values if value.type == ARRAY]
-    if not arrays:  # a LoRA's
-        return add_value(source, data)
+    if not arrays:  # as in a LoRA
+        return _put_odd_value(source, gguf)
     key, old = source.choice(arrays)
     items = list(old.value)
     change = source.choice(("cut", "empty", "double", "shuffle", "same", "type", "extreme"))
@@ -177,15 +181,14 @@ def tokenizer_array(source: Random, data: bytes) -> tuple[bytes, str]:
         for _ in range(source.choice((1, 10))):
             new.value[source.randrange(len(items))] = source.choice(_TEXTS if texts else _NUMBERS)
     gguf.put(key, new)
-    return gguf_bytes(gguf), f"{key.decode()}: {change}"
+    return f"{key.decode()}: {change}"
 
 
-def flip_token(source: Random, data: bytes) -> tuple[bytes, str]:
-    """One byte of a token or merge is another."""
-    gguf = parse_gguf(data)
+@on_gguf
+def flip_token(source: Random, gguf: Gguf) -> str:
     lists = [v for _, v in gguf.values if v.type == ARRAY and v.items == STRING and v.value]
-    if not lists:  # a LoRA's
-        return add_value(source, data)
+    if not lists:  # as in a LoRA
+        return _put_odd_value(source, gguf)
     texts = source.choice(lists).value
     index = source.randrange(len(texts))
     old = bytearray(texts[index] or b"x")
@@ -193,25 +196,24 @@ def flip_token(source: Random, data: bytes) -> tuple[bytes, str]:
         (0, 0x20, 0x5B, 0x7C, 0xFF, source.randrange(256))
     )
     before, texts[index] = texts[index], bytes(old)
-    return gguf_bytes(gguf), f"{index}: {before!r} -> {texts[index]!r}"
+    return f"{index}: {before!r} -> {texts[index]!r}"
 
 
-def own_json(source: Random, data: bytes) -> tuple[bytes, str]:
-    """The task in it is damaged JSON."""
-    gguf = parse_gguf(data)
+@on_gguf
+def own_json(source: Random, gguf: Gguf) -> str:
     old = gguf.get(b"ner_edge.task") or json.dumps({"name": "t", "labels": {"A": "a"}}).encode()
     kind = source.choice(JSON_KINDS)
     new, what = kind(source, old)
     gguf.put(b"ner_edge.task", Value(STRING, new))
-    return gguf_bytes(gguf), f"{kind.__name__}: {what}"
+    return f"{kind.__name__}: {what}"
 
 
-def own_text(source: Random, data: bytes) -> tuple[bytes, str]:
-    """A task whose texts are no ordinary ones: escapes, special tokens, endless instructions."""
-    gguf = parse_gguf(data)
+@on_gguf
+def own_text(source: Random, gguf: Gguf) -> str:
+    """Replace the task with one of odd texts: escapes, special tokens, endless instructions."""
     odd = (
-        *("\x1b[2J", "\u202e", "\x85", "\0", "[", "x" * 3000, "<|im_end|>", "", "é" * 300),
-        "\u2028",
+        *("\x1b[2J", "\u202e", "\x85", "\0", "[", "x" * 3000, "<|im_end|>"),
+        *("", "é" * 300, "\u2028"),
     )
     labels = {f"L{source.choice(odd)}": source.choice(odd), "PER": source.choice(odd)}
     if source.random() < 0.2:
@@ -219,21 +221,10 @@ def own_text(source: Random, data: bytes) -> tuple[bytes, str]:
     instruction = source.choice((*odd, "word " * 5000))
     task = {"name": "t" + source.choice(odd), "labels": labels, "instruction": instruction}
     gguf.put(b"ner_edge.task", Value(STRING, json.dumps(task).encode()))
-    return gguf_bytes(gguf), str(task)[:80]
+    return str(task)[:80]
 
 
 METADATA_KINDS: list[Mutator] = [
-    other_number,
-    other_text,
-    other_type,
-    remove_value,
-    duplicate_value,
-    rename_value,
-    add_value,
-    layer_count,
-    tokenizer_model,
-    tokenizer_array,
-    flip_token,
-    own_json,
-    own_text,
+    *(other_number, other_text, other_type, remove_value, duplicate_value, rename_value, add_value),
+    *(layer_count, tokenizer_model, tokenizer_array, flip_token, own_json, own_text),
 ]

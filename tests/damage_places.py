@@ -1,4 +1,4 @@
-"""What may lie where a file is expected, other than a file."""
+"""Things other than a readable file that may lie at its path."""
 
 import os
 import shutil
@@ -7,39 +7,35 @@ from collections.abc import Callable
 from pathlib import Path
 
 Place = Callable[[Path], None]
-"""Puts something where the file was."""
+"""Replaces the file at a path."""
 
 
 def nothing(path: Path) -> None:
-    """The file is missing."""
     _clear(path)
 
 
 def empty(path: Path) -> None:
-    """The file holds nothing."""
     _clear(path)
     path.touch()
 
 
 def folder(path: Path) -> None:
-    """A folder, with something in it."""
     _clear(path)
     path.mkdir()
     (path / "x").touch()
 
 
 def fifo(path: Path) -> None:
-    """A named pipe to which nobody writes."""
+    """A named pipe without a writer."""
     _clear(path)
     os.mkfifo(path)
 
 
 def unix_socket(path: Path) -> None:
-    """A socket."""
     _clear(path)
     here = Path.cwd()
     try:
-        os.chdir(path.parent)  # a socket's path is short
+        os.chdir(path.parent)  # the path of a socket must be short
         with socket.socket(socket.AF_UNIX) as made:
             made.bind(path.name)
     finally:
@@ -47,60 +43,43 @@ def unix_socket(path: Path) -> None:
 
 
 def endless_device(path: Path) -> None:
-    """A link to a device that never ends."""
     _link(path, "/dev/zero")
 
 
 def full_device(path: Path) -> None:
-    """A link to a device on which there is never room."""
     _link(path, "/dev/full")
 
 
 def null_device(path: Path) -> None:
-    """A link to the device that holds nothing."""
     _link(path, os.devnull)
 
 
 def loop(path: Path) -> None:
-    """A link to itself."""
     _link(path, path.name)
 
 
 def dangling_link(path: Path) -> None:
-    """A link to nothing."""
     _link(path, "no such file")
 
 
 def own_memory(path: Path) -> None:
-    """A link to a file that cannot be read at its start."""
+    """A link to a file whose first bytes cannot be read."""
     _link(path, "/proc/self/mem")
 
 
 def huge(path: Path) -> None:
-    """A sparse file: its own beginning, then zeros."""
-    if path.is_file():  # a model is mapped whole, by us and by a child of ours: no fault
+    """A sparse file of gigabytes: the file itself, then zeros."""
+    if path.is_file():  # a GGUF is smaller: mapping it whole, in two processes, is no fault
         os.truncate(path, 5 * 10**8 if path.suffix == ".gguf" else 3 * 10**9)
 
 
 def unreadable(path: Path) -> None:
-    """A file that nobody but root may read."""
     path.chmod(0)
 
 
 PLACES: list[Place] = [
-    nothing,
-    empty,
-    folder,
-    fifo,
-    unix_socket,
-    endless_device,
-    full_device,
-    null_device,
-    loop,
-    dangling_link,
-    own_memory,
-    huge,
-    unreadable,
+    *(nothing, empty, folder, fifo, unix_socket, endless_device, full_device, null_device, loop),
+    *(dangling_link, own_memory, huge, unreadable),
 ]
 
 

@@ -1,8 +1,8 @@
-"""Run commands on damaged inputs, each in a process of its own with limits, and say how each ended.
+"""Run commands on damaged inputs, each in a process with limits, and report how each ended.
 
-Workers import what the commands need once and fork a process for each, which takes milliseconds.
-They start no thread, or what they fork would wait for it for ever. Linux only: memory is that of
-/proc.
+A worker imports what the commands need once, then forks a process for each command, which takes
+milliseconds. It starts no thread, since a forked process would wait for it for ever. Linux only:
+memory is read from /proc.
 """
 
 import ctypes
@@ -41,7 +41,7 @@ _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "GGML_NO_BACKTRACE": "1",
 }
-# What commands import only in use: without and with torch.
+# Modules that commands import when they need them: without torch, and with it.
 _LIGHT = (
     *("nervaluate", "rich._emoji_codes", "rich.progress", "seqeval.metrics", "tokenizers"),
     *("ner_edge.data.check", "ner_edge.data.report", "ner_edge.eval.compare"),
@@ -66,14 +66,14 @@ class Result:
     command: str
     outcome: str
     reason: str
-    """What distinguishes this failure from others."""
+    """Text that is the same for failures of one cause."""
     seconds: float
     megabytes: float
     output: str
 
 
 def run_cases(inputs: Path, seed: int, numbers: Sequence[int], jobs: int = 2) -> Iterator[Result]:
-    """Run all commands of these cases, in `jobs` workers: first those without torch."""
+    """Run all commands of these cases in `jobs` workers, those without torch first."""
     with tempfile.TemporaryDirectory(prefix="damaged-") as work:
         for part in ("light", "torch"):
             yield from _run_part(part, inputs, seed, numbers, jobs, Path(work))
@@ -126,7 +126,7 @@ def _work(part: str, inputs: Path, seed: int, numbers: Sequence[int], work: Path
 
 
 def _import(part: str, inputs: Path) -> None:
-    """All that the commands import themselves."""
+    """Import everything that the commands import."""
     import ner_edge.cli.app
     from ner_edge.segment import segment
 
@@ -136,13 +136,15 @@ def _import(part: str, inputs: Path) -> None:
         for module in _TORCH:
             import_module(module)
     with redirect_stdout(TextIOWrapper(BytesIO())), suppress(SystemExit):
-        ner_edge.cli.app.main(["info", str(inputs / "model.gguf")])  # typer imports when it parses
-    list(segment("Ada. Zoe."))  # loads what it splits by
+        ner_edge.cli.app.main(
+            ["info", str(inputs / "model.gguf")]
+        )  # typer imports more when it parses
+    list(segment("Ada. Zoe."))  # loads the sentence splitter's data
     gc.freeze()
 
 
 def run_command(case: Case, command: Command, inputs: Path, work: Path) -> Result:
-    """Run it on a case, laid out in a folder of its own in `work`."""
+    """Run a command on a case, in a new folder in `work`."""
     folder = Path(tempfile.mkdtemp(prefix=f"{case.number}-", dir=work))
     try:
         case.write(inputs, folder)
@@ -153,16 +155,16 @@ def run_command(case: Case, command: Command, inputs: Path, work: Path) -> Resul
             _become(command.arguments, folder)
         status, peak, broken = _watch(child, started)
         seconds = time.monotonic() - started
-        said, complained = (_text(folder / f".{name}") for name in ("stdout", "stderr"))
-        # A result's path is printed as it is, or no other program could open it.
-        lines = [line for line in said.split("\n") if not os.path.exists(folder / line)]
-        outcome, reason = broken or judge(status, "\n".join(lines), complained, case.must_fail)
+        stdout, stderr = (_text(folder / f".{name}") for name in ("stdout", "stderr"))
+        # Paths of results are printed as they are, so that other programs can open them.
+        lines = [line for line in stdout.split("\n") if not os.path.exists(folder / line)]
+        outcome, reason = broken or judge(status, "\n".join(lines), stderr, case.must_fail)
         new = sorted(_files(folder) - before)
         if outcome == "error" and new:
             outcome, reason = "leftover", f"error, but left {', '.join(new)}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    shown = _shorten(said) + "\n--- stderr\n" + _shorten(complained)
+    shown = _shorten(stdout) + "\n--- stderr\n" + _shorten(stderr)
     what = case.what.encode("utf-8", "backslashreplace").decode()
     figures = (round(seconds, 3), round(peak / 1e6, 1))
     return Result(
@@ -171,7 +173,7 @@ def run_command(case: Case, command: Command, inputs: Path, work: Path) -> Resul
 
 
 def _become(arguments: Sequence[str], folder: Path) -> None:
-    """Be a fresh process that runs the command line; does not return."""
+    """Turn this forked process into a fresh one that runs the command; never return."""
     code = 1
     try:
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
@@ -184,7 +186,7 @@ def _become(arguments: Sequence[str], folder: Path) -> None:
             handle = os.open(name, flags if target else os.O_RDONLY, 0o600)
             os.dup2(handle, target)
             os.close(handle)
-        sys.stdin = os.fdopen(0, closefd=False)  # and not what the parent has put in their place
+        sys.stdin = os.fdopen(0, closefd=False)  # not the streams that the parent replaced
         sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
         import faulthandler
@@ -206,8 +208,11 @@ def _become(arguments: Sequence[str], folder: Path) -> None:
 
 
 def _watch(child: int, started: float) -> tuple[int, int, tuple[str, str] | None]:
-    """Wait for a process; returns its status, the most memory that it and its own children held
-    at once, in bytes, and which limit it broke, if one, for which it was killed."""
+    """Wait for a process, and kill it if it breaks a limit.
+
+    Returns its status, the peak memory of it and its children in bytes, and the outcome and reason
+    if it was killed.
+    """
     peak, broken, look = 0, None, 0.002
     while True:
         ended, status, usage = os.wait4(child, os.WNOHANG)
@@ -226,7 +231,7 @@ def _watch(child: int, started: float) -> tuple[int, int, tuple[str, str] | None
         time.sleep(look)
         look = min(_BETWEEN_LOOKS, look * 1.5)
     with suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)  # what it left behind
+        os.killpg(child, signal.SIGKILL)  # processes that it left behind
     peak = max(peak, usage.ru_maxrss * 1024)
     if broken is None and peak > BYTES:
         broken = "memory", f"more than {BYTES / 1e9:g} GB"
@@ -234,7 +239,7 @@ def _watch(child: int, started: float) -> tuple[int, int, tuple[str, str] | None
 
 
 def _memory_of_session(leader: int) -> int:
-    """Resident bytes of all processes that `leader` started, and its own."""
+    """Return the resident bytes of `leader` and all processes that it started."""
     total = 0
     for entry in os.scandir("/proc"):
         if entry.name.isdecimal():
@@ -245,12 +250,12 @@ def _memory_of_session(leader: int) -> int:
 
 
 def memory_of_process() -> int:
-    """Resident bytes of this process."""
+    """Return the resident bytes of this process."""
     return int(_stat("self")[21]) * resource.getpagesize()
 
 
 def _stat(process: str) -> list[bytes]:
-    """The fields of /proc/PID/stat behind the name, from the third; none if it has ended."""
+    """Return the fields of /proc/PID/stat from the third, or none if the process has ended."""
     try:
         with open(f"/proc/{process}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()
@@ -259,7 +264,7 @@ def _stat(process: str) -> list[bytes]:
 
 
 def _files(folder: Path) -> set[str]:
-    """All that is no folder and not hidden."""
+    """Return the relative paths of all files that are not hidden."""
     return {
         str(Path(root, name).relative_to(folder))
         for root, _, names in os.walk(folder)

@@ -1,36 +1,49 @@
-"""Damage to safetensors: a header of JSON that lies about what is behind it.
+"""Damage to safetensors, mostly to the header of JSON that describes the tensors.
 
 Format: https://github.com/huggingface/safetensors#format
 """
 
 import json
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from damage_bytes import Mutator
+from damage_bytes import Mutator, changing
 from damage_json import JSON_KINDS
 
 
-def parse_safetensors(data: bytes) -> tuple[dict[str, Any], bytes]:
-    """Header and tensors of a whole file."""
+@dataclass
+class Safetensors:
+    """A file taken apart; a header of bytes is written as it is."""
+
+    header: Any
+    body: bytes
+
+    def entry(self, source: Random) -> tuple[str, dict[str, Any]]:
+        """Choose a tensor; return its name and its entry in the header."""
+        names = [name for name in self.header if name != "__metadata__"]
+        name = source.choice(names)
+        return name, self.header[name]
+
+
+def parse_safetensors(data: bytes) -> Safetensors:
+    """Take an undamaged file apart."""
     start = 8 + int.from_bytes(data[:8], "little")
-    return json.loads(data[8:start]), data[start:]
+    return Safetensors(json.loads(data[8:start]), data[start:])
 
 
-def safetensors_bytes(header: Any, body: bytes) -> bytes:
-    """A file with this header, as a table or as it is written."""
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return len(text).to_bytes(8, "little") + text + body
+def safetensors_bytes(file: Safetensors) -> bytes:
+    """Put a file together again."""
+    is_text = isinstance(file.header, bytes)
+    text = file.header if is_text else json.dumps(file.header).encode()
+    return len(text).to_bytes(8, "little") + text + file.body
 
 
-def _entry(source: Random, header: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    return source.choice(
-        [(name, entry) for name, entry in header.items() if name != "__metadata__"]
-    )
+on_parts = changing(parse_safetensors, safetensors_bytes)
 
 
 def header_length(source: Random, data: bytes) -> tuple[bytes, str]:
-    """The header is said to be longer or shorter, by little or by exabytes."""
+    """Declare a longer or shorter header, by little or by exabytes."""
     old = int.from_bytes(data[:8], "little")
     new = source.choice(
         (0, 1, 2, old - 1, old + 1, old + 8, len(data), 10**9, 2**62, 2**63, 2**64 - 1)
@@ -38,51 +51,51 @@ def header_length(source: Random, data: bytes) -> tuple[bytes, str]:
     return new.to_bytes(8, "little") + data[8:], f"{old} -> {new}"
 
 
-def header_json(source: Random, data: bytes) -> tuple[bytes, str]:
-    """The header is damaged JSON."""
-    header, body = parse_safetensors(data)
+@on_parts
+def header_json(source: Random, file: Safetensors) -> str:
+    """Damage the JSON of the file.header."""
     kind = source.choice(JSON_KINDS)
-    changed, what = kind(source, json.dumps(header).encode())
-    return safetensors_bytes(changed, body), f"{kind.__name__}: {what}"
+    file.header, what = kind(source, json.dumps(file.header).encode())
+    return f"{kind.__name__}: {what}"
 
 
-def offsets(source: Random, data: bytes) -> tuple[bytes, str]:
-    """A tensor lies elsewhere: over another, before the start, behind the end, backwards."""
-    header, body = parse_safetensors(data)
-    name, entry = _entry(source, header)
+@on_parts
+def offsets(source: Random, file: Safetensors) -> str:
+    """Move a tensor: over another, before the start, past the end, backwards."""
+    name, entry = file.entry(source)
     first, last = entry["data_offsets"]
-    size = last - first
+    length, size = last - first, len(file.body)
     entry["data_offsets"] = source.choice(
         (
-            *([0, size], [last, first], [-size, 0], [first + 1, last + 1], [first, last + 4]),
-            *([0, 0], [len(body), len(body) + size], [2**63, 2**63 + size]),
-            *([10**400, 10**400 + size], [first], [first, last, last], [], None, "x"),
-            *([str(first), str(last)], [1.5, 1.5 + size], [True, size + 1], [None, None]),
-            *({"0": first}, [-(2**70), size - 2**70]),
+            *([0, length], [last, first], [-length, 0], [first + 1, last + 1], [first, last + 4]),
+            *([0, 0], [size, size + length], [2**63, 2**63 + length]),
+            *([10**400, 10**400 + length], [first], [first, last, last], [], None, "x"),
+            *([str(first), str(last)], [1.5, 1.5 + length], [True, length + 1], [None, None]),
+            *({"0": first}, [-(2**70), length - 2**70]),
         )
     )
-    return safetensors_bytes(header, body), f"{name}: {str(entry['data_offsets'])[:60]}"
+    return f"{name}: {str(entry['data_offsets'])[:60]}"
 
 
-def dtype(source: Random, data: bytes) -> tuple[bytes, str]:
-    """A tensor is said to be of another type."""
-    header, body = parse_safetensors(data)
-    name, entry = _entry(source, header)
-    kinds = (
+@on_parts
+def dtype(source: Random, file: Safetensors) -> str:
+    """Declare another type for a tensor."""
+    name, entry = file.entry(source)
+    kinds: tuple[Any, ...] = (
         *("F64", "F32", "F16", "BF16", "I32", "I8", "BOOL", "F8_E4M3", "f32", "", None, 3, []),
         {},
     )
     entry["dtype"] = source.choice(kinds)
-    if source.random() < 0.3:  # all of them, and no size contradicts it
-        for _, other in header.items():
-            other["dtype"] = {4: "I32", 2: "I16"}.get(4, "I32")
-    return safetensors_bytes(header, body), f"{name}: {entry['dtype']}"
+    if source.random() < 0.3:  # one type of the same size for all
+        for _, other in file.header.items():
+            other["dtype"] = "I32"
+    return f"{name}: {entry['dtype']}"
 
 
-def shape(source: Random, data: bytes) -> tuple[bytes, str]:
-    """A tensor has another shape, of the same size or not."""
-    header, body = parse_safetensors(data)
-    name, entry = _entry(source, header)
+@on_parts
+def shape(source: Random, file: Safetensors) -> str:
+    """Declare another shape, of the same size or not."""
+    name, entry = file.entry(source)
     old = entry["shape"]
     entry["shape"] = source.choice(
         (
@@ -94,66 +107,60 @@ def shape(source: Random, data: bytes) -> tuple[bytes, str]:
     )
     if isinstance(entry["shape"], list) and 0 in entry["shape"]:
         entry["data_offsets"][1] = entry["data_offsets"][0]
-    return safetensors_bytes(header, body), f"{name}: {old} -> {str(entry['shape'])[:60]}"
+    return f"{name}: {old} -> {str(entry['shape'])[:60]}"
 
 
-def names(source: Random, data: bytes) -> tuple[bytes, str]:
-    """A tensor has another name, stands twice, or is missing."""
-    header, body = parse_safetensors(data)
-    name, entry = _entry(source, header)
-    other, _ = _entry(source, header)
+@on_parts
+def names(source: Random, file: Safetensors) -> str:
+    """Rename, repeat, remove or swap tensors."""
+    name, entry = file.entry(source)
+    other, _ = file.entry(source)
     change = source.choice(("swap", "missing", "twice", "odd", "layer"))
-    text = json.dumps(header)
+    text = json.dumps(file.header)
     if change == "swap":
-        header[name], header[other] = header[other], entry
+        file.header[name], file.header[other] = file.header[other], entry
     elif change == "missing":
-        del header[name]
+        del file.header[name]
     elif change == "twice":
-        return safetensors_bytes(
-            f'{text[:-1]}, "{name}": {json.dumps(header[other])}}}'.encode(), body
-        ), name
+        file.header = f'{text[:-1]}, "{name}": {json.dumps(file.header[other])}}}'.encode()
+        return name
     elif change == "odd":
         odd = (
             *("", "\x1b[2J", "\ud800", "x" * 10_000, "__metadata__", name + "\n", "\u202e"),
             "lm_head.weight",
         )
-        header[source.choice(odd)] = header.pop(name)
+        file.header[source.choice(odd)] = file.header.pop(name)
     else:
         far = source.choice(("99", "-1", "1e9", "9" * 5000, "x"))
-        header[name.replace(".0.", f".{far}.").replace(".1.", f".{far}.")] = header.pop(name)
-    return safetensors_bytes(header, body), f"{change}: {name}"
+        file.header[name.replace(".0.", f".{far}.").replace(".1.", f".{far}.")] = file.header.pop(
+            name
+        )
+    return f"{change}: {name}"
 
 
-def metadata(source: Random, data: bytes) -> tuple[bytes, str]:
-    """What the file says of itself is no table of texts."""
-    header, body = parse_safetensors(data)
-    value = source.choice(
+@on_parts
+def metadata(source: Random, file: Safetensors) -> str:
+    """Replace the metadata, which should be a table of texts."""
+    value: Any = source.choice(
         (None, 3, [], "x", {"format": 3}, {"format": "tf"}, {"format": None}, {"a": {}})
     )
-    header["__metadata__"] = value
-    return safetensors_bytes(header, body), str(value)
+    file.header["__metadata__"] = value
+    return str(value)
 
 
-def values(source: Random, data: bytes) -> tuple[bytes, str]:
-    """Weights are not numbers, infinite, or all zero."""
-    header, body = parse_safetensors(data)
+@on_parts
+def values(source: Random, file: Safetensors) -> str:
+    """Overwrite weights with NaN, infinity, or zeros."""
     value = source.choice(
         (b"\x00\x7e\xc0\x7f", b"\x00\x7c\x80\x7f", b"\0" * 4, b"\xff\x7b\x7f\x7f")
     )
-    count = source.choice((1, 100, len(body) // 4))
-    start = source.randrange(max(1, len(body) // 4 - count + 1)) * 4
-    return safetensors_bytes(
-        header, body[:start] + value * count + body[start + 4 * count :]
-    ), f"{count} times {value!r} at {start}"
+    count = source.choice((1, 100, len(file.body) // 4))
+    start = source.randrange(max(1, len(file.body) // 4 - count + 1)) * 4
+    file.body = file.body[:start] + value * count + file.body[start + 4 * count :]
+    return f"{count} times {value!r} at {start}"
 
 
 SAFETENSORS_KINDS: list[Mutator] = [
-    header_length,
-    header_json,
-    offsets,
-    dtype,
-    shape,
-    names,
-    metadata,
-    values,
+    *(header_length, header_json, offsets, dtype, shape),
+    *(names, metadata, values),
 ]

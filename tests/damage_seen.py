@@ -1,4 +1,4 @@
-"""Damage that once ended in a traceback, an abort, a hang or a wrong success, as it was then."""
+"""Damage that once led to a traceback, an abort, a hang or a wrong success."""
 
 import json
 import struct
@@ -77,23 +77,23 @@ def _check(key: str, value: Any) -> Change:
 
 def _entry(**fields: Any) -> Change:
     def change(data: bytes) -> bytes:
-        header, body = parse_safetensors(data)
-        name = next(name for name in header if name != "__metadata__")
-        header[name] |= fields
-        return safetensors_bytes(header, body)
+        file = parse_safetensors(data)
+        name = next(name for name in file.header if name != "__metadata__")
+        file.header[name] |= fields
+        return safetensors_bytes(file)
 
     return change
 
 
 def _twice(data: bytes) -> bytes:
-    header, body = parse_safetensors(data)
-    (name, entry), *_ = [pair for pair in header.items() if pair[0] != "__metadata__"]
-    text = f"{json.dumps(header)[:-1]}, {json.dumps({name: entry})[1:]}"
-    return safetensors_bytes(text.encode(), body)
+    file = parse_safetensors(data)
+    (name, entry), *_ = [pair for pair in file.header.items() if pair[0] != "__metadata__"]
+    file.header = f"{json.dumps(file.header)[:-1]}, {json.dumps({name: entry})[1:]}".encode()
+    return safetensors_bytes(file)
 
 
 def _no_numbers(data: bytes) -> bytes:
-    """The last weights are NaN in every type of float."""
+    """Make the last weights NaN in every type of float."""
     return data[:-64] + _NAN * 16
 
 
@@ -113,7 +113,7 @@ _WEIGHTS, _LORA = "base/model.safetensors", "adapter/adapter_model.safetensors"
 _LORA_CONFIG = "adapter/adapter_config.json"
 
 SEEN: list[tuple[str, str, str, Change]] = [
-    # The family, the file, what is wrong, and how it comes about.
+    # family, file, description, and the change that makes it
     ("model", "model.gguf", "no layers", _value(_LAYERS, _UINT32, 0)),
     ("model", "model.gguf", "5000 layers", _value(_LAYERS, _UINT32, 5000)),
     ("model", "model.gguf", "experts of a dense model", _value("llama.expert_count", _UINT32, 8)),
@@ -183,7 +183,7 @@ MUST_FAIL = {
     *("a layer less than there are", "another width than there is", "integer weights"),
     *("passed 0", "another size", "another file", "another task", "weights that are no numbers"),
 }
-"""What no command may accept."""
+"""Damage that no command may accept."""
 TRIED_ON = {
     "model": ("tag", "export q8_0"),
     "adapter": ("export", "train --from"),
@@ -193,4 +193,4 @@ TRIED_ON = {
     "recipe": ("export --recipe",),
     "manifest": ("verify",),
 }
-"""The commands of a family that read most of a file."""
+"""For each family, the commands that read most of a file."""

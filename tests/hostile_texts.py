@@ -1,4 +1,4 @@
-"""Texts that nobody wrote as a sentence but that people paste, and ordinary text to compare."""
+"""Texts that people paste although nobody wrote them as sentences, and ordinary text to compare."""
 
 _NEWS = (
     "The central bank raised its main interest rate on Thursday, and analysts in London said that "
@@ -32,5 +32,5 @@ HOSTILE = {
 
 
 def ordinary(characters: int) -> str:
-    """News-like English."""
+    """Return so many characters of English news."""
     return (_NEWS * (1 + characters // len(_NEWS)))[:characters]

@@ -1,4 +1,4 @@
-"""The fuzzer of damaged files sees what it is there to see."""
+"""The fuzzer of damaged files notices every kind of bad end."""
 
 import ctypes
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 import damage_runs
 import pytest
 from damage import Case, Command
+from damage_outcomes import judge
 
 import ner_edge.cli.app
 
@@ -94,6 +95,23 @@ def test_how_a_run_ended(command, outcome, tmp_path, monkeypatch):
     assert run(command, tmp_path, monkeypatch).outcome == outcome
 
 
+@pytest.mark.parametrize(
+    ("folder", "line"),
+    [
+        ("/clone/ner_edge/cli", "ner_edge/cli/x.py:3"),
+        ("/clone/export/read", "export/read/x.py:3"),
+        ("/lib/site-packages/ner_edge/eval", "ner_edge/eval/x.py:3"),
+        ("/lib/site-packages/torch/export", "ner_edge/y.py:2"),
+    ],
+)
+def test_a_traceback_is_told_by_the_innermost_line_of_this_project(folder, line):
+    text = (
+        'Traceback (most recent call last):\n  File "/clone/ner_edge/y.py", line 2, in f\n'
+        f'  File "{folder}/x.py", line 3, in g\nValueError: bad\n'
+    )
+    assert judge(256, "", text, False) == ("traceback", f"ValueError: bad at {line}")
+
+
 def test_what_must_fail_may_not_be_accepted(tmp_path, monkeypatch):
     result = run(lambda: print("fine"), tmp_path, monkeypatch, kind="manifest_lie")
     assert result.outcome == "accepted"
@@ -106,7 +124,7 @@ def test_nothing_of_a_run_stays(tmp_path, monkeypatch):
 
 
 def run(command, folder, monkeypatch, kind="flip_bits"):
-    """The result of a command line that does this."""
+    """Return the result of a command that calls `command`."""
     (folder / "inputs").mkdir(exist_ok=True)
     (folder / "work").mkdir(exist_ok=True)
     monkeypatch.setattr(ner_edge.cli.app, "main", lambda arguments: command())

@@ -1,4 +1,4 @@
-"""Damaged files of every kind end in success or one clear line: a fixed sample of what
+"""Every command ends in success or one clear line on damaged files: a fixed sample of what
 `scripts/fuzz-files` tries."""
 
 import subprocess
@@ -14,7 +14,7 @@ from damage_places import PLACES
 from damage_runs import run_cases
 from damage_seen import SEEN
 
-SEARCHED = 1000  # cases, for one of each kind
+SEARCHED = 1000  # cases, to find one of each kind of damage
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/stat").exists(), reason="memory is read from /proc"
@@ -31,7 +31,7 @@ def inputs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def results(inputs):
-    """What the commands did with whole files, with all that has been seen, and one of each kind."""
+    """Results for undamaged files, for damage that once failed, and for one case of each kind."""
     first_of_kind = {}
     for case in cases(inputs, 0, SEARCHED):
         first_of_kind.setdefault(case.kind, case.number)

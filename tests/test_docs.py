@@ -77,7 +77,8 @@ def folder(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     shutil.copytree(models / "files", tmp_path, dirs_exist_ok=True)
     news = (ROOT / "examples" / "news.conll").read_text(encoding="utf-8").split("\n\n")
     for i, name in enumerate(("train", "dev", "test", "held-out")):
-        (tmp_path / f"{name}.conll").write_text("\n\n".join(news[8 * i : 8 * i + 8]) + "\n")
+        size = 8 if name == "train" else 3
+        (tmp_path / f"{name}.conll").write_text("\n\n".join(news[8 * i :][:size]) + "\n")
     sentences = read_labelled(tmp_path / "test.conll")
     columns = [f"{word} NN O B-PER\n" for word in sentences[0].words]
     (tmp_path / "conll2003.txt").write_text("".join(columns))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 CONSOLE = [block for block in BLOCKS if block.language == "console"]
 HUB_ID = "Qwen/Qwen2.5-0.5B"
 RUNNABLE_PAGES = sorted({b.page for b in CONSOLE if b.mark != "skip"})
+PYTHON_PAGES = sorted({block.page for block in BLOCKS if block.language == "python"})
 COMMAND = """\
 #!{python}
 from pathlib import Path
@@ -35,7 +37,6 @@ if default := {default!r}:
     builtin.built_in_model = lambda model, quant="": Path(default)
 main()
 """
-PYTHON_PAGES = sorted({block.page for block in BLOCKS if block.language == "python"})
 
 
 def run(command: str) -> str:
@@ -76,7 +77,8 @@ def folder(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     shutil.copytree(models / "files", tmp_path, dirs_exist_ok=True)
     news = (ROOT / "examples" / "news.conll").read_text(encoding="utf-8").split("\n\n")
     for i, name in enumerate(("train", "dev", "test", "held-out")):
-        (tmp_path / f"{name}.conll").write_text("\n\n".join(news[8 * i : 8 * i + 8]) + "\n")
+        size = 8 if name == "train" else 3
+        (tmp_path / f"{name}.conll").write_text("\n\n".join(news[8 * i :][:size]) + "\n")
     sentences = read_labelled(tmp_path / "test.conll")
     columns = [f"{word} NN O B-PER\n" for word in sentences[0].words]
     (tmp_path / "conll2003.txt").write_text("".join(columns))
@@ -182,6 +184,17 @@ def test_json_and_toml_blocks_are_read(tmp_path):
             Task.from_toml(path)
         elif block.language == "toml":
             resolve_settings("edge", path)
+
+
+def test_the_table_of_settings_is_that_of_the_presets():
+    cells = re.findall(
+        r"^\| `(\w+)` \| (\S+) \| (\S+) \|", read_page("docs/training.md"), re.MULTILINE
+    )
+    shown = {name: {"paper": paper, "edge": edge} for name, paper, edge in cells}
+    for preset in ("paper", "edge"):
+        for name, value in asdict(resolve_settings(preset)).items():
+            cell = shown[name][preset]
+            assert cell == str(value).lower() or float(cell) == value, f"{preset}: {name}"
 
 
 def test_marks_are_known():

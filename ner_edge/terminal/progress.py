@@ -1,6 +1,5 @@
 """Progress on standard error: a bar on a terminal, else a line a minute."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,9 +22,8 @@ class Update(Protocol):
 def progress_bar(
     label: str, total: float | None = None, *, hidden: bool = False
 ) -> Iterator[Update]:
-    """A bar that shows `label`, a percentage, a remark and the time left.
-
-    Where standard error is no terminal, the same as a line after every minute.
+    """Show `label`, a percentage, a remark and the time left: as a bar on a terminal, else as a
+    line every minute; nothing if `hidden`.
     """
     from rich.progress import (
         BarColumn,
@@ -39,7 +37,6 @@ def progress_bar(
     from ner_edge.terminal.console import PrintableConsole
 
     console = PrintableConsole(stderr=True)
-    is_main = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -48,8 +45,8 @@ def progress_bar(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    shown = console.is_terminal and is_main and not hidden
-    logged = not console.is_terminal and is_main
+    shown = console.is_terminal and not hidden
+    logged = not console.is_terminal and not hidden
     last_line = time.monotonic()
     # rich would send what goes to standard output to the bar's console, which is standard error.
     with Progress(*columns, console=console, disable=not shown, redirect_stdout=False) as bar:

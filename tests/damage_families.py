@@ -16,7 +16,7 @@ from damage_settings import (
     tokenizer_part,
 )
 from damage_tensors import TENSOR_KINDS
-from damage_text import TOML_KINDS, YAML_KINDS
+from damage_text import SETTING_KINDS, TOML_KINDS
 
 GGUF_KINDS = [*METADATA_KINDS, *TENSOR_KINDS]
 
@@ -35,7 +35,7 @@ class Family:
 
 _RUN = "--threads 1"
 _TRAIN = "train data.conll --dry-run --task task.toml -o out"
-_SETTINGS = "--config settings.yaml"
+_SETTINGS = "--config settings.toml"
 _BASE_COMMANDS = {
     "export": f"export adapter --base base -q f16 -o out {_RUN}",
     "export q8_0": f"export adapter --base base -q q8_0 -o out --card --modelfile {_RUN}",
@@ -113,7 +113,7 @@ FAMILIES = {
     ),
     "settings": Family(
         2,
-        {"settings.yaml": YAML_KINDS},
+        {"settings.toml": SETTING_KINDS},
         {"train --config": f"{_TRAIN} {_SETTINGS} --base base"},
     ),
     "recipe": Family(
@@ -153,7 +153,7 @@ FAMILIES = {
         1,
         {"run/checkpoint.pt": CHECKPOINT_KINDS},
         {
-            "train --resume": "train data.conll --task task.toml --config settings.yaml "
+            "train --resume": "train data.conll --task task.toml --config settings.toml "
             "--base base -o run --resume",
         },
     ),

@@ -19,14 +19,14 @@ LOC = "location"
 """
 SETTINGS = """\
 # as for a run of our own
-rank: 4
-alpha: 8
-epochs: 1.0
-learning_rate: 1e-3
-batch_size: 4
-dtype: float32
-gradient_checkpointing: false
-checkpoint_every: 1
+rank = 4
+alpha = 8
+epochs = 1.0
+learning_rate = 1e-3
+batch_size = 4
+dtype = "float32"
+gradient_checkpointing = false
+checkpoint_every = 1
 """
 RECIPE = """\
 name = "mixed"
@@ -55,7 +55,7 @@ def make_inputs(folder: Path) -> None:
     folder = Path()
     for name, text in {
         "task.toml": TASK,
-        "settings.yaml": SETTINGS,
+        "settings.toml": SETTINGS,
         "recipe.toml": RECIPE,
         "data.conll": DATA,
         "text.txt": TEXT,
@@ -69,7 +69,7 @@ def make_inputs(folder: Path) -> None:
     save_model(folder / "base", **size)
     save_model(folder / "parts", max_shard_size="50KB", **size)
     sources = "data.conll --base base --task task.toml"
-    _command(f"train {sources} -o adapter --config settings.yaml")
+    _command(f"train {sources} -o adapter --config settings.toml")
     (folder / "adapter" / "ner_edge_temperature.json").write_text('{"temperature": 1.5}\n')
     (folder / "adapter" / "scores.json").write_text(SCORES)
     _interrupt_training(folder)
@@ -125,7 +125,7 @@ def _interrupt_training(folder: Path) -> None:
         if (folder / "run" / "checkpoint.pt").exists():
             raise KeyboardInterrupt
 
-    settings = resolve_settings("edge", folder / "settings.yaml")
+    settings = resolve_settings("edge", folder / "settings.toml")
     task = Task.from_toml(folder / "task.toml")
     with suppress(KeyboardInterrupt):
         run_training(

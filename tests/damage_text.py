@@ -1,4 +1,4 @@
-"""Damage to what people write by hand: TOML and YAML."""
+"""Damage to what people write by hand: TOML."""
 
 import re
 from random import Random
@@ -13,22 +13,6 @@ _TOML = (
     *("0x7f", '"q9_9"', '"f64"', '"i8"', '"q4_k"', '"iq1_s"', '"<|im_end|>"', '"[x]"', '"a b"'),
     '"|"',
 )
-_YAML = (
-    *("0", "-1", "yes", "~", "1e400", ".nan", ".inf", "-.inf", "9" * 400, "[]", "{}", "''", "x"),
-    *("1e-4", "!!int x", "!!float x", "!!binary x", "!!timestamp x", "!!set {a}"),
-    *("!!python/object:os.system x", "!x y", "*a", "&a [*a]", "[" * 2000, "{a: " * 2000),
-    *("2024-01-01", "0o17", "0x1F", "1_000", "12:30", "|\n  a\n  b", '"\\e[2J"', '"\\ud800"'),
-    *("1.0.0", "4.0", "'4'", "[4]", "1e5", "1e1000", "10e-400", "190:20:30", "+", "!!int 1e3"),
-    *("!!bool maybe", "!!null x", "x" * 50_000, "float32", "<<"),
-)
-
-
-# Aliases of aliases: 10^10 items.
-ALIAS_BOMB = (
-    "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
-    + "".join(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]\n" for i in range(9))
-    + "rank: *a9"
-)
 _TOML_LINES = (
     *("a." * 50_000 + "a = 1", "[" + "a." * 50_000 + "a]", "[labels]", "[[labels]]"),
     *("labels.PER = 1", "= 1", "x", "x =", "[", "\0", "\x1b[2J = 1", '"\\u001b[2J" = "x"'),
@@ -37,15 +21,13 @@ _TOML_LINES = (
     *("[types]", '"token_embd.weight" = "q2_k"', '"x" = "f16"', '".*" = "q8_0"'),
     *('"(a+)+$" = "q8_0"', 'LABEL = "x"', "\n".join(f'L{i} = "x"' for i in range(3000))),
 )
-_YAML_LINES = (
-    *(ALIAS_BOMB, "a: &a [*a]", "rank: 4\nrank: 5", "- 1", "? a", "? [a, b]\n: c"),
-    *("---\nrank: 4", "...", "\t", "<<: {rank: 3}", "<<: 3", "rank", ": 3", "\0", "rank: 4: 5"),
-    *("%YAML 9.9\n---", "1: 2", "null: 3", "unknown: 1", '"\\e[2J": 1', "true: 1", "[a]: 1"),
-    *("seed: -1", "seed: 9999999999999999999", "epochs: 0", "shard: 3", "lowercase: 2"),
-    *("max_tokens: 1", "max_tokens: 1000000000000", "batch_size: 1000000000", "rank: 1000000000"),
-    *("alpha: 1" + "0" * 400, "epochs: 1e300", "dtype: float16", "warmup_ratio: 1"),
-    *("learning_rate: 1e-400", "weight_decay: -0.0", "checkpoint_every: 0", "round_every: 0.5"),
-    "rank: true",
+_SETTING_LINES = (
+    *("seed = -1", "seed = 9999999999999999999", "epochs = 0", "shard = 3", "lowercase = 2"),
+    *("max_tokens = 1", "max_tokens = 1000000000000", "batch_size = 1000000000"),
+    *("rank = 1000000000", "rank = 4\nrank = 5", "rank = true", "[rank]", "rank.x = 1"),
+    *("alpha = 1" + "0" * 400, "epochs = 1e300", 'dtype = "float16"', "warmup_ratio = 1"),
+    *("learning_rate = 1e-400", "weight_decay = -0.0", "checkpoint_every = 0"),
+    *("round_every = 0.5", "unknown = 1", "rank: 4"),
 )
 
 
@@ -75,14 +57,9 @@ def toml_line(source: Random, data: bytes) -> tuple[bytes, str]:
     return _add_line(source, data, _TOML_LINES)
 
 
-def yaml_value(source: Random, data: bytes) -> tuple[bytes, str]:
-    """A YAML value is another, of whatever type, or none at all."""
-    return _other_value(source, data, _YAML)
-
-
-def yaml_line(source: Random, data: bytes) -> tuple[bytes, str]:
-    """YAML has one more line: an alias bomb, a tag, a key twice, an impossible setting."""
-    return _add_line(source, data, _YAML_LINES)
+def setting_line(source: Random, data: bytes) -> tuple[bytes, str]:
+    """Settings have one more line: an impossible setting, or one twice."""
+    return _add_line(source, data, _SETTING_LINES)
 
 
 def remove_line(source: Random, data: bytes) -> tuple[bytes, str]:
@@ -93,4 +70,4 @@ def remove_line(source: Random, data: bytes) -> tuple[bytes, str]:
 
 
 TOML_KINDS: list[Mutator] = [toml_value, toml_value, toml_line, remove_line, other_encoding]
-YAML_KINDS: list[Mutator] = [yaml_value, yaml_value, yaml_line, remove_line, other_encoding]
+SETTING_KINDS: list[Mutator] = [*TOML_KINDS, setting_line, setting_line]

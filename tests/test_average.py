@@ -1,13 +1,15 @@
 """The mean of adapters is the mean of what they add to the weights."""
 
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_models
-from command_line import run_ok
+from command_line import assert_error, run, run_ok
 from safetensors.numpy import load_file
 
 from ner_edge.errors import ModelError, UsageError
@@ -105,5 +107,40 @@ def test_what_does_not_belong_together_is_refused(base, adapters, tmp_path):
     with pytest.raises(UsageError, match="positive, not 0"):
         average_adapters(adapters, tmp_path / "mean", rank=0)
     assert not (tmp_path / "mean").exists()
-    with pytest.raises(UsageError, match="exists"):
+    with pytest.raises(UsageError, match=r"--out .*: exists already; give a new folder"):
         average_adapters(adapters, adapters[0])
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="file: is no folder"):
+        average_adapters(adapters, tmp_path / "file" / "mean")
+
+
+# The command line
+
+
+def test_command_line(base, adapters, tmp_path):
+    out = tmp_path / "new" / "mean"
+    result = run("average", *adapters, "--out", out, "--rank", 10)
+    assert (result.exit_code, result.stdout) == (0, f"{out}\n")
+    assert result.stderr == "kept 100.0 % of the exact mean\n"
+    assert json.loads((out / "adapter_config.json").read_text())["r"] == 10
+    result = run("average", *adapters, "-o", tmp_path / "first")
+    assert re.fullmatch(r"kept [3-9]\d\.\d % of the exact mean\n", result.stderr)
+    assert json.loads((tmp_path / "first" / "adapter_config.json").read_text())["r"] == 4
+
+
+def test_mistakes_are_one_line(adapters, tmp_path):
+    out = tmp_path / "mean"
+    for arguments, message, exit_code in (
+        ([adapters[0], "-o", out], "give two or more adapters to average", 2),
+        ([*adapters, "-o", out, "--rank", 0], "--rank must be positive, not 0", 2),
+        ([*adapters, "-o", adapters[0]], "--out .*: exists already; give a new folder", 2),
+        ([adapters[0], tmp_path / "none", "-o", out], "none: not an adapter", 1),
+    ):
+        assert_error(run("average", *arguments), message, exit_code)
+    assert not out.exists()
+
+
+def test_missing_extra_is_one_line(adapters, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ner_edge.train.average", None)
+    result = run("average", *adapters, "-o", tmp_path / "mean")
+    assert_error(result, r"pip install 'ner-edge\[train\]'", exit_code=2)

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,9 @@ from ner_edge.task import Task
 from ner_edge.train.attention import NAME as SHARED_PREFIX_ATTENTION
 from ner_edge.train.dev import dev_f1
 from ner_edge.train.model import add_adapter
+from ner_edge.train.preflight import Check
 from ner_edge.train.run import run_training
-from ner_edge.train.settings import resolve_settings
+from ner_edge.train.settings import TrainSettings, resolve_settings
 
 TASK = """
 name = "tiny"
@@ -40,7 +42,7 @@ CONLL = "".join(
 )
 # 12 sentences, 4 in a step, 2 epochs: 6 steps.
 SETTINGS = {"rank": 4, "alpha": 8, "batch_size": 4, "epochs": 2, "dtype": "float32"}
-FLAGS = [x for key, value in SETTINGS.items() for x in (f"--{key.replace('_', '-')}", value)]
+FLAGS = [x for key, value in SETTINGS.items() for x in ("--set", f"{key}={value}")]
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +121,7 @@ def test_training_learns(tiny, files, tmp_path):
 
 def test_gguf_is_a_base_too(tiny, files, tmp_path):
     arguments = ["--base", tiny.gguf, "--task", files / "tiny.toml", "--out", tmp_path / "ner"]
-    run_ok("train", files / "train.conll", *arguments, *FLAGS, "--epochs", 0.1)
+    run_ok("train", files / "train.conll", *arguments, *FLAGS, "--set", "epochs=0.1")
     run_ok("export", tmp_path / "ner", "-o", tmp_path, "-q", "f16")
 
 
@@ -130,7 +132,7 @@ def test_saving_asks_no_hub(tiny, files, tmp_path, monkeypatch):
     )
     monkeypatch.setattr("ner_edge.train.start.resolve_base", lambda _: tiny.folder)
     arguments = ["--base", "smollm2", "--task", files / "tiny.toml", "--out", tmp_path]
-    run_ok("train", files / "train.conll", *arguments, *FLAGS, "--epochs", 0.1)
+    run_ok("train", files / "train.conll", *arguments, *FLAGS, "--set", "epochs=0.1")
     config = json.loads((tmp_path / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "smollm2"
 
@@ -221,10 +223,10 @@ def test_dev_f1_matches_answers_to_sentences(adapted, monkeypatch):
 # Settings
 
 
-def test_flag_over_file_over_preset(tmp_path):
+def test_flags_over_file_over_preset(tmp_path):
     path = tmp_path / "a.toml"
     path.write_text("rank = 7\nalpha = 9\nlearning_rate = 1e-4\nepochs = 3\n")
-    settings = resolve_settings("edge", path, {"alpha": 11, "rank": None, "seed": 0})
+    settings = resolve_settings("edge", path, {"alpha": 11, "seed": 0})
     assert (settings.rank, settings.alpha, settings.seed) == (7, 11, 0)
     assert (settings.learning_rate, settings.epochs) == (1e-4, 3)
     assert (settings.batch_size, settings.max_tokens) == (32, 4096), "the preset's"
@@ -248,53 +250,128 @@ def test_flag_over_file_over_preset(tmp_path):
         (f"epochs = {10**400}", "epochs must be a number, not 1000"),
         ("learning_rate = nan", "learning_rate must be a number, not nan"),
         ("learning_rate = 'fast'", "learning_rate must be a number, not 'fast'"),
-        ("weight_decay = -1", r"weight_decay must lie in \[0, 1\], not -1"),
+        ("weight_decay = -1", r"weight_decay must be in \[0, 1\], not -1"),
         ("max_grad_norm = 0", "max_grad_norm must be positive, not 0"),
-        ("warmup_ratio = 1", r"warmup_ratio must lie in \[0, 1\), not 1"),
+        ("warmup_ratio = 1", r"warmup_ratio must be in \[0, 1\), not 1"),
         ("checkpoint_every = 0", "checkpoint_every must be positive, not 0"),
-        ("seed = -1", "seed must lie in"),
+        ("seed = -1", "seed must be in"),
         ("gradient_checkpointing = 1", "gradient_checkpointing must be true or false, not 1"),
         ("dtype = 'float16'", "dtype must be auto, bfloat16 or float32, not 'float16'"),
-        ("rank", r"a\.toml: not TOML with training settings \("),
-        ("rank = [4", r"a\.toml: not TOML with training settings \("),
-        ("rank = \x00", r"a\.toml: not TOML with training settings \("),
-        ("rank = " + "[" * 100_000, r"a\.toml: .* \(nested too deeply\)"),
-        (".".join("a" * 50_000) + " = 1", r"a\.toml: .* \(a key has more than 32 parts\)"),
+        ("rank", r"not TOML with training settings \("),
+        ("rank = [4", r"not TOML with training settings \("),
+        ("rank = \x00", r"not TOML with training settings \("),
+        ("rank = " + "[" * 100_000, r".* \(nested too deeply\)"),
+        (".".join("a" * 50_000) + " = 1", r".* \(a key has more than 32 parts\)"),
     ],
     ids=range(24),
 )
 def test_wrong_settings_are_refused(toml, message, files, tmp_path):
     (tmp_path / "a.toml").write_text(toml)
     result = run("train", files / "train.conll", "--config", tmp_path / "a.toml")
-    assert_error(result, message, exit_code=2)
+    assert_error(result, rf"a\.toml: {message}", exit_code=2)
 
 
-def test_settings_of_older_versions_are_read(tmp_path):
-    path = tmp_path / "a.yaml"
-    path.write_text(
+def test_yaml_of_older_versions_is_shown_as_toml(files, tmp_path):
+    (tmp_path / "a.yaml").write_text(
         "---\n# mine\nrank: 7\nlearning_rate: 1e-4  # less\nshard: True\ndtype: 'float32'\n"
+        "epochs : 3\nnot a setting\n"
     )
-    settings = resolve_settings("edge", path)
-    assert (settings.rank, settings.learning_rate) == (7, 1e-4)
-    assert (settings.shard, settings.dtype) == (True, "float32")
+    result = run("train", files / "train.conll", "--config", tmp_path / "a.yaml")
+    message = r"a\.yaml: settings files are TOML, not YAML; save these lines as a \.toml file:\n"
+    assert_error(result, message, exit_code=2, lines=6)
+    _, _, toml = result.stderr.partition("\n")
+    (tmp_path / "a.toml").write_text(toml)
+    assert resolve_settings("edge", tmp_path / "a.toml") == resolve_settings(
+        "edge",
+        flags={
+            "rank": 7,
+            "learning_rate": 1e-4,
+            "shard": True,
+            "dtype": "float32",
+            "epochs": 3.0,
+        },
+    )
+
+
+def test_yaml_without_settings_is_refused(files, tmp_path):
+    (tmp_path / "a.yml").write_text("- rank\n")
+    result = run("train", files / "train.conll", "--config", tmp_path / "a.yml")
+    assert_error(
+        result, r"a\.yml: settings files are TOML, with lines like rank = 4\n", exit_code=2
+    )
 
 
 @pytest.mark.parametrize(
-    "line", ["rank: [4", "- rank", "a: !!int x", "a: &b c", "a: *b", "a: {", "a"]
+    ("assignment", "message"),
+    [
+        ("rank", "--set rank: expected NAME=VALUE, like rank=4"),
+        ("rnak=4", r"--set rnak=4: unknown setting: rnak \(known: rank, alpha, "),
+        ("rank=four", "--set rank=four: rank must be a whole number, not 'four'"),
+        ("rank=", "--set rank=: rank must be a whole number, not ''"),
+        ("rank=4.0", r"--set rank=4\.0: rank must be a whole number, not '4\.0'"),
+        ("epochs=nan", "--set epochs=nan: epochs must be a number, not nan"),
+        ("shard=yes", "--set shard=yes: shard must be true or false, not 'yes'"),
+        ("dtype=half", "--set dtype=half: dtype must be auto, bfloat16 or float32, not 'half'"),
+    ],
 )
-def test_more_of_yaml_is_not_read(line, files, tmp_path):
-    (tmp_path / "a.yaml").write_text("alpha: 8\n" + line)
-    result = run("train", files / "train.conll", "--config", tmp_path / "a.yaml")
-    assert_error(result, r"a\.yaml:2: expected a line like 'rank: 4'", exit_code=2)
+def test_wrong_assignments_are_refused(assignment, message, files):
+    result = run("train", files / "train.conll", "--set", "alpha=8", "--set", assignment)
+    assert_error(result, message, exit_code=2)
+
+
+@pytest.fixture
+def resolved(files, monkeypatch):
+    """The settings that a command line trains with."""
+    seen = []
+    monkeypatch.setattr("ner_edge.train.run.run_training", lambda *args, **_: seen.append(args[5]))
+
+    def resolve(*arguments):
+        run_ok("train", files / "train.conll", *arguments)
+        return seen.pop()
+
+    return resolve
+
+
+def test_set_over_file_over_preset_on_the_command_line(resolved, tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text("rank = 7\nalpha = 9\n")
+    assignments = ("alpha=11", "rank=1", "rank=5", "learning_rate=1e-4", "shard=true", "dtype=auto")
+    options = [option for text in assignments for option in ("--set", text)]
+    settings = resolved("--preset", "paper", "--config", path, *options)
+    assert settings == TrainSettings(rank=5, alpha=11, learning_rate=1e-4, shard=True)
+    assert resolved("--config", path).rank == 7
+    assert resolved() == resolve_settings("edge")
+
+
+def test_help_lists_every_setting():
+    shown = run_ok("train", "--help")
+    for field in fields(TrainSettings):
+        assert re.search(rf"\b{field.name}\b", shown), field.name
+
+
+def test_settings_have_no_flags_of_their_own(files):
+    assert run("train", files / "train.conll", "--rank", 4).exit_code == 2
+
+
+def test_of_several_processes_one_prints(files, monkeypatch):
+    def run_training(*_, say, **__):
+        say(Check("data", "12 sentences"))
+
+    monkeypatch.setattr("ner_edge.train.run.run_training", run_training)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, printed in (("0", "✓ data      12 sentences\nadapter\n"), ("1", "")):
+        monkeypatch.setenv("RANK", rank)
+        result = run("train", files / "train.conll")
+        assert (result.exit_code, result.stderr + result.stdout) == (0, printed)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message", "exit_code"),
     [
-        (["--preset", "huge"], "no preset 'huge'; choose one of paper, edge", 2),
+        (["--preset", "huge"], "--preset huge: no such preset; choose from: paper, edge", 2),
         (["--config", "none.toml"], "none.toml: no such file", 2),
         (["--config", "."], r"\.: is a folder, not a file", 2),
-        (["--rank", "0"], "rank must be positive", 2),
+        (["--set", "rank=0"], "--set rank=0: rank must be positive, not 0", 2),
         (["--task", "conll2004"], "no task 'conll2004'", 2),
         (["--base", "./none"], "none: no such file or folder, and not a hub id", 2),
         (["--base", "empty"], r"empty: holds no config\.json", 1),
@@ -324,7 +401,7 @@ def test_mistakes_are_one_line(arguments, message, exit_code, tiny, files, tmp_p
     if "gpt2" in arguments:
         save_gpt2(tiny, tmp_path / "gpt2")
     base = [] if "--base" in arguments else ["--base", tiny.folder]
-    result = run("train", files / "train.conll", *base, *arguments, "--epochs", 0.1)
+    result = run("train", files / "train.conll", *base, *arguments, "--set", "epochs=0.1")
     assert_error(result, message, exit_code)
 
 
@@ -456,12 +533,12 @@ def test_resuming_something_else_is_refused(train, tiny, files, tmp_path):
     arguments = ["--base", tiny.folder, "--task", files / "tiny.toml", "--out", out, "--resume"]
     arguments += FLAGS
     start = ["train", files / "train.conll", *arguments]
-    message = "--resume: the checkpoint in .*out was made with another "
+    message = "--resume: the checkpoint in .*out was made with a different "
     for flag, name in (
-        (["--rank", 5], "rank"),
-        (["--seed", 1], "seed"),
-        (["--epochs", 3], "epochs, steps"),
-        (["--learning-rate", 0.1], "learning_rate"),
+        (["--set", "rank=5"], "rank"),
+        (["--set", "seed=1"], "seed"),
+        (["--set", "epochs=3"], "epochs, steps"),
+        (["--set", "learning_rate=0.1"], "learning_rate"),
     ):
         assert_error(run(*start, *flag), message + name, exit_code=2)
     sentences = read_labelled(files / "train.conll")
@@ -499,7 +576,7 @@ def test_an_adapter_is_trained_further(tiny, trained, files, tmp_path):
     start, _ = trained
     command = ["train", files / "train.conll", "--base", tiny.folder, "--task", files / "tiny.toml"]
     for out, rate in (("still", 1e-12), ("moved", 1e-3)):
-        arguments = ["--from", start, "--out", tmp_path / out, "--learning-rate", rate]
+        arguments = ["--from", start, "--out", tmp_path / out, "--set", f"learning_rate={rate}"]
         run_ok(*command, *FLAGS, *arguments)
     before = load_file(start / "adapter_model.safetensors")
     still = load_file(tmp_path / "still" / "adapter_model.safetensors")
@@ -514,8 +591,8 @@ def test_an_adapter_is_trained_further(tiny, trained, files, tmp_path):
     ("damage", "message"),
     [
         ("nothing there", r"adapter_model\.safetensors: no such file"),
-        ("rank", r"rank and alpha are 4 and 8, the settings' 2 and 8"),
-        ("layers", "other layers"),
+        ("rank", r"rank and alpha are 4 and 8, not 2 and 8; pass --set rank=4 --set alpha=8"),
+        ("layers", "it has other layers"),
         ("cut", "damaged or incomplete safetensors file"),
     ],
 )
@@ -529,7 +606,7 @@ def test_what_cannot_be_trained_further_is_one_line(
     if damage == "nothing there":
         weights.unlink()
     elif damage == "rank":
-        flags += ["--rank", 2]
+        flags += ["--set", "rank=2"]
     elif damage == "layers":
         tensors = load_file(weights)
         tensors.popitem()

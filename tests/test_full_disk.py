@@ -68,7 +68,7 @@ def names(folder: Path) -> set[str]:
 def train(work: Path, out: Path, *flags: object) -> "subprocess.CompletedProcess[str]":
     arguments = ["--base", work / "base", "--task", work / "tiny.toml", "--out", out]
     data = work / "gold.conll"
-    return ner_edge("train", data, *arguments, "--rank", 64, *flags, cache=work / "cache")
+    return ner_edge("train", data, *arguments, "--set", "rank=64", *flags, cache=work / "cache")
 
 
 def test_train_says_before_it_starts_that_there_is_no_room(work, disk):
@@ -77,7 +77,7 @@ def test_train_says_before_it_starts_that_there_is_no_room(work, disk):
     assert result.returncode == 1
     (error,) = errors(result)
     assert error.startswith(
-        f"error: --out {disk / 'out'}: not enough disk space: a run needs about"
+        f"error: --out {disk / 'out'}: not enough disk space: the run needs about"
     )
     assert names(disk) == set()
 
@@ -111,7 +111,7 @@ main(sys.argv[1:])
 """
     out = disk / "out"
     arguments = ["train", work / "gold.conll", "--base", work / "base", "--out", out]
-    arguments += ["--task", work / "tiny.toml", "--rank", 64]
+    arguments += ["--task", work / "tiny.toml", "--set", "rank=64"]
     result = subprocess.run(
         [sys.executable, "-c", doomed, *map(str, arguments)], capture_output=True, text=True
     )

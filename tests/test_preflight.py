@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from ner_edge.hf.prompts import Example
 from ner_edge.hf.torch_model import load_base
-from ner_edge.train import preflight
+from ner_edge.train import memory_estimate, preflight
 from ner_edge.train.attention import NAME
 from ner_edge.train.fingerprint import fingerprint
 from ner_edge.train.lora import speed_up_lora
@@ -33,7 +33,8 @@ PER = "person"
 LOC = "location"
 """
 CONLL = "Zoe I-PER\nlives O\nin O\nRome I-LOC\n. O\n\n" * 4 + "Kim I-PER\n\nNothing O\n\n"
-FLAGS = ["--rank", 4, "--alpha", 8, "--batch-size", 4, "--epochs", 1, "--dtype", "float32"]
+SETTINGS = ("rank=4", "alpha=8", "batch_size=4", "epochs=1", "dtype=float32")
+FLAGS = [x for setting in SETTINGS for x in ("--set", setting)]
 
 
 @pytest.fixture
@@ -59,9 +60,9 @@ def test_what_is_left_out_and_how_columns_were_read_is_said(
     disk, _, others = run_ok(*command, *dev, "--columns", "2,4").partition("\n")
     assert disk.startswith("✓ disk ")
     assert others.startswith(
-        "✓ data      1 sentences, 1 entities (PER 1, LOC 0); 1 sentence left out (an entity does "
+        "✓ data      1 sentence, 1 entity (PER 1, LOC 0); 1 sentence left out (an entity does "
         "not start and end at word boundaries), 1 entity left out\n"
-        "✓ dev       1 sentences, 1 entities (PER 0, LOC 1); separated by tabs; word column 2; "
+        "✓ dev       1 sentence, 1 entity (PER 0, LOC 1); separated by tabs; word column 2; "
         "tags column 4, IOB2\n"
     )
 
@@ -80,7 +81,7 @@ def test_dry_run_says_what_it_takes_and_leaves_no_trace(command: list[Any], tmp_
   │ *
   │ ### Response:
   │ \[Zoe \| PER\] lives in \[Rome \| LOC\] \.
-✓ tokens    \d+ a sentence, at most \d+ of 2048 \(the model's context\); \d+ of them .*
+✓ tokens    median \d+ per sentence, longest \d+, limit 2048 \(.*\); each includes .*, \d+
 (  +\d+ to \d+ +\d+( █+)?\n)+✓ memory    needs about {number} GB \(float32 weights .*\); .* free
 ✓ time      about \d+ s: 2 steps of {number} s
 """
@@ -99,11 +100,15 @@ def test_a_real_run_says_the_same_in_brief(command: list[Any], tmp_path: Path) -
 def test_a_sentence_too_long_is_refused(command: list[Any], tmp_path: Path) -> None:
     (tmp_path / "train.conll").write_text(CONLL + "Rex I-PER\n" * 600 + "\n")
     for flags, limit, way_out in (
-        (["--max-tokens", 200], "max_tokens, 200", "split it, or raise --max-tokens"),
-        (["--max-tokens", 9999], "the model's context, 2048", "split it"),
+        (
+            ["--set", "max_tokens=200"],
+            "max_tokens, 200",
+            "split it, or raise max_tokens with --set",
+        ),
+        (["--set", "max_tokens=9999"], "the model's context, 2048", "split it"),
     ):
         message = (
-            rf"1 of 7 sentences need more tokens than {limit}; the longest, number 7 "
+            rf"1 of 7 sentences needs more tokens than {limit}; sentence 7, the longest "
             rf"\('Rex Rex Rex Rex Rex …'\), needs \d+: {way_out}\n$"
         )
         dry = run(*command, *flags, "--dry-run")
@@ -120,8 +125,23 @@ def test_too_little_memory_is_said(command: list[Any], monkeypatch: pytest.Monke
     result = run(*command, "--dry-run")
     assert result.exit_code == 1
     last = result.stdout.splitlines()[-1]
-    assert re.match(r"✗ memory .* 0.0 GB are free; lower --batch-size or --max-tokens, or", last)
+    assert re.match(
+        r"✗ memory .* 0.0 GB are free; lower batch_size or max_tokens with --set, or", last
+    )
     assert run(*command).exit_code == 0, "an estimate forbids nothing"
+
+
+def test_the_limit_of_a_container_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_estimate, "available_memory", lambda: 123)
+    assert memory_estimate.free_memory(torch.device("cpu")) == 123
+
+
+def test_unknown_free_memory_is_no_obstacle(
+    command: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "free_memory", lambda _: None)
+    (line,) = (x for x in run_ok(*command, "--dry-run").splitlines() if x.startswith("✓ memory"))
+    assert line.endswith(")"), "no figure for what is free"
 
 
 @pytest.fixture
@@ -162,12 +182,12 @@ def test_resuming_from_something_else_is_refused(
     with monkeypatch.context() as patch:
         patch.setattr("ner_edge.train.run.save_adapter", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            run(*command, "--checkpoint-every", 1)
+            run(*command, "--set", "checkpoint_every=1")
     command += ["--resume", "--dry-run"]
-    message = r"--resume: the checkpoint in .*out was made with another "
+    message = r"--resume: the checkpoint in .*out was made with a different "
     assert_error(run(*command, "--base", other_base), message + "--base$", exit_code=2)
     assert_error(run(*command, "--from", start), message + "--from$", exit_code=2)
-    assert_error(run(*command, "--seed", 5), message + "seed$", exit_code=2)
+    assert_error(run(*command, "--set", "seed=5"), message + "seed$", exit_code=2)
     run_ok(*command)
     assert (tmp_path / "out" / "checkpoint.pt").exists()
 
@@ -244,4 +264,4 @@ def test_a_tokenizer_of_another_base_is_refused(
     path.write_text(json.dumps(tokenizer))
     result = run(*command, "--base", base, "--dry-run")
     assert result.exit_code == 1
-    assert re.search(r"error: the tokenizer gives token 1\d\d\d, but the model has", result.stderr)
+    assert re.search(r"error: the tokenizer yields token 1\d\d\d, but the model has", result.stderr)

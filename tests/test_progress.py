@@ -37,8 +37,7 @@ def test_quick_work_says_nothing(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_of_several_processes_one_speaks(every_update, monkeypatch, capsys):
-    monkeypatch.setenv("RANK", "1")
-    with progress.progress_bar("training", 2) as update:
+def test_hidden_work_says_nothing(every_update, capsys):
+    with progress.progress_bar("training", 2, hidden=True) as update:
         update(1)
     assert capsys.readouterr().err == ""

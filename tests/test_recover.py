@@ -45,7 +45,7 @@ CONLL = "".join(
 SHAPE = {"hidden_size": 64, "intermediate_size": 256, "max_position_embeddings": 512}
 # 12 sentences, 4 in a step, 2 epochs: 6 steps.
 SETTINGS = {"rank": 4, "alpha": 8, "batch_size": 4, "epochs": 2, "dtype": "float32"}
-FLAGS = [x for key, value in SETTINGS.items() for x in (f"--{key.replace('_', '-')}", value)]
+FLAGS = [x for key, value in SETTINGS.items() for x in ("--set", f"{key}={value}")]
 
 
 def random_adapter(folder: Path, base: Path) -> Path:
@@ -307,12 +307,10 @@ def test_command_line(made, tmp_path):
     dry = run(*made.command(made.files["q3_k_m"], "--dry-run"))
     assert (dry.exit_code, dry.stderr) == (0, "")
     types = r"(\d+ Q\w+, )+\d+ Q\w+"
-    expected = (
-        rf"✓ rounding  adapter-q3_k_m\.gguf: {types}; .* kept; 7 compared, all as rounded here\n"
-    )
+    expected = rf"✓ rounding  adapter-q3_k_m\.gguf: {types}; .* GB; 7 modules compared, all equal\n"
     assert re.search(expected, dry.stdout), dry.stdout
     assert not (made.root / "out").exists()
-    run_ok(*made.command(made.files["q3_k_m"], "--out", tmp_path / "new", "--epochs", 0.3))
+    run_ok(*made.command(made.files["q3_k_m"], "--out", tmp_path / "new", "--set", "epochs=0.3"))
     saved = json.loads((tmp_path / "new" / "training_settings.json").read_text())
     assert saved["recover"] == "adapter-q3_k_m.gguf"
     (after,) = made.export(tmp_path, ["q3_k_m"], adapter=tmp_path / "new")
@@ -342,9 +340,9 @@ def test_mistakes_are_one_line(made, careful, tmp_path):
         (made.files["q8_0"], [], "is hardly rounded, so nothing is to be made up for", 1),
         (calibrated, [], "was calibrated on some.conll, .* give that with --imatrix", 1),
         (calibrated, ["--imatrix", foreign], "for another model: .* 256 columns, there 3", 1),
-        (q3, ["--imatrix", imatrix], "is rounded otherwise than here", 1),
+        (q3, ["--imatrix", imatrix], "differs from the same weights rounded here", 1),
         (q3, ["--imatrix", q3], "not an importance matrix", 1),
-        (q3, ["--round-every", 0], "round_every must be positive", 2),
+        (q3, ["--set", "round_every=0"], "round_every must be positive", 2),
     ):
         result = run(*made.command(file, *arguments, "--out", tmp_path / "out"))
         assert result.exit_code == code, result.output

@@ -29,7 +29,7 @@ def made(tiny, tmp_path_factory) -> Path:
     shutil.copytree(tiny.folder, folder / "base")
     save_adapter(folder / "foreign", folder / "base")
     train = ["train", folder / "gold.conll", "--base", folder / "base"]
-    run_ok(*train, "--task", folder / "tiny.toml", "--out", folder / "own", "--epochs", 1)
+    run_ok(*train, "--task", folder / "tiny.toml", "--out", folder / "own", "--set", "epochs=1")
     return folder
 
 
@@ -73,7 +73,7 @@ REFUSED = [
     ("train gold.conll --out base", "--out base: holds a base model; give another folder"),
     (
         "train gold.conll --out foreign",
-        "--out foreign: holds adapter_model.safetensors that `ner-edge train` did not write; give",
+        "--out foreign: holds adapter_model.safetensors, which `ner-edge train` did not write",
     ),
     (
         "train gold.conll --config own/training_settings.json --out own",
@@ -109,7 +109,7 @@ def test_a_checkpoint_that_is_none_stays(kind, folder):
         socket.socket(socket.AF_UNIX).bind(str(path))
     train = ["train", "gold.conll", "--base", "base", "--task", "tiny.toml", "--out", "new"]
     message = (
-        "--out new: holds checkpoint.pt that `ner-edge train` did not write; give another folder"
+        "--out new: holds checkpoint.pt, which `ner-edge train` did not write; give another folder"
     )
     assert_error(run(*train), message, exit_code=2)
     result = run(*train, "--resume")
@@ -124,7 +124,7 @@ def test_a_run_leaves_what_is_not_its_own(folder):
     Path("new").mkdir()
     for name in ("README.md", "notes.txt", "m-f16.gguf", ".hidden"):
         (Path("new") / name).write_text("mine")
-    train = ["train", "gold.conll", "--base", "base", "--task", "tiny.toml", "--epochs", 1]
+    train = ["train", "gold.conll", "--base", "base", "--task", "tiny.toml", "--set", "epochs=1"]
     run_ok(*train, "--out", "new")
     run_ok(*train, "--out", "new")  # replaces the results of a run
     names = {path.name for path in Path("new").iterdir()}

@@ -1,8 +1,9 @@
 """Attention for sequences that share one prefix.
 
 A packed sequence is `prefix, example 1, example 2, ...`; each example attends to the prefix and to
-itself. A mask over the whole sequence would compute, and throw away, every pair of examples. Here
-the examples become the rows of a padded batch, each with the prefix's keys before its own.
+itself. With a mask over the whole sequence, the scores of every pair of examples would be computed
+and thrown away. Instead, the examples become the rows of a padded batch, each with the keys of the
+prefix in front of its own.
 """
 
 from collections.abc import Sequence
@@ -17,12 +18,13 @@ NAME = "ner_edge_shared_prefix"
 
 @dataclass(frozen=True)
 class PrefixLayout:
-    """Where the prefix and the examples of a packed sequence of T tokens stand.
+    """The positions of the prefix and the examples in a packed sequence of T tokens.
 
     `rows` [examples, longest] holds the position of each example's tokens in the sequence, padded
-    with 0; `place` [T - prefix] the position of each of them in the flattened rows. The biases, 0
-    where a token may look and -inf where not, are [longest, prefix + longest] for any example
-    (padding stands at the end, where causality already hides it) and [prefix, prefix].
+    with 0; `place` [T - prefix] holds the position of each of those tokens in the flattened rows.
+    The attention biases, 0 where a token may attend and -inf elsewhere, are `bias` [longest, prefix
+    + longest] for every example (padding comes last, where the causal mask hides it already) and
+    `prefix_bias` [prefix, prefix].
     """
 
     prefix: int
@@ -35,7 +37,7 @@ class PrefixLayout:
     def of(
         cls, prefix: int, lengths: Sequence[int], device: torch.device | str, dtype: torch.dtype
     ) -> "PrefixLayout":
-        """The layout of a prefix of `prefix` tokens and examples of `lengths` tokens each."""
+        """Return the layout of a prefix of `prefix` tokens and examples of `lengths` tokens."""
         longest = max(lengths)
         column = torch.arange(longest)
         length = torch.tensor(lengths)
@@ -68,10 +70,13 @@ def shared_prefix_attention(
     scaling: float,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Query [1, heads, T, dim], key and value [1, kv heads, T, dim] → output [1, T, heads, dim]."""
+    """Attention of a packed sequence, with the signature that transformers calls.
+
+    Query [1, heads, T, dim], key and value [1, kv heads, T, dim] → output [1, T, heads, dim].
+    """
     heads, kv_heads, dim = query.shape[1], key.shape[1], query.shape[3]
     examples, longest = layout.rows.shape
-    group = heads // kv_heads  # query heads that share a key head
+    group = heads // kv_heads  # query heads per key head
     prefix = layout.prefix
 
     def fold(x: torch.Tensor) -> torch.Tensor:  # [1, heads, t, dim] → [1, kv heads, group*t, dim]
@@ -105,9 +110,8 @@ def shared_prefix_attention(
 def _attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor, scaling: float
 ) -> torch.Tensor:
-    """Plain attention on CPU, where the backward pass of torch's fused kernel is slow for rows this
-    short; the fused one on GPU."""
     group = query.shape[2] // bias.shape[0]
+    # On CPU, the backward pass of the fused kernel is slow for rows this short.
     if query.device.type != "cpu":
         bias = bias.repeat(group, 1)
         return torch.nn.functional.scaled_dot_product_attention(

@@ -1,8 +1,8 @@
-"""The mean of several LoRA adapters of one base, often better than each of them ("model soups",
-Wortsman et al. 2022), and as quick as one.
+"""The mean of several LoRA adapters of one base: often better than each of them ("model soups",
+Wortsman et al. 2022), at the cost of one.
 
-What is averaged is what an adapter adds to the weights, scaling·B·A, not its factors: those of
-adapters that were trained apart have nothing in common.
+The mean is taken of the updates scaling·B·A that adapters add to the weights, not of A and B: the
+factors of adapters trained separately are not aligned.
 """
 
 import json
@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from peft import LoraConfig
-from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.numpy import load_file, save_file
 
-from ner_edge.errors import ModelError, UsageError
-from ner_edge.files.atomic import atomic_path, make_folder
-from ner_edge.hf.adapter_config import check_adapter
+from ner_edge.errors import ModelError, UsageError, first_line
+from ner_edge.files.atomic import atomic_path, make_folder, write_text
+from ner_edge.files.targets import check_folder
+from ner_edge.hf.adapter_config import WEIGHTS_FILE, check_adapter
 from ner_edge.task import load_saved_task
 from ner_edge.train.fingerprint import FINGERPRINT_KEY, read_record
+from ner_edge.train.model import save_config
 from ner_edge.train.settings import SETTINGS_FILE
 
 Matrix = NDArray[np.float32]
@@ -34,62 +35,56 @@ class _Adapter(NamedTuple):
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """[out, in] of each matrix that it adds to, by the name of its A."""
+        """[out, in] of each update, by the name of its A."""
         b = {name: self.weights[_name_of_b(name)].shape[0] for name in _names_of_a(self.weights)}
         return {name: (rows, self.weights[name].shape[1]) for name, rows in b.items()}
 
 
 def average_adapters(folders: Sequence[Path], out: Path, rank: int | None = None) -> float:
-    """Write the mean of the adapters in `folders` to the new folder `out`, with the first one's
-    task. The mean of adapters has the sum of their ranks; it is cut to `rank`, by default that of
-    the first.
+    """Write the mean of the adapters in `folders` to the new folder `out`, with their task.
 
-    Returns the share of the mean's squared norm that this keeps. Raises `ModelError` if the
-    adapters do not belong together, `UsageError` if `out` exists or `rank` is not positive.
+    The exact mean has the sum of their ranks; it is truncated to `rank`, by default that of the
+    first. Returns the share of the mean's squared Frobenius norm that this keeps. Raises
+    `ModelError` if the adapters do not belong together, `UsageError` if there are fewer than two,
+    if `out` exists or cannot be written, or if `rank` is not positive.
     """
-    adapters = [_read(folder) for folder in folders]
-    first = adapters[0]
-    for other in adapters[1:]:
-        if other.shapes != first.shapes:
-            raise ModelError(f"{other.folder}: has other layers than {first.folder}")
-        if load_saved_task(other.folder) != load_saved_task(first.folder):
-            raise ModelError(f"{other.folder}: was trained for another task than {first.folder}")
-        bases = {adapter.settings.get(FINGERPRINT_KEY) for adapter in (first, other)} - {None}
-        if len(bases) > 1:
-            raise ModelError(f"{other.folder}: was trained on another base than {first.folder}")
-    rank = first.config.r if rank is None else rank
-    if rank < 1:
-        raise UsageError(f"the rank must be positive, not {rank}")
+    if len(folders) < 2:
+        raise UsageError("give two or more adapters to average")
     if out.exists():
-        raise UsageError(f"{out}: exists")
-    make_folder(out)
+        raise UsageError(f"--out {out}: exists already; give a new folder")
+    check_folder(f"--out {out}", out)
+    adapters = [_read(folder) for folder in folders]
+    for other in adapters[1:]:
+        _check_match(adapters[0], other)
+    rank = adapters[0].config.r if rank is None else rank
+    if rank < 1:
+        raise UsageError(f"--rank must be positive, not {rank}")
     weights: dict[str, NDArray[np.float16]] = {}
     kept = total = 0.0
-    for name in _names_of_a(first.weights):
+    for name in adapters[0].shapes:
         a, b, strengths = _mean_product(adapters, name, rank)
         weights |= {name: a.astype(np.float16), _name_of_b(name): b.astype(np.float16)}
         kept += (strengths[:rank] ** 2).sum()
         total += (strengths**2).sum()
-    first.config.r = first.config.lora_alpha = rank
-    first.config.save_pretrained(str(out))
-    if task := load_saved_task(first.folder):
-        task.save(out)
-    record = {
-        "base": first.config.base_model_name_or_path,
-        FINGERPRINT_KEY: first.settings.get(FINGERPRINT_KEY),
-        "mean_of": [adapter.settings for adapter in adapters],
-    }
-    (out / SETTINGS_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    with atomic_path(out / SAFETENSORS_WEIGHTS_NAME) as path:  # last: without it, no adapter
-        save_file(weights, path, {"format": "pt"})
+    _save(adapters, out, rank, weights)
     return kept / total if total else 1.0
+
+
+def _check_match(first: _Adapter, other: _Adapter) -> None:
+    if other.shapes != first.shapes:
+        raise ModelError(f"{other.folder}: has other layers than {first.folder}")
+    if load_saved_task(other.folder) != load_saved_task(first.folder):
+        raise ModelError(f"{other.folder}: was trained for another task than {first.folder}")
+    bases = {adapter.settings.get(FINGERPRINT_KEY) for adapter in (first, other)} - {None}
+    if len(bases) > 1:
+        raise ModelError(f"{other.folder}: was trained on another base than {first.folder}")
 
 
 def _mean_product(
     adapters: Sequence[_Adapter], name: str, rank: int
 ) -> tuple[Matrix, Matrix, Matrix]:
-    """A [rank, in], B [out, rank] of the best approximation of the mean of scaling·B·A, and all
-    singular values of that mean. The product itself, [out, in], is never formed."""
+    """A [rank, in] and B [out, rank] of the best approximation of the mean of scaling·B·A, and all
+    singular values of that mean, without forming the product [out, in] itself."""
     scales = [adapter.config.lora_alpha / adapter.config.r for adapter in adapters]
     parts = [adapter.weights for adapter in adapters]
     a = np.concatenate([part[name] for part in parts])
@@ -107,19 +102,37 @@ def _mean_product(
     return np.pad(low_a, [(0, missing), (0, 0)]), low_b, strengths
 
 
+def _save(
+    adapters: Sequence[_Adapter], out: Path, rank: int, weights: dict[str, NDArray[np.float16]]
+) -> None:
+    first = adapters[0]
+    make_folder(out)
+    first.config.r = first.config.lora_alpha = rank
+    save_config(first.config, out)
+    if task := load_saved_task(first.folder):
+        task.save(out)
+    record = {
+        "base": first.config.base_model_name_or_path,
+        FINGERPRINT_KEY: first.settings.get(FINGERPRINT_KEY),
+        "mean_of": [adapter.settings for adapter in adapters],
+    }
+    write_text(json.dumps(record, indent=2) + "\n", str(out / SETTINGS_FILE))
+    with atomic_path(out / WEIGHTS_FILE) as path:  # last: without them, it is no adapter
+        save_file(weights, path, {"format": "pt"})
+
+
 def _read(folder: Path) -> _Adapter:
     check_adapter(folder)
     try:
         config = LoraConfig.from_pretrained(str(folder))
-        loaded = load_file(folder / SAFETENSORS_WEIGHTS_NAME)
+        loaded = load_file(folder / WEIGHTS_FILE)
         weights = {name: weight.astype(np.float32) for name, weight in loaded.items()}
         names = _names_of_a(weights)
         plain = weights.keys() == {*names, *map(_name_of_b, names)}
         if not plain or config.use_rslora or config.rank_pattern or config.alpha_pattern:
             raise ValueError("more than plain LoRA")
-    except Exception as error:  # whatever peft and safetensors take for granted
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"{folder}: no adapter that can be averaged ({reason})") from error
+    except Exception as error:  # peft and safetensors raise anything on a damaged adapter
+        raise ModelError(f"{folder}: cannot be averaged ({first_line(error)})") from error
     return _Adapter(folder, config, weights, read_record(folder))
 
 

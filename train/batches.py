@@ -1,17 +1,27 @@
-"""Which sentences are trained on together, and in which order."""
+"""Which sentences are trained on together, in which order, and in which copies."""
 
+import math
 import random
 from collections.abc import Iterator, Sequence
+from itertools import count
 
+from ner_edge.data.corpus import Sentence
 from ner_edge.hf.prompts import Example
 
 _WINDOW = 8  # batches sorted by length together: little padding, nearly random order
 
 
-def plan_epoch(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Indices of each batch of an epoch; the same for the same `seed` and `epoch`.
+def lower_cased(sentences: Sequence[Sentence], share: float, seed: int) -> list[Sentence]:
+    """Return lower-case copies of a random `share` of the sentences that are not all lower case."""
+    cased = [s for s in sentences if any(word != word.lower() for word in s.words)]
+    chosen = random.Random(seed).sample(cased, round(share * len(cased)))
+    return [Sentence([word.lower() for word in s.words], s.spans) for s in chosen]
 
-    Examples of similar length meet, since attention pads the rows of a batch to the longest.
+
+def plan_epoch(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Return the indices of each batch of an epoch; `seed` and `epoch` determine them.
+
+    Examples of similar length share a batch, since attention pads its rows to the longest.
     """
     shuffler = random.Random(f"{seed}/{epoch}")
     order = list(range(len(lengths)))
@@ -25,10 +35,25 @@ def plan_epoch(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -
     return batches
 
 
+def batches_from(
+    step: int, lengths: Sequence[int], batch_size: int, seed: int
+) -> Iterator[list[int]]:
+    """Yield the batches of one epoch after another, without end, beginning with that of `step`."""
+    first_epoch, position = divmod(step, steps_per_epoch(len(lengths), batch_size))
+    for epoch in count(first_epoch):
+        yield from plan_epoch(lengths, batch_size, seed, epoch)[position:]
+        position = 0
+
+
+def steps_per_epoch(examples: int, batch_size: int) -> int:
+    """Return the number of batches in an epoch, the last of which may be smaller."""
+    return math.ceil(examples / batch_size)
+
+
 def split_by_tokens(
     examples: Sequence[Example], prefix: int, max_tokens: int
 ) -> Iterator[list[Example]]:
-    """Parts of `examples` that fit into packed sequences of `max_tokens`; at least one in each."""
+    """Split `examples` into packed sequences of up to `max_tokens`, or of one example if longer."""
     part: list[Example] = []
     tokens = prefix
     for example in examples:

@@ -1,4 +1,4 @@
-"""Training checkpoints: all that a killed run needs to go on as if nothing had happened."""
+"""Training checkpoints, from which a killed run continues as if it had never stopped."""
 
 import os
 from collections.abc import Iterator
@@ -8,21 +8,21 @@ from typing import Any
 
 import torch
 
-from ner_edge.errors import ModelError, NerEdgeError, UsageError
+from ner_edge.errors import ModelError, NerEdgeError, UsageError, first_line
 from ner_edge.files.atomic import atomic_path
 
 CHECKPOINT_FILE = "checkpoint.pt"
 
 
 def adapter_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The trained tensors of `model` by name."""
+    """Return the trained tensors of `model` by name."""
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
 def save_checkpoint(
     folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
 ) -> None:
-    """Write adapter, optimizer and `state` (plain values) in one step, replacing the last."""
+    """Replace the checkpoint in `folder` by adapter, optimizer and `state` (plain values)."""
     contents = {
         "adapter": adapter_weights(model),
         "optimizer": optimizer.state_dict(),
@@ -31,12 +31,12 @@ def save_checkpoint(
     with atomic_path(folder / CHECKPOINT_FILE) as path, path.open("wb") as file:
         try:
             torch.save(contents, file)
-        except RuntimeError as error:  # which says nothing of the disk
+        except RuntimeError as error:  # its cause, an OSError, says what failed
             raise error.__context__ or error from None
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Is this a file of `save_checkpoint`? Reads little of it."""
+    """Return whether `save_checkpoint` wrote this file; reads little of it."""
     try:
         with _explained(path):
             return _load(path, mmap=True).keys() == {"adapter", "optimizer", "state"}
@@ -45,10 +45,7 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def check_checkpoint(folder: Path, settings: dict[str, Any]) -> None:
-    """Would `load_checkpoint` refuse what is in `folder`? Raises the same errors, and reads little.
-
-    The weights themselves are not compared.
-    """
+    """Raise the errors of `load_checkpoint`, but read little and compare no weights."""
     path = folder / CHECKPOINT_FILE
     if os.path.lexists(path):
         with _explained(path):
@@ -61,10 +58,10 @@ def load_checkpoint(
     optimizer: torch.optim.Optimizer,
     settings: dict[str, Any],
 ) -> dict[str, Any] | None:
-    """Restore `model` and `optimizer` in place and return the state; None without a checkpoint.
+    """Restore `model` and `optimizer` in place and return the state, or None without a checkpoint.
 
-    Raises `UsageError` if the state's `settings` are not the same as `settings`, `ModelError` if
-    the checkpoint cannot be read.
+    Raises `UsageError` if the checkpoint was made with other `settings`, `ModelError` if it cannot
+    be read.
     """
     path = folder / CHECKPOINT_FILE
     if not os.path.lexists(path):
@@ -73,7 +70,7 @@ def load_checkpoint(
         contents = _read(path, settings)
         weights = adapter_weights(model)
         if contents["adapter"].keys() != weights.keys():
-            raise KeyError("other layers")
+            raise KeyError("different layers")
         with torch.no_grad():
             for name, weight in weights.items():
                 weight.copy_(contents["adapter"][name])
@@ -88,7 +85,8 @@ def _read(path: Path, settings: dict[str, Any], mmap: bool = False) -> dict[str,
     changed = [key for key, now in settings.items() if then.get(key, now) != now]
     if changed:
         raise UsageError(
-            f"--resume: the checkpoint in {path.parent} was made with another {', '.join(changed)}"
+            f"--resume: the checkpoint in {path.parent} was made with a different "
+            f"{', '.join(changed)}"
         )
     return contents
 
@@ -98,7 +96,7 @@ def _load(path: Path, mmap: bool) -> dict[str, Any]:
         raise ValueError("not a file")
     contents = torch.load(path, weights_only=True, map_location="cpu", mmap=mmap)
     if not isinstance(contents, dict):
-        raise ValueError("other contents")
+        raise ValueError("unexpected contents")
     return contents
 
 
@@ -108,8 +106,7 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except NerEdgeError:
         raise
-    except Exception as error:  # whatever torch and pickle make of a file that is none
-        reason = str(error).partition("\n")[0]
+    except Exception as error:  # torch and pickle raise anything on a damaged file
         raise ModelError(
-            f"{path}: not a checkpoint of this run ({reason}); remove it to start anew"
+            f"{path}: not a checkpoint of this run ({first_line(error)}); remove it to start over"
         ) from error

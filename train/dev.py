@@ -1,4 +1,4 @@
-"""How good an adapter is on a development set: unconstrained greedy decoding in torch."""
+"""F1 on a development set, by unconstrained greedy decoding in torch."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,10 +17,15 @@ def dev_f1(
     sentences: Sequence[Sentence],
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> float:
-    """Strict micro F1 in percent of `model`'s own answers, aligned to the source words."""
+    """Return the strict micro F1, in percent, of the answers that `model` generates.
+
+    Answers are aligned to the source words; `report` is called with sentences done and in all.
+    """
     base = model.get_base_model()
     attention = base.config._attn_implementation
-    base.set_attn_implementation("sdpa")  # the packed one knows no cache and no padding
+    base.set_attn_implementation(
+        "sdpa"
+    )  # shared-prefix attention supports neither cache nor padding
     predicted: list[list[Any]] = [[] for _ in sentences]
     done = 0
     try:

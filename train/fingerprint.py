@@ -1,4 +1,4 @@
-"""Which base is it? A name or a path says little: bases move, and one path holds many in time."""
+"""Fingerprints of base models, which tell bases apart where their names or paths do not."""
 
 import zlib
 from pathlib import Path
@@ -12,13 +12,13 @@ from ner_edge.hf.adapter_config import CONFIG_FILE, WEIGHTS_FILE, read_adapter_c
 from ner_edge.train.settings import SETTINGS_FILE
 
 FINGERPRINT_KEY = "base_fingerprint"
-_SAMPLE = 4096  # values of each tensor, so that a large model costs no more than a small one
+_SAMPLE = 4096  # values per tensor, so that a large model takes no longer than a small one
 
 
 def fingerprint(model: torch.nn.Module) -> str:
-    """Eight hex digits that depend on names, shapes and the first weights of every tensor.
+    """Return eight hex digits that depend on the name, shape and first weights of every tensor.
 
-    The same in float32 and bfloat16. Take it before an adapter is added.
+    They are the same in float32 and bfloat16. Call it before an adapter is added.
     """
     digest = 0
     for name, weight in model.named_parameters():
@@ -29,9 +29,10 @@ def fingerprint(model: torch.nn.Module) -> str:
 
 
 def check_adapter_is_for(folder: Path, base: str, base_fingerprint: str) -> None:
-    """Raises `ModelError` if the adapter in `folder` was trained for another base than `base`.
+    """Raise `ModelError` if the adapter in `folder` was trained for a base other than `base`.
 
-    Adapters made elsewhere hold no fingerprint; then the last part of the base's name decides.
+    Adapters made by other tools have no fingerprint; for those, the last part of the base's name
+    must match.
     """
     then = read_adapter_config(folder).base_model_name_or_path
     known = read_record(folder).get(FINGERPRINT_KEY)
@@ -45,11 +46,11 @@ def check_adapter_is_for(folder: Path, base: str, base_fingerprint: str) -> None
 
 
 def adapter_digest(folder: Path) -> str:
-    """Eight hex digits of the weights of the adapter in `folder`."""
+    """Return eight hex digits of the weights of the adapter in `folder`."""
     return f"{zlib.crc32((folder / WEIGHTS_FILE).read_bytes()):08x}"
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What training has put on record beside an adapter; nothing for one made elsewhere."""
+    """Return the record that training saved beside an adapter; empty for one made elsewhere."""
     path = folder / SETTINGS_FILE
     return read_json(path, dict[str, Any], "a record of training") if path.exists() else {}

@@ -12,7 +12,7 @@ import torch
 
 from ner_edge.errors import NerEdgeError
 from ner_edge.hf.prompts import Example
-from ner_edge.train.batches import plan_epoch, split_by_tokens
+from ner_edge.train.batches import batches_from, split_by_tokens, steps_per_epoch
 from ner_edge.train.checkpoint import load_checkpoint, save_checkpoint
 from ner_edge.train.loss import packed_loss
 from ner_edge.train.packing import pack
@@ -20,10 +20,12 @@ from ner_edge.train.processes import rank_and_world, sum_over_processes
 from ner_edge.train.recover import Rounding
 from ner_edge.train.settings import TrainSettings
 
+_SMOOTHED = 20  # steps
+
 
 @dataclass(frozen=True)
 class StepReport:
-    """What a finished optimizer step has to say."""
+    """The progress of a run after an optimizer step."""
 
     step: int
     steps: int
@@ -34,7 +36,7 @@ class StepReport:
 
 
 def learning_rate_factor(step: int, steps: int, warmup_ratio: float) -> float:
-    """Linear warm-up, then a cosine to zero; `step` counts from 0."""
+    """Return the factor of `step`, from 0: a linear warm-up, then a cosine to zero."""
     warmup = math.ceil(steps * warmup_ratio)
     if step < warmup:
         return (step + 1) / warmup
@@ -56,11 +58,12 @@ def train(
 ) -> None:
     """Train the adapter of `model` (a peft model) in place, with checkpoints in `folder`.
 
-    A checkpoint is resumed only by a run with the same `identity`. With a `rounding` the model is
-    trained, and left, as rounded; with a `teacher`, to answer as that does, not as the labels say.
+    Only a run with the same `identity` can resume a checkpoint. With a `rounding`, the model is
+    trained, and left, with rounded weights; with a `teacher`, the teacher's distributions replace
+    the labels as the target.
 
-    Under `torchrun` each process takes its share of every batch and the gradients are summed, so
-    the result does not depend on the number of processes but for rounding.
+    Under `torchrun`, each process takes its share of every batch and the gradients are summed, so
+    the result depends on the number of processes only by floating-point rounding.
     """
     rank, world = rank_and_world()
     base = model.get_base_model()
@@ -68,43 +71,36 @@ def train(
     optimizer = torch.optim.AdamW(
         weights, lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    per_epoch = math.ceil(len(examples) / settings.batch_size)
     steps = count_steps(len(examples), settings)
     first_step, mean_loss = 0, 0.0
     if resume and (state := load_checkpoint(folder, model, optimizer, identity)):
         first_step, mean_loss = state["step"], state["loss"]
         if rounding:
             rounding.refresh(model, state["rounded"])
-
     lengths = [len(example) for example in examples]
+    batches = batches_from(first_step, lengths, settings.batch_size, settings.seed)
     model.train()
-    plan: list[list[int]] = []
     for step in range(first_step, steps):
         started = time.perf_counter()
         if rounding and step % settings.round_every == 0:
             rounding.refresh(model)
-        epoch, position = divmod(step, per_epoch)
-        if position == 0 or not plan:
-            plan = plan_epoch(lengths, settings.batch_size, settings.seed, epoch)
-        batch = [examples[i] for i in plan[position]]
-        targets = sum(len(example.response) for example in batch)
-        shares = [batch[i::world] for i in range(world)] if settings.shard else []
-        total = add_gradients(
+        batch = [examples[i] for i in next(batches)]
+        loss = add_gradients(
             base,
             prefix,
             batch[rank::world],
-            targets,
+            sum(len(example.response) for example in batch),
             settings.max_tokens,
             teacher=teacher,
-            in_step_with=shares,
+            in_step_with=[batch[i::world] for i in range(world)] if settings.shard else (),
         )
         if world > 1:
-            sum_over_processes(weights, total)
+            sum_over_processes(weights, loss)
         rate = settings.learning_rate * learning_rate_factor(step, steps, settings.warmup_ratio)
         _update(optimizer, weights, rate, settings.max_grad_norm)
-        mean_loss += (total.item() - mean_loss) / min(step + 1, 20)
+        done = step + 1
+        mean_loss += (loss.item() - mean_loss) / min(done, _SMOOTHED)
         if rank == 0:
-            done = step + 1
             if done % settings.checkpoint_every == 0 or done == steps:
                 state = {"step": done, "loss": mean_loss, "settings": identity}
                 state["rounded"] = rounding.adapter if rounding else None
@@ -122,7 +118,10 @@ def run_identity(
     examples: Sequence[Example],
     origin: Mapping[str, str | None],
 ) -> dict[str, Any]:
-    """All that decides the outcome of a run; `origin` is what it starts from, by flag."""
+    """Return everything that decides the result of a run; `origin` is its starting point by flag.
+
+    A checkpoint is resumed only where all of it is the same.
+    """
     decisive = {k: v for k, v in asdict(settings).items() if "check" not in k and k != "shard"}
     return {
         **decisive,
@@ -133,8 +132,8 @@ def run_identity(
 
 
 def count_steps(examples: int, settings: TrainSettings) -> int:
-    """Optimizer steps of a whole run."""
-    return math.ceil(math.ceil(examples / settings.batch_size) * settings.epochs)
+    """Return the number of optimizer steps in a run."""
+    return math.ceil(steps_per_epoch(examples, settings.batch_size) * settings.epochs)
 
 
 def add_gradients(
@@ -147,11 +146,12 @@ def add_gradients(
     teacher: Any = None,
     in_step_with: Sequence[Sequence[Example]] = (),
 ) -> torch.Tensor:
-    """Add the gradient of the loss of `batch`, a sum over tokens divided by `targets`, in packed
-    sequences of at most `max_tokens`; returns that loss. Raises `NerEdgeError` if it is no number.
+    """Add the gradients of the loss of `batch` in packed sequences of up to `max_tokens`, and
+    return that loss: the sum over its response tokens, divided by `targets`.
 
-    Processes that share out a base must all pass through it equally often: as often as the longest
-    of `in_step_with`, the shares of all, needs.
+    Processes that share a base must run the same number of forward passes, so each runs as many as
+    the longest of `in_step_with`, the shares of all processes, needs. Raises `NerEdgeError` if the
+    loss is not finite.
     """
     parts = list(split_by_tokens(batch, len(prefix), max_tokens))
     counts = [len(list(split_by_tokens(s, len(prefix), max_tokens))) for s in in_step_with]
@@ -166,8 +166,8 @@ def add_gradients(
         total += loss.detach().cpu()
     if not total.isfinite():
         raise NerEdgeError(
-            f"the loss is {total.item()}: the weights of base or adapter are damaged, or "
-            "the learning rate is too high"
+            f"the loss is {total.item()}: lower learning_rate with --set, or check that base and "
+            "adapter are undamaged"
         )
     return total
 
@@ -175,7 +175,6 @@ def add_gradients(
 def _update(
     optimizer: torch.optim.Optimizer, weights: Sequence[torch.Tensor], rate: float, max_norm: float
 ) -> None:
-    """One step by the gradients there are, which are then forgotten."""
     torch.nn.utils.clip_grad_norm_(weights, max_norm)
     for group in optimizer.param_groups:
         group["lr"] = rate

@@ -1,7 +1,4 @@
-"""The training loss: of the response tokens, and of nothing else.
-
-It is the cross-entropy with those tokens, or the divergence from what a teacher says about them.
-"""
+"""The training loss, over response tokens only: cross-entropy, or KL divergence from a teacher."""
 
 from typing import Any
 
@@ -15,8 +12,8 @@ ROWS = 128  # so that the logits of one chunk stay in the cache
 class _HeadCrossEntropy(torch.autograd.Function):
     """Summed cross-entropy of `hidden` [R, dim] through a frozen `head` [vocabulary, dim].
 
-    Chunk by chunk, with the gradient computed on the way: the [R, vocabulary] logits, the largest
-    tensor of the whole step, never exist at once.
+    Computed in chunks together with its gradient, so that the [R, vocabulary] logits, the largest
+    tensor of a step, never exist as a whole.
     """
 
     @staticmethod
@@ -47,8 +44,8 @@ class _HeadCrossEntropy(torch.autograd.Function):
 
 
 class _HeadDivergence(torch.autograd.Function):
-    """Summed KL(p ‖ q) of the distributions p of a teacher and q of a student, each of its hidden
-    states [R, dim] through its frozen head [vocabulary, dim]; in chunks, as above."""
+    """Summed KL(p ‖ q) of a teacher's distributions p and a student's q, each computed from hidden
+    states [R, dim] through a frozen head [vocabulary, dim]; in chunks, as above."""
 
     @staticmethod
     def forward(
@@ -78,25 +75,24 @@ class _HeadDivergence(torch.autograd.Function):
 
 
 def packed_loss(model: Any, batch: PackedBatch, teacher: Any = None) -> torch.Tensor:
-    """Loss summed over all response tokens of `batch`, in nats: cross-entropy or, with a
-    `teacher`, the Kullback-Leibler divergence from its next-token distributions.
+    """Return the loss in nats, summed over the response tokens of `batch`: cross-entropy or, with a
+    `teacher`, the KL divergence from its next-token distributions.
 
-    Both are transformers causal language models with shared-prefix attention. Logits are computed
-    at the positions that predict a response token only.
+    Both models are transformers causal language models with shared-prefix attention. Logits are
+    computed only where a response token is predicted.
     """
-    hidden, head = _predictors(model, batch), model.lm_head.weight
+    hidden, head = _predicting_states(model, batch), model.lm_head.weight
     total: torch.Tensor
     if teacher is None:
         total = _HeadCrossEntropy.apply(hidden, head, batch.targets)  # type: ignore[no-untyped-call]
         return total
     with torch.no_grad():
-        wanted = _predictors(teacher, batch)
+        wanted = _predicting_states(teacher, batch)
     total = _HeadDivergence.apply(hidden, head, wanted, teacher.lm_head.weight)  # type: ignore[no-untyped-call]
     return total
 
 
-def _predictors(model: Any, batch: PackedBatch) -> torch.Tensor:
-    """The hidden states [R, dim] that predict the response tokens."""
+def _predicting_states(model: Any, batch: PackedBatch) -> torch.Tensor:
     states: torch.Tensor = model.model(
         input_ids=batch.input_ids,
         position_ids=batch.position_ids,

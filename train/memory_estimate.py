@@ -1,27 +1,27 @@
-"""How much memory a training step needs, by a formula."""
+"""The memory that a training step needs, estimated by a formula."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 import torch
 from torch.distributed.tensor import DTensor
 
+from ner_edge.memory import available_memory
 from ner_edge.train.loss import ROWS
 
-# Python, torch and transformers (0.4 GB once imported), and what the allocator holds back: a guess.
+# Python, torch and transformers (0.4 GB once imported) and the allocator's reserve, by estimate.
 _RUNTIME = 600_000_000
-_MOMENTS = 4  # float32 values per adapter weight: itself, its gradient, AdamW's two moments
+_MOMENTS = 4  # float32 values per adapter weight: weight, gradient, and AdamW's two moments
 
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Bytes, at the height of a step."""
+    """Bytes in use at the peak of a step."""
 
     weights: int
     adapter: int
-    """With gradients and the optimizer's state."""
+    """The adapter with its gradients and the optimizer state."""
     activations: int
     runtime: int = _RUNTIME
 
@@ -33,9 +33,9 @@ class MemoryNeed:
 def memory_need(
     model: Any, rank: int, prefix: int, lengths: Sequence[int], checkpointing: bool = False
 ) -> MemoryNeed:
-    """For one packed sequence of `prefix` tokens and examples of `lengths`, on the CPU.
+    """Estimate a step on one packed sequence of `prefix` tokens and examples of `lengths`, on CPU.
 
-    A GPU needs less, since its attention keeps no weights.
+    A GPU needs less, since its fused attention does not keep the attention weights.
     """
     frozen = trained = shared_out = 0
     for weight in model.parameters():
@@ -47,10 +47,12 @@ def memory_need(
         else:
             frozen += weight.nbytes
     base = model.get_base_model()
-    frozen += 2 * shared_out // base.config.num_hidden_layers  # a layer in use, and the next
+    frozen += (
+        2 * shared_out // base.config.num_hidden_layers
+    )  # the layer in use and the next, gathered
     size = base.dtype.itemsize
     kept = kept_activations(base.config, size, rank, prefix, lengths, checkpointing)
-    kept += trained * size  # the adapter as the products take it
+    kept += trained * size  # the adapter, cast for the matrix products
     return MemoryNeed(
         frozen, trained * 4 * _MOMENTS, kept + _working_memory(base.config, size, prefix, lengths)
     )
@@ -64,14 +66,14 @@ def kept_activations(
     lengths: Sequence[int],
     checkpointing: bool = False,
 ) -> int:
-    """Bytes that the forward pass keeps for the backward pass, in values of `size` bytes."""
+    """Return the bytes kept for the backward pass, in a model with values of `size` bytes."""
     hidden, inner = config.hidden_size, config.intermediate_size
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
     dim = getattr(config, "head_dim", None) or hidden // heads
     examples, longest = len(lengths), max(lengths) - 1
     tokens = prefix + sum(lengths) - examples
     seen = prefix + longest
-    norms = 2 * tokens * hidden * 4  # in float32 whatever the model's
+    norms = 2 * tokens * hidden * 4  # always in float32
     products = tokens * (2 * hidden + heads * dim + 4 * inner + 7 * rank)
     rows = examples * (longest * heads * dim + 2 * seen * kv_heads * dim)
     attention = heads * (examples * longest * seen + prefix * prefix)
@@ -82,14 +84,14 @@ def kept_activations(
 
 
 def _working_memory(config: Any, size: int, prefix: int, lengths: Sequence[int]) -> int:
-    """What lives for a moment: a chunk of logits, or the gradients within one layer."""
     tokens = prefix + sum(lengths) - len(lengths)
+    # Either a chunk of logits or the gradients within one layer.
     logits = 3 * ROWS * config.vocab_size * 4
     return int(max(logits, 6 * tokens * config.intermediate_size * size))
 
 
-def free_memory(device: torch.device) -> int:
-    """Bytes that can still be had on `device`."""
+def free_memory(device: torch.device) -> int | None:
+    """Return the bytes available on `device`, None if unknown."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+    return available_memory()

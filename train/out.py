@@ -1,26 +1,25 @@
-"""The folder that a run writes, checked before anything is loaded."""
+"""The output folder of a run, checked before anything is loaded."""
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
-
 from ner_edge.errors import UsageError
 from ner_edge.files.targets import check_folder, check_not_input, same_file
+from ner_edge.hf.adapter_config import CONFIG_FILE, WEIGHTS_FILE
 from ner_edge.models.resolve import is_model
 from ner_edge.task import TASK_FILE
 from ner_edge.train.checkpoint import CHECKPOINT_FILE, is_checkpoint
 from ner_edge.train.settings import SETTINGS_FILE
 
-_ADAPTER = (SAFETENSORS_WEIGHTS_NAME, CONFIG_NAME, TASK_FILE)
+_ADAPTER = (WEIGHTS_FILE, CONFIG_FILE, TASK_FILE)
 
 
 def check_out(
     out: Path, *, base: Path, start: Path | None, inputs: Iterable[Path], resume: bool
 ) -> None:
-    """Raise `UsageError` if `out` cannot be written, or if the run would replace there what no run
-    has made: a base model, the adapter `start`, `inputs`, somebody's adapter."""
+    """Raise `UsageError` if `out` cannot be written, or if the run would overwrite files there
+    that no run made: a base model, the adapter `start`, one of `inputs`, a foreign adapter."""
     option = f"--out {out}"
     check_folder(option, out)
     if start and same_file(out, start):
@@ -40,5 +39,5 @@ def check_out(
 
 def _foreign(option: str, path: Path) -> UsageError:
     return UsageError(
-        f"{option}: holds {path.name} that `ner-edge train` did not write; give another folder"
+        f"{option}: holds {path.name}, which `ner-edge train` did not write; give another folder"
     )

@@ -8,15 +8,13 @@ import torch
 from ner_edge.hf.prompts import Example
 from ner_edge.train.attention import PrefixLayout
 
-IGNORED = -100  # the label that cross-entropy skips
-
 
 @dataclass(frozen=True)
 class PackedBatch:
     """One packed sequence of T tokens.
 
     `input_ids`, `position_ids` are [1, T]. `predictors` [R] are the positions whose next token is
-    part of a response, `targets` [R] those next tokens.
+    part of a response, and `targets` [R] are those next tokens.
     """
 
     input_ids: torch.Tensor
@@ -32,12 +30,12 @@ def pack(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> PackedBatch:
-    """Put `examples` behind one `prefix`; positions restart after it for each."""
+    """Pack `examples` behind one `prefix`; the positions of each example continue the prefix."""
     ids, positions = list(prefix), list(range(len(prefix)))
     predictors: list[int] = []
     targets: list[int] = []
     for example in examples:
-        # The last token of a response predicts nothing, so it need not be computed.
+        # The last token of a response predicts nothing, so it is left out.
         answer_start = len(ids) + len(example.prompt)
         predictors += range(answer_start - 1, answer_start - 1 + len(example.response))
         targets += example.response

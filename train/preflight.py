@@ -1,4 +1,4 @@
-"""What a training run holds and needs, said and checked before it starts."""
+"""The checks before a training run: its data, and the disk, memory and time it needs."""
 
 import shutil
 import time
@@ -21,6 +21,7 @@ from ner_edge.hf.adapter_config import WEIGHTS_FILE
 from ner_edge.hf.prompts import Example, PromptEncoder
 from ner_edge.shapes import Hyperparameters
 from ner_edge.task import Task
+from ner_edge.terminal.counts import counted, grouped
 from ner_edge.train.batches import plan_epoch, split_by_tokens
 from ner_edge.train.checkpoint import CHECKPOINT_FILE
 from ner_edge.train.loop import add_gradients, count_steps
@@ -30,16 +31,15 @@ from ner_edge.train.recover import Rounding
 from ner_edge.train.settings import TrainSettings
 from ner_edge.train.start import Start
 
-_COMPARED = 7  # matrices: those of a layer
-_SAME = 0.999  # of their values; sums in another order may round otherwise
+_COMPARED = 7  # matrices, as many as a layer has
+_SAME = 0.999  # share of equal values; sums in another order may round differently
 _BINS = 10
 _BAR = 40  # characters of the fullest bin
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the preflight. `details` are for whoever asked for the preflight alone; with
-    an `error` the run cannot go on."""
+    """One line of the preflight; an `error` stops the run, `details` are shown by `--dry-run`."""
 
     name: str
     text: str
@@ -59,7 +59,7 @@ def preflight(
     examples: Sequence[Example],
     settings: TrainSettings,
 ) -> Iterator[Check]:
-    """All checks of a run that trains the model of `start` on `examples`."""
+    """Yield the checks of a run that trains the model of `start` on `examples`."""
     model, rounding = start.model, start.rounding
     _, world = rank_and_world()
     yield check_data("data", sentences, encoder.task)
@@ -67,23 +67,22 @@ def preflight(
         yield check_data("dev", dev_sentences, encoder.task)
     yield check_template(sentences, encoder.task)
     context = model.config.max_position_embeddings
-    limits = {"max_tokens": settings.max_tokens, "the model's context": context}
-    what = min(limits, key=lambda name: limits[name])
+    limit, name = min((settings.max_tokens, "max_tokens"), (context, "the model's context"))
     check_vocabulary(encoder.prefix, examples, model.config.vocab_size)
-    yield check_tokens(encoder.prefix, examples, sentences, limits[what], what)
+    yield check_tokens(encoder.prefix, examples, sentences, limit, name)
     if rounding:
         yield check_rounding(rounding, model, start.adapter)
     memory = check_memory(model, start.teacher, len(encoder.prefix), examples, settings, world)
     yield memory
-    if memory.ok or (settings.shard and world > 1):  # where one process tries, all must
+    if memory.ok or (settings.shard and world > 1):  # all processes must take part
         yield check_time(start, encoder.prefix, examples, settings, world)
 
 
 def check_disk(out: Path, base: Hyperparameters, rank: int, recovers: bool) -> Check:
-    """Is there room in `out`, which need not exist, for an adapter of all linear layers and two
-    checkpoints, of which one replaces the other?"""
+    """Check that the disk of `out`, which need not exist, has room for an adapter and two
+    checkpoints: a new one is written before it replaces the last."""
     weights = rank * sum(sum(shape) for shape in base.matrices().values()) * base.layers
-    # Weights and both moments of the optimizer, and with a rounding the adapter that was rounded.
+    # Weights and two moments per weight in float32; when recovering, also the rounded adapter.
     checkpoint = weights * (16 if recovers else 12)
     there = out / CHECKPOINT_FILE
     need = 2 * weights + 2 * checkpoint - (there.stat().st_size if there.is_file() else 0)
@@ -91,19 +90,20 @@ def check_disk(out: Path, base: Hyperparameters, rank: int, recovers: bool) -> C
     text = f"needs about {need / 1e9:.2f} GB; {free / 1e9:.1f} GB are free"
     error = None
     if free < need:
-        error = NerEdgeError(f"--out {out}: not enough disk space: a run {text}")
+        error = NerEdgeError(f"--out {out}: not enough disk space: the run {text}")
     return Check("disk", text, error is None, error=error)
 
 
 def check_data(name: str, sentences: Sequence[Sentence], task: Task) -> Check:
-    """How many sentences and entities of each label there are."""
+    """Count the sentences, and the entities of each label."""
     found = Counter(span.label for sentence in sentences for span in sentence.spans)
-    labels = ", ".join(f"{label} {found[label]:,}" for label in task.labels)
-    return Check(name, f"{len(sentences):,} sentences, {found.total():,} entities ({labels})")
+    labels = ", ".join(f"{label} {grouped(found[label])}" for label in task.labels)
+    total = f"{counted(len(sentences), 'sentence')}, {counted(found.total(), 'entity')}"
+    return Check(name, f"{total} ({labels})")
 
 
 def check_template(sentences: Sequence[Sentence], task: Task) -> Check:
-    """The prompt and the answer of the first sentence with an entity."""
+    """Show the prompt and the answer of the first sentence that has an entity."""
     shown = next(sentence for sentence in sentences if sentence.spans)
     answer = write_brackets(shown.words, shown.spans)
     text = f"{task.prefix}{shown.text}{task.suffix}{answer}"
@@ -116,45 +116,48 @@ def check_tokens(
     examples: Sequence[Example],
     sentences: Sequence[Sentence],
     limit: int,
-    what: str,
+    limit_name: str,
 ) -> Check:
-    """Does every sentence with its prompt and answer fit into `limit` tokens, of `what`?"""
+    """Check that every sentence with its prompt and answer fits into `limit` tokens."""
     lengths = [len(prefix) + len(example) for example in examples]
     text = (
-        f"{median(lengths):.0f} a sentence, at most {max(lengths)} of {limit} ({what}); "
-        f"{len(prefix)} of them are shared by a batch"
+        f"median {median(lengths):.0f} per sentence, longest {max(lengths)}, limit {limit} "
+        f"({limit_name}); each includes the shared prompt, {len(prefix)}"
     )
     error = None
     if max(lengths) > limit:
-        # Whatever lies behind the sentences is a copy of them.
+        # Examples beyond the sentences are lower-case copies of them.
         number = max(range(len(sentences)), key=lambda i: lengths[i])
         start = " ".join(sentences[number].words[:5])[:60]
         too_long = sum(length > limit for length in lengths)
+        verb = "needs" if too_long == 1 else "need"
         error = DataError(
-            f"{too_long} of {len(lengths)} sentences need more tokens than {what}, {limit}; "
-            f"the longest, number {number + 1} ('{start} …'), needs {lengths[number]}: "
-            f"split it{', or raise --max-tokens' * (what == 'max_tokens')}"
+            f"{too_long} of {counted(len(lengths), 'sentence')} {verb} more tokens than "
+            f"{limit_name}, {limit}; sentence {number + 1}, the longest ('{start} …'), needs "
+            f"{lengths[number]}: split it"
+            f"{', or raise max_tokens with --set' * (limit_name == 'max_tokens')}"
         )
     return Check("tokens", text, error is None, histogram(lengths), error)
 
 
 def check_vocabulary(prefix: Sequence[int], examples: Sequence[Example], size: int) -> None:
-    """Raise `ModelError` if the tokenizer gives tokens that the model has no embedding for."""
+    """Raise `ModelError` if the tokenizer yields a token id that the model has no embedding for."""
     ids = chain(prefix, *(chain(example.prompt, example.response) for example in examples))
     if (largest := max(ids)) >= size:
         raise ModelError(
-            f"the tokenizer gives token {largest}, but the model has {size} embeddings; "
-            "do both belong to one base?"
+            f"the tokenizer yields token {largest}, but the model has {size} embeddings; check "
+            "that both belong to the same base"
         )
 
 
 def check_rounding(rounding: Rounding, model: Any, adapter: Path | None) -> Check:
-    """Does rounding the adapter that the file was made with give what the file holds?
+    """Check on a few matrices that rounding here reproduces the weights in the file.
 
-    Some matrices are compared; the frozen weights of `model` become the rounded ones.
+    Only possible with the adapter that the file was made with. Rounds the frozen weights of
+    `model` in place.
     """
     rounding.refresh(model)
-    kept = f"{rounding.nbytes / 1e9:.2f} GB of exact weights kept"
+    kept = f"unrounded weights take {rounding.nbytes / 1e9:.2f} GB"
     text = f"{rounding.file.path.name}: {rounding.types}; {kept}; "
     recorded = rounding.file.text("ner_edge.adapter_sha256")
     if adapter is None or sha256_of(adapter / WEIGHTS_FILE) != recorded:
@@ -164,22 +167,22 @@ def check_rounding(rounding: Rounding, model: Any, adapter: Path | None) -> Chec
         here, there = rounding.rounded(model, module), rounding.in_file(module)
         if np.isclose(here, there).mean() < _SAME:
             error = ModelError(
-                f"{rounding.file.path}: {module} is rounded otherwise than here, though made with "
-                "the same adapter; give the importance matrix of its export with --imatrix, or "
-                "none if there was none, and the base that it was made from"
+                f"{rounding.file.path}: {module} differs from the same weights rounded here; pass "
+                "the --imatrix that the file was exported with (none if there was none), and the "
+                "--base it was made from"
             )
-            return Check("rounding", text + "not as rounded here", False, error=error)
-    return Check("rounding", f"{text}{len(modules)} compared, all as rounded here")
+            return Check("rounding", f"{text}{module} differs", False, error=error)
+    return Check("rounding", f"{text}{counted(len(modules), 'module')} compared, all equal")
 
 
 def histogram(values: Sequence[int]) -> list[str]:
-    """Counts of whole numbers in up to ten ranges of equal width, a line each."""
+    """Return one line for each of up to ten ranges of equal width, with the count of `values`."""
     low, high = min(values), max(values)
     width = -(-(high - low + 1) // _BINS)
     counts = Counter((value - low) // width for value in values)
     most = max(counts.values())
     return [
-        f"{low + i * width:>6} to {low + (i + 1) * width - 1:<6} {counts[i]:>7,} "
+        f"{low + i * width:>6} to {low + (i + 1) * width - 1:<6} {grouped(counts[i]):>7} "
         f"{'█' * round(_BAR * counts[i] / most)}".rstrip()
         for i in range((high - low) // width + 1)
     ]
@@ -193,7 +196,7 @@ def check_memory(
     settings: TrainSettings,
     world: int,
 ) -> Check:
-    """Is there memory for the largest packed sequence of the first epoch, in `world` processes?"""
+    """Check the memory for the largest packed sequence of the first epoch, in each process."""
     parts = [
         [len(example) for example in part]
         for batch in _batches(examples, settings)
@@ -201,22 +204,24 @@ def check_memory(
     ]
     needs = [
         memory_need(model, settings.rank, prefix, part, settings.gradient_checkpointing)
-        for part in sorted(parts, key=sum)[-8:]  # the shape counts too
+        for part in sorted(parts, key=sum)[-8:]  # not only the largest: the shape matters too
     ]
     need = max(needs, key=lambda need: need.total)
     if teacher is not None:
         taught_by = sum(weight.nbytes for weight in teacher.parameters())
         need = replace(need, weights=need.weights + taught_by)
     free = free_memory(model.device)
-    ok = (need.adapter + need.activations) * world < free
+    ok = free is None or (need.adapter + need.activations) * world < free
     text = (
         f"needs about {need.total / 1e9:.1f} GB{f' in each of {world} processes' * (world > 1)} "
         f"({settings.dtype} weights {need.weights / 1e9:.2f}, "
         f"adapter and optimizer {need.adapter / 1e9:.2f}, "
-        f"activations {need.activations / 1e9:.2f}); {free / 1e9:.1f} GB are free"
+        f"activations {need.activations / 1e9:.2f})"
     )
+    if free is not None:
+        text += f"; {free / 1e9:.1f} GB are free"
     if not ok:
-        text += "; lower --batch-size or --max-tokens, or set --gradient-checkpointing"
+        text += "; lower batch_size or max_tokens with --set, or --set gradient_checkpointing=true"
     return Check("memory", text, ok)
 
 
@@ -227,7 +232,7 @@ def check_time(
     settings: TrainSettings,
     world: int,
 ) -> Check:
-    """How long the run will take, by one step of middling size; the model stays as it is."""
+    """Estimate the duration of the run from one step of median size; the model does not change."""
     batches = sorted(_batches(examples, settings), key=lambda batch: sum(map(len, batch)))
     batch = batches[len(batches) // 2][::world]
     base = start.model.get_base_model()
@@ -244,7 +249,8 @@ def check_time(
     if start.rounding:
         seconds += start.rounding.seconds / settings.round_every
     steps = count_steps(len(examples), settings)
-    return Check("time", f"about {_duration(steps * seconds)}: {steps:,} steps of {seconds:.2g} s")
+    total = f"about {_duration(steps * seconds)}"
+    return Check("time", f"{total}: {counted(steps, 'step')} of {seconds:.2g} s")
 
 
 def _batches(examples: Sequence[Example], settings: TrainSettings) -> list[list[Example]]:

@@ -1,4 +1,4 @@
-"""The processes of a run: `torchrun` starts them, each takes its share of every batch."""
+"""The processes of a run: `torchrun` starts them, and each takes its share of every batch."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -11,22 +11,29 @@ from torch.distributed.fsdp import fully_shard
 
 
 def join_processes() -> torch.device:
-    """Meet the other processes, if there are any; returns the device of this one."""
+    """Join the torchrun process group, if there is one; return the device of this process."""
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+    _, world = rank_and_world()
+    if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     return torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def rank_and_world() -> tuple[int, int]:
-    """The number of this process, from 0, and how many there are."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    """Return the rank of this process and the number of processes, as torchrun sets them."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    return (int(os.environ.get("RANK", "0")), world) if world > 1 else (0, 1)
+
+
+def is_main_process() -> bool:
+    """Return whether this is the process that prints and writes files."""
+    return rank_and_world()[0] == 0
 
 
 def sum_over_processes(weights: Sequence[torch.Tensor], total: torch.Tensor) -> None:
-    """Add up the gradients of `weights` and the number `total` of all processes, in place."""
+    """Sum the gradients of `weights` and the scalar `total` over all processes, in place."""
     gradients = [w.grad if w.grad is not None else torch.zeros_like(w) for w in weights]
     parts = [gradient.flatten() for gradient in gradients]
     flat = torch.cat([*parts, total[None].to(parts[0].device)])
@@ -38,11 +45,11 @@ def sum_over_processes(weights: Sequence[torch.Tensor], total: torch.Tensor) -> 
 
 
 def shard_base(model: Any, device: torch.device) -> None:
-    """Leave each process only its share of the frozen layers of a peft model, on `device`; a layer
-    is gathered for the time that it is used (FSDP, Zhao et al. 2023).
+    """Split the frozen layers of a peft model among the processes, on `device`; each layer is
+    gathered while it is in use (FSDP, Zhao et al. 2023).
 
-    Adapter, embeddings and head stay whole in every process: the adapter is what all of them
-    train alike, the head is read in pieces of our own.
+    Adapter, embeddings and head stay whole: every process trains the same adapter, and the loss
+    reads the head in chunks of its own.
     """
     trunk = model.get_base_model().model
     frozen = {w for layer in trunk.layers for w in layer.parameters() if not w.requires_grad}

@@ -1,11 +1,11 @@
-"""Training settings: command-line flags over a TOML file over a preset, all of them checked."""
+"""Training settings: `--set` over a TOML file over a preset, each of them checked."""
 
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,7 @@ from ner_edge.files.inputs import read_input
 from ner_edge.files.typed import MEGABYTE, read_toml
 
 SETTINGS_FILE = "training_settings.json"
-_SCALAR = re.compile(r"""[\w.+-]{1,400}|"[\w.+-]*"|'[\w.+-]*'""")
-# What must be positive, and the most that any run could mean.
+# Settings that must be positive, each with the largest value that makes sense.
 _LARGEST = {
     "rank": 8192,
     "alpha": 10**6,
@@ -32,9 +31,10 @@ _LARGEST = {
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """All that decides a training run apart from the base, the task and the data.
+    """Everything that decides a training run apart from the base, the task and the data.
 
-    The defaults are the recipe published for Qwen2.5-7B on CoNLL-2003.
+    The defaults are the recipe published for Qwen2.5-7B on CoNLL-2003. Raises `UsageError` if a
+    value has the wrong type or is out of range.
     """
 
     rank: int = 256
@@ -42,24 +42,25 @@ class TrainSettings:
     epochs: float = 2.0
     learning_rate: float = 2e-5
     warmup_ratio: float = 0.1
+    """Share of the steps over which the learning rate rises to `learning_rate`."""
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     batch_size: int = 8
     """Sentences per optimizer step."""
     max_tokens: int = 2048
-    """Tokens of a packed sequence; a batch with more is accumulated over several."""
+    """Tokens per packed sequence; gradients of a longer batch are accumulated over several."""
     dtype: str = "auto"
-    """The precision of the frozen base; the adapter is trained in float32. `auto` is bfloat16, or
-    float32 on a processor that has no instructions for bfloat16."""
+    """Precision of the frozen base; the adapter is trained in float32. `auto` means bfloat16, or
+    float32 on a CPU without bfloat16 instructions."""
     seed: int = 0
     gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass: less memory, a third more work."""
+    """Recompute activations in the backward pass: less memory, a third more work."""
     shard: bool = False
-    """Share out the frozen base among the processes of a run: less memory, more traffic."""
+    """Split the frozen base among the processes of `torchrun`: less memory, more traffic."""
     lowercase: float = 0.0
-    """Share of the sentences that are trained on a second time, in lower case."""
+    """Share of the sentences that are added to the training data in lower case."""
     round_every: int = 8
-    """Optimizer steps for which one rounding serves, in a run that recovers from rounding."""
+    """Optimizer steps between two roundings of the weights when recovering from quantization."""
     checkpoint_every: int = 100
     """Optimizer steps between checkpoints."""
 
@@ -78,25 +79,27 @@ class TrainSettings:
             if getattr(self, name) > largest:
                 raise UsageError(f"{name} must be at most {largest:g}, not {getattr(self, name)}")
         if not 0 <= self.weight_decay <= 1:
-            raise UsageError(f"weight_decay must lie in [0, 1], not {self.weight_decay}")
+            raise UsageError(f"weight_decay must be in [0, 1], not {self.weight_decay}")
         if not 0 <= self.seed < 2**63:
-            raise UsageError(f"seed must lie in [0, 2^63), not {self.seed}")
+            raise UsageError(f"seed must be in [0, 2^63), not {self.seed}")
         if not 0 <= self.warmup_ratio < 1:
-            raise UsageError(f"warmup_ratio must lie in [0, 1), not {self.warmup_ratio}")
+            raise UsageError(f"warmup_ratio must be in [0, 1), not {self.warmup_ratio}")
         if not 0 <= self.lowercase <= 1:
-            raise UsageError(f"lowercase must lie in [0, 1], not {self.lowercase}")
+            raise UsageError(f"lowercase must be in [0, 1], not {self.lowercase}")
         if self.dtype not in ("auto", "bfloat16", "float32"):
             raise UsageError(f"dtype must be auto, bfloat16 or float32, not {self.dtype!r}")
 
     def save(self, folder: Path, **provenance: Any) -> None:
-        """Write the resolved settings, and where base and data came from, beside the adapter."""
+        """Write the settings and the `provenance` of base and data to the folder of the adapter."""
         text = json.dumps({**provenance, "settings": asdict(self)}, indent=2)
         write_text(text + "\n", str(folder / SETTINGS_FILE))
 
 
+_TYPES: dict[str, Any] = {field.name: field.type for field in fields(TrainSettings)}
+
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
-    # For models of 0.1 to 1 billion weights: a smaller adapter, trained harder.
+    # For models of 0.1 to 1 billion weights: a smaller adapter and a higher learning rate.
     "edge": {
         "rank": 32,
         "alpha": 64,
@@ -110,53 +113,71 @@ PRESETS: dict[str, dict[str, Any]] = {
 def resolve_settings(
     preset: str, config: Path | None = None, flags: Mapping[str, Any] | None = None
 ) -> TrainSettings:
-    """Settings from `flags` that are not None, else `config` (TOML), else `preset`.
+    """Return the settings of `preset`, overridden by the TOML file `config` and then by `flags`.
 
-    Raises `UsageError` on an unknown preset or key and on a value of the wrong type.
+    Raises `UsageError`, naming the file or the `--set`, on an unknown name or a wrong value.
     """
     if preset not in PRESETS:
-        raise UsageError(f"no preset '{preset}'; choose one of {', '.join(PRESETS)}")
-    values = dict(PRESETS[preset])
+        raise UsageError(f"--preset {preset}: no such preset; choose from: {', '.join(PRESETS)}")
+    settings = TrainSettings(**PRESETS[preset])
     if config is not None:
-        values.update(_read_file(config))
-    values.update({key: value for key, value in (flags or {}).items() if value is not None})
-    known = [field.name for field in fields(TrainSettings)]
-    unknown = sorted(set(values) - set(known))
+        settings = _override(settings, _read_file(config), str(config))
+    for name, value in (flags or {}).items():
+        settings = _override(settings, {name: value}, f"--set {name}={value}")
+    return settings
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """Return the values of `NAME=VALUE` texts by name; the last one wins.
+
+    A value that is not of its setting's type stays text, which `TrainSettings` refuses. Raises
+    `UsageError` on a text without `=`.
+    """
+    values = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text}: expected NAME=VALUE, like rank=4")
+        values[name.strip()] = _typed(name.strip(), value.strip())
+    return values
+
+
+def _typed(name: str, text: str) -> Any:
+    kind = _TYPES.get(name, str)
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    with suppress(ValueError):
+        return kind(text)
+    return text
+
+
+def _override(settings: TrainSettings, values: Mapping[str, Any], source: str) -> TrainSettings:
+    unknown = ", ".join(sorted(values.keys() - _TYPES.keys()))
     if unknown:
-        raise UsageError(f"unknown setting: {', '.join(unknown)} (known: {', '.join(known)})")
-    return TrainSettings(**values)
+        raise UsageError(f"{source}: unknown setting: {unknown} (known: {', '.join(_TYPES)})")
+    try:
+        return replace(settings, **values)
+    except UsageError as error:
+        raise UsageError(f"{source}: {error}") from None
 
 
 def _read_file(path: Path) -> dict[str, Any]:
     if path.suffix in (".yaml", ".yml"):
-        return _read_flat_yaml(path)
+        raise _yaml_error(path)
     return read_toml(path, dict[str, Any], "TOML with training settings", error=UsageError)
 
 
-def _read_flat_yaml(path: Path) -> dict[str, Any]:
-    """What older versions read: a setting and its value per line, and nothing else of YAML."""
-    values: dict[str, Any] = {}
-    data = read_input(path, MEGABYTE, error=UsageError)
-    for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
-        text = line.partition("#")[0].strip()
-        if not text or text == "---":
-            continue
-        key, colon, value = text.partition(":")
-        if not colon or not key.isidentifier() or not _SCALAR.fullmatch(value.strip()):
-            raise UsageError(
-                f"{path}:{number}: expected a line like 'rank: 4', or write TOML: rank = 4"
-            )
-        values[key] = _scalar(value.strip())
-    return values
-
-
-def _scalar(text: str) -> int | float | bool | str:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        with suppress(ValueError):
-            return kind(text)
-    return text.strip("\"'")
+def _yaml_error(path: Path) -> UsageError:
+    """The error for a file of an older version, which shows its settings as TOML."""
+    text = read_input(path, MEGABYTE, error=UsageError).decode("utf-8", "replace")
+    found = dict(re.findall(r"^(\w+)[ \t]*:[ \t]*([^\s#]+)", text, re.MULTILINE))
+    values = {name: _typed(name, value.strip("\"'")) for name, value in found.items()}
+    # Numbers, strings and booleans are written alike in JSON and TOML.
+    lines = [f"{name} = {json.dumps(values[name])}" for name in _TYPES if name in values]
+    if not lines:
+        return UsageError(f"{path}: settings files are TOML, with lines like rank = 4")
+    message = f"{path}: settings files are TOML, not YAML; save these lines as a .toml file:"
+    return UsageError(message, "\n".join(lines))
 
 
 def _is_number(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""What a run starts from: the base, an adapter on it, and the rounding to recover from."""
+"""The starting point of a run: a base, an adapter on it, and the rounding to recover from."""
 
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -28,21 +28,21 @@ from ner_edge.train.settings import TrainSettings
 
 @dataclass(frozen=True)
 class Recovery:
-    """The quantized GGUF whose rounding the adapter is to make up for, and the importance matrix
-    that it was rounded by, if by any."""
+    """The quantized GGUF whose rounding errors the adapter learns to compensate, and the
+    importance matrix that the file was quantized with, if any."""
 
     file: Path
     imatrix: Path | None = None
 
     @property
     def inputs(self) -> list[Path]:
-        """The files that are read."""
+        """The files that a run reads."""
         return [self.file, *filter(None, [self.imatrix])]
 
 
 @dataclass(frozen=True)
 class Start:
-    """A model with its adapter, ready to be trained."""
+    """A model with its adapter, ready for training."""
 
     base: str
     model: Any
@@ -51,11 +51,11 @@ class Start:
     adapter: Path | None
     rounding: Rounding | None
     teacher: Any
-    """The model as it is before rounding, if that is to be recovered from."""
+    """The model before rounding, when recovering from it; else None."""
 
     @property
     def identity(self) -> dict[str, str | None]:
-        """By flag, what must be the same for a run to be resumed."""
+        """Digests, by flag, that must match for a run to be resumed."""
         return {
             "--base": self.base_fingerprint,
             "--from": adapter_digest(self.adapter) if self.adapter else None,
@@ -64,7 +64,7 @@ class Start:
 
     @property
     def provenance(self) -> dict[str, str | None]:
-        """What is put on record beside the new adapter."""
+        """The origin of the new adapter, as recorded beside it."""
         return {
             "base": self.base,
             FINGERPRINT_KEY: self.base_fingerprint,
@@ -74,7 +74,7 @@ class Start:
 
 
 def with_dtype(settings: TrainSettings) -> TrainSettings:
-    """The same settings with a definite `dtype`, the one that is quick on this machine."""
+    """Return `settings` with `dtype` "auto" replaced by the type that is fast on this machine."""
     if settings.dtype != "auto":
         return settings
     slow = not torch.cuda.is_available() and is_slow_on_cpu()
@@ -84,22 +84,21 @@ def with_dtype(settings: TrainSettings) -> TrainSettings:
 def open_start(
     base: str, settings: TrainSettings, adapter: Path | None, recovery: Recovery | None
 ) -> Start:
-    """Load `base` and give it the adapter in a folder, or else a fresh one. The `dtype` of the
-    settings is a definite one.
+    """Load `base` with the adapter of a folder, or with a new one. `settings.dtype` is not "auto".
 
-    Raises `ModelError` if they do not fit each other.
+    Raises `ModelError` if base, adapter and recovery file do not belong together.
     """
     path = resolve_base(base)
     device = join_processes()
     shard = settings.shard and rank_and_world()[1] > 1
     if shard and recovery:
-        raise UsageError("--shard: a base that is rounded anew during the run cannot be shared out")
+        raise UsageError("--set shard=true: a base cannot be sharded with --recover")
     dtype = getattr(torch, settings.dtype)
     cpu = torch.device("cpu")
-    if recovery:  # the exact weights stay on the CPU: export merges and rounds those
+    if recovery:  # the unrounded weights stay on the CPU in float32, as export sees them
         model, tokenizer = load_base(path, torch.float32, cpu, SHARED_PREFIX_ATTENTION)
     else:
-        where = cpu if shard else device  # what no device needs to hold whole may be larger
+        where = cpu if shard else device  # sharded, it may be larger than one device
         model, tokenizer = load_base(path, dtype, where, SHARED_PREFIX_ATTENTION)
     base_fingerprint = fingerprint(model)
     if adapter:
@@ -108,7 +107,7 @@ def open_start(
     if recovery:
         imatrix = read_imatrix(recovery.imatrix) if recovery.imatrix else None
         rounding = Rounding(model, GGUFFile(recovery.file), imatrix)
-        for weight in model.parameters():  # not the buffers: rotary frequencies stay float32
+        for weight in model.parameters():  # but no buffers: rotary frequencies stay float32
             weight.data = weight.data.to(dtype, copy=True)
         model.to(device)
         teacher = add_adapter(deepcopy(model), settings, adapter).get_base_model().eval()

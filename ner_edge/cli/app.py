@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from ner_edge import __version__
+from ner_edge.cli.average import average
 from ner_edge.cli.compare import compare
 from ner_edge.cli.data import data_app
 from ner_edge.cli.eval import evaluate
@@ -105,6 +106,7 @@ app.command()(compare)
 app.command()(export)
 app.command()(verify)
 app.command()(train)
+app.command()(average)
 app.add_typer(data_app)
 
 

@@ -1,6 +1,5 @@
 """Progress on standard error: a bar on a terminal, else a line per minute."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,16 +27,15 @@ def progress_bar(
 ) -> Iterator[Update]:
     """Show `label`, a percentage, a note and the time left in a bar.
 
-    If standard error is not a terminal, print them in a line every minute.
+    If standard error is not a terminal, print them in a line every minute. Show nothing if `hidden`.
     """
     from rich.progress import Progress
 
     from ner_edge.terminal.console import PrintableConsole
 
     console = PrintableConsole(stderr=True)
-    is_main = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
-    shown = console.is_terminal and is_main and not hidden
-    logged = not console.is_terminal and is_main
+    shown = console.is_terminal and not hidden
+    logged = not console.is_terminal and not hidden
     last_line = time.monotonic()
     # rich would redirect standard output to the bar's console, which is standard error.
     with Progress(*_columns(), console=console, disable=not shown, redirect_stdout=False) as bar:

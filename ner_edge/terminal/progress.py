@@ -27,7 +27,8 @@ def progress_bar(
 ) -> Iterator[Update]:
     """Show `label`, a percentage, a note and the time left in a bar.
 
-    If standard error is not a terminal, print them in a line every minute. Show nothing if `hidden`.
+    If standard error is not a terminal, print them in a line every minute. If `hidden`, show
+    nothing.
     """
     from rich.progress import Progress
 

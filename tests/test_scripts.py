@@ -17,7 +17,7 @@ SCRIPTS = {
     for path in sorted((ROOT / "scripts").iterdir())
     if path.read_bytes().startswith(b"#!/usr/bin/env python3\n")
 }
-NOT_YET = ("average-adapters", "bench-train", "compare-converter", "make-shape")
+NOT_YET = ("compare-converter", "make-shape")
 QUICK = {
     "bench-hostile": "--model {gguf} --rounds 1 --threads 1 --kind digits",
     "bench-read": "{gguf} --rounds 1 --threads 1 --at-once 16 512",

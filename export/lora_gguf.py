@@ -37,7 +37,7 @@ def export_adapter(base: Path, adapter: Path, out: Path, task: Task | None = Non
     check_not_input(str(out), out, [base, adapter])
     make_folder(out.parent)
     with atomic_path(out) as temporary:
-        writer = GGUFWriter(temporary, model.architecture)
+        writer = GGUFWriter(temporary, model.architecture.name)
         try:
             writer.add_type("adapter")
             writer.add_string("adapter.type", "lora")

@@ -73,5 +73,5 @@ def test_norms_of_heads_in_another_family_are_refused(tmp_path):
     base = save_model(tmp_path / "base", "qwen3", head_dim=16)
     config = base / "config.json"
     config.write_text(config.read_text().replace('"qwen3"', '"qwen2"'))
-    with pytest.raises(ModelError, match=r"not qwen2 tensors: .*blk\.0\.attn_k_norm\.weight"):
+    with pytest.raises(ModelError, match=r"not qwen2 tensors: .*layers\.0\.self_attn\.k_norm"):
         export_model(base, None, tmp_path, ["f32"])

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tiny_models import save_model
 
+from ner_edge.architectures import BY_MODEL_TYPE
 from ner_edge.data.labelled import read_labelled
 from ner_edge.export.pipeline import export_model
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.gguf.imatrix import Imatrix, read_imatrix
-from ner_edge.gguf.names import gguf_name, permute_rows, restore_rows
+from ner_edge.gguf.row_order import permute_rows, restore_rows
 from ner_edge.hf.prompts import PromptEncoder
 from ner_edge.task import Task
 from ner_edge.train.loss import packed_loss
@@ -112,7 +113,10 @@ def assert_like_the_file(start, file):
             atol=1e-6,
         )
     tensors = GGUFFile(file).tensors
-    names = {f"{gguf_name(module)}.weight" for module in rounding.modules}
+    names = {
+        f"{BY_MODEL_TYPE[base.config.model_type].tensor(module)}.weight"
+        for module in rounding.modules
+    }
     others = {name for name, info in tensors.items() if len(info.shape) == 2} - names
     for name in others:
         module = {"token_embd.weight": "model.embed_tokens", "output.weight": "lm_head"}[name]

@@ -72,7 +72,7 @@ def _front_matter(source: Source) -> str:
 def _summary(source: Source) -> str:
     base = source.base.path.resolve().name
     how = "with a LoRA adapter merged in" if source.adapter else "as it is"
-    text = f"The language model `{base}` ({source.base.architecture}), {how}"
+    text = f"The language model `{base}` ({source.base.architecture.name}), {how}"
     if source.task is not None:
         text += (
             f", for the task `{source.task.name}`: it rewrites a sentence with its named entities "

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ner_edge.export.read.base import Base, Tensor
 from ner_edge.export.read.hf_metadata import add_hyperparameters, refuse_unsupported, rope_factors
 from ner_edge.export.read.hf_tokenizer import add_tokenizer
-from ner_edge.gguf.names import heads_to_permute, permuted_rows
+from ner_edge.gguf.row_order import permuted_rows
 from ner_edge.hf.folder import HFFolder, Weight, open_hf_folder
 
 
@@ -22,7 +22,7 @@ def open_hf_base(path: Path) -> Base:
     folder = open_hf_folder(path)
     refuse_unsupported(folder)
     sizes = folder.hyperparameters
-    writer = GGUFWriter(None, sizes.architecture)
+    writer = GGUFWriter(None, sizes.architecture.name)
     add_hyperparameters(writer, folder)
     add_tokenizer(writer, path, sizes.vocabulary, folder.config.eos_token_id)
     tensors = {name: _tensor(name, weight, folder) for name, weight in folder.weights.items()}
@@ -31,9 +31,7 @@ def open_hf_base(path: Path) -> Base:
         tensors["rope_freqs.weight"] = _constant("rope_freqs.weight", factors)
     return Base(
         path,
-        sizes.architecture,
-        sizes.heads,
-        sizes.key_value_heads,
+        sizes,
         writer.kv_data[0],
         tensors,
         tuple(file.path for file in folder.files),
@@ -46,7 +44,7 @@ def _tensor(name: str, weight: Weight, folder: HFFolder) -> Tensor:
     def read_slice(start: int, end: int) -> NDArray[np.float32]:
         return weight.file.float32(weight.name, start, end)
 
-    if heads_to_permute(sizes.architecture, name, sizes.heads, sizes.key_value_heads) is not None:
+    if sizes.heads_to_permute(name) is not None:
         return Tensor(name, weight.shape, permuted_rows(read_slice, sizes.head_width))
     return Tensor(name, weight.shape, read_slice)
 

@@ -26,15 +26,17 @@ def refuse_unsupported(folder: HFFolder) -> None:
         for factor in (rope.partial_rotary_factor, config.partial_rotary_factor)
     ):
         wrong.append("partial_rotary_factor")
-    needs: dict[str, list[object]] = {"default": [], "linear": [rope.factor]}
-    if config.architecture == "llama":
-        needs["llama3"] = [
+    needs: dict[str, list[object]] = {
+        "default": [],
+        "linear": [rope.factor],
+        "llama3": [
             rope.factor,
             rope.low_freq_factor,
             rope.high_freq_factor,
             rope.original_max_position_embeddings,
-        ]
-    if rope.kind not in needs or None in needs[rope.kind]:
+        ],
+    }
+    if rope.kind not in config.architecture.rope_kinds or None in needs[rope.kind]:
         wrong.append(f"rope scaling {rope.kind}")
     if wrong:
         raise ModelError(f"{folder.path}: cannot be exported because of its {', '.join(wrong)}")

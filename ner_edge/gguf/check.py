@@ -1,12 +1,12 @@
-"""Can llama.cpp run this GGUF? What its loader and its kernels take for granted, checked first:
-they answer a contradiction by ending the process."""
+"""Can llama.cpp run this GGUF? Its loader and its kernels end the process when a file contradicts
+itself, so everything they take for granted is checked first."""
 
 import math
 from collections import Counter
 
 from gguf import GGMLQuantizationType, GGUFValueType
 
-from ner_edge.architectures import ARCHITECTURES, check_architecture
+from ner_edge.architectures import BY_NAME, Architecture, find_architecture
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.shapes import Hyperparameters
 
@@ -24,7 +24,7 @@ def check_model(file: GGUFFile) -> Hyperparameters:
 
     Raises `ModelError` if the file holds another kind of thing, or contradicts itself.
     """
-    architecture = check_architecture(file.text("general.architecture"), file.path, ARCHITECTURES)
+    architecture = find_architecture(file.text("general.architecture"), BY_NAME, file.path)
     kind = file.text("general.type") or "model"
     if kind != "model":
         raise file.unsupported(f"it is of type '{kind}', not a model")
@@ -41,27 +41,27 @@ def check_model(file: GGUFFile) -> Hyperparameters:
     return shape
 
 
-def _hyperparameters(file: GGUFFile, architecture: str) -> Hyperparameters:
+def _hyperparameters(file: GGUFFile, architecture: Architecture) -> Hyperparameters:
+    name = architecture.name
+
     def size(key: str, default: int | None = None) -> int:
-        value = file.integer(f"{architecture}.{key}")
+        value = file.integer(f"{name}.{key}")
         value = default if value is None else value
         if value is None or not 0 <= value < 1 << 31:
-            raise file.damaged(f"{architecture}.{key} is {'missing' if value is None else value}")
+            raise file.damaged(f"{name}.{key} is {'missing' if value is None else value}")
         return value
 
     for key in ("expert_count", "expert_used_count", "nextn_predict_layers"):
         if size(key, 0):
-            raise file.unsupported(f"{architecture}.{key} is {size(key)}; only dense models are")
+            raise file.unsupported(f"{name}.{key} is {size(key)}; only dense models are")
     if not size("context_length"):
         raise file.damaged("its context holds no token")
     width, heads = size("embedding_length"), size("attention.head_count")
     head_width = size("attention.key_length", width // max(1, heads))
     for key in ("attention.value_length", "rope.dimension_count"):
         if size(key, head_width) != head_width:
-            raise file.damaged(
-                f"{architecture}.{key} is {size(key)}, but heads are {head_width} wide"
-            )
-    _check_numbers(file, architecture)
+            raise file.damaged(f"{name}.{key} is {size(key)}, but heads are {head_width} wide")
+    _check_numbers(file, name)
     return Hyperparameters(
         path=file.path,
         architecture=architecture,

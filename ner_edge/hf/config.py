@@ -1,4 +1,4 @@
-"""A Hugging Face `config.json`, as far as it decides what the weights mean."""
+"""The settings in a Hugging Face `config.json` that decide what the weights mean."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from ner_edge.architectures import MODEL_TYPES, check_architecture
+from ner_edge.architectures import BY_MODEL_TYPE, Architecture, find_architecture
 from ner_edge.errors import ModelError
 from ner_edge.files.typed import read_json
 from ner_edge.shapes import Hyperparameters
@@ -59,9 +59,9 @@ class HFConfig(msgspec.Struct):
     eos_token_id: int | list[int] | None = None
 
     @property
-    def architecture(self) -> str:
-        """llama.cpp's name for it."""
-        return MODEL_TYPES[self.model_type]
+    def architecture(self) -> Architecture:
+        """The row of its family."""
+        return BY_MODEL_TYPE[self.model_type]
 
     @property
     def rope(self) -> Rope:
@@ -70,17 +70,16 @@ class HFConfig(msgspec.Struct):
 
     @property
     def context_length(self) -> int:
-        """In tokens. Mistral's first version sees only so far back as its window, which llama.cpp
-        does not know; up to there both compute the same. The defaults are those of transformers."""
-        window = 4096 if self.sliding_window is msgspec.UNSET else self.sliding_window
-        if self.model_type != "mistral" or window is None:
-            return self.max_position_embeddings
-        return min(self.max_position_embeddings, window)
+        """In tokens. Where attention is limited to a window, which llama.cpp does not know in this
+        architecture, both compute the same up to the window's end."""
+        window = self.architecture.window
+        if window is not None and self.sliding_window is not msgspec.UNSET:
+            window = self.sliding_window
+        return min(self.max_position_embeddings, window or self.max_position_embeddings)
 
     def hyperparameters(self, path: Path) -> Hyperparameters:
-        """The sizes of the model in `path`. Raises `ModelError` if no model can have them."""
+        """Return the sizes of the model in `path`. Raises `ModelError` if they are impossible."""
         heads = self.num_attention_heads
-        default = 128 if self.model_type == "qwen3" else self.hidden_size // heads
         return Hyperparameters(
             path=path,
             architecture=self.architecture,
@@ -89,7 +88,7 @@ class HFConfig(msgspec.Struct):
             feed_forward_width=self.intermediate_size,
             heads=heads,
             key_value_heads=self.num_key_value_heads or heads,
-            head_width=self.head_dim or default,
+            head_width=self.head_dim or self.architecture.head_width or self.hidden_size // heads,
             vocabulary=self.vocab_size,
         )
 
@@ -99,10 +98,11 @@ class _ModelType(msgspec.Struct):
 
 
 def read_config(path: Path) -> HFConfig:
-    """Read a `config.json`. Raises `ModelError` naming what is missing or wrong in it, or that its
-    architecture is none of `MODEL_TYPES`."""
+    """Read a `config.json`. Raises `ModelError` if a setting is missing or wrong, or if the
+    architecture is not supported."""
     if not path.is_file():
         raise ModelError(f"{path.parent}: holds no {path.name}")
-    # First, so that another architecture is named as such, and not by what it lacks.
-    check_architecture(read_json(path, _ModelType, "a model's settings").model_type, path.parent)
+    # First: another architecture may lack the settings that are read here.
+    model_type = read_json(path, _ModelType, "a model's settings").model_type
+    find_architecture(model_type, BY_MODEL_TYPE, path.parent)
     return read_json(path, HFConfig, "a model's settings")

@@ -24,7 +24,7 @@ def open_hf_base(path: Path) -> Base:
     sizes = folder.hyperparameters
     writer = GGUFWriter(None, sizes.architecture.name)
     add_hyperparameters(writer, folder)
-    add_tokenizer(writer, path, sizes.vocabulary, folder.config.eos_token_id)
+    add_tokenizer(writer, folder)
     tensors = {name: _tensor(name, weight, folder) for name, weight in folder.weights.items()}
     factors = rope_factors(folder)
     if factors is not None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ner_edge.errors import ModelError
 
@@ -28,8 +29,27 @@ _WITH_HEAD_NORMS = {
     "self_attn.q_norm": "attn_q_norm",
     "self_attn.k_norm": "attn_k_norm",
 }
+_GEMMA3_LAYER = {
+    **_WITH_HEAD_NORMS,
+    "post_attention_layernorm": "post_attention_norm",
+    "pre_feedforward_layernorm": "ffn_norm",
+    "post_feedforward_layernorm": "post_ffw_norm",
+}
+BYTE_LEVEL, SENTENCEPIECE = "gpt2", "llama"  # llama.cpp's names (`tokenizer.ggml.model`)
 HEAD_NORMS = ("attn_q_norm", "attn_k_norm")
 _QKV = ("attn_q", "attn_k", "attn_v")
+
+
+class Licence(NamedTuple):
+    """The terms that every model of a family is under."""
+
+    identifier: str
+    """As in a model card on Hugging Face's hub."""
+    name: str
+    url: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.url})"
 
 
 @dataclass(frozen=True)
@@ -49,11 +69,26 @@ class Architecture:
     permuted: tuple[str, ...] = ()
     """The matrices whose rows are in another order in GGUF: llama.cpp rotates neighbouring pairs
     of a head, transformers its halves."""
+    norm_shift: float = 0.0
+    """What transformers adds to the weight of a norm, and conversion to GGUF adds for good."""
+    activation: str = "silu"
+    query_pre_attn_scalar: bool = False
+    """Does transformers scale attention by this setting? llama.cpp does by the head width."""
     rope_kinds: tuple[str, ...] = ("default", "linear")
+    rope_theta: float = 10000.0
+    """The default of `rope_theta`."""
     head_width: int | None = None
     """The default of `head_dim`; None: `hidden_size / num_attention_heads`."""
     window: int | None = None
     """The default of `sliding_window`, in tokens; None: attention is never limited."""
+    global_every: int | None = None
+    """Every n-th layer attends to all tokens, the others to the window; None: llama.cpp knows no
+    window, so the context ends where the window does."""
+    tied: bool = False
+    """The default of `tie_word_embeddings`."""
+    tokenizer: str = BYTE_LEVEL
+    licence: Licence | None = None
+    """None: each model has its own."""
 
     def tensor(self, module: str) -> str | None:
         """Return the GGUF name of a module's tensor: `model.layers.3.mlp.up_proj` →
@@ -82,6 +117,21 @@ _ROWS = (
     replace(_LLAMA, model_type="mistral", window=4096),
     Architecture("qwen2", "qwen2", _LAYER, biases=_QKV),
     Architecture("qwen3", "qwen3", _WITH_HEAD_NORMS, head_width=128),
+    Architecture(
+        "gemma3",
+        "gemma3_text",
+        _GEMMA3_LAYER,
+        norm_shift=1.0,
+        activation="gelu_pytorch_tanh",
+        query_pre_attn_scalar=True,
+        rope_theta=1_000_000.0,
+        head_width=256,
+        window=4096,
+        global_every=6,
+        tied=True,
+        tokenizer=SENTENCEPIECE,
+        licence=Licence("gemma", "Gemma Terms of Use", "https://ai.google.dev/gemma/terms"),
+    ),
 )
 BY_MODEL_TYPE = {row.model_type: row for row in _ROWS}
 BY_NAME = {row.name: row for row in reversed(_ROWS)}  # of rows with one name, the first

@@ -67,7 +67,8 @@ class Made:
 
     def __init__(self, root, architecture="llama", tied=True, levels=("q3_k_m",)):
         self.root = root
-        self.base = save_model(root / "base", architecture, tied=tied, **SHAPE)
+        shape = {**SHAPE, "num_hidden_layers": 2}
+        self.base = save_model(root / "base", architecture, tied=tied, **shape)
         self.adapter = random_adapter(root / "adapter", self.base)
         self.files = dict(zip(levels, self.export(root, levels), strict=True))
         (root / "train.conll").write_text(CONLL)
@@ -129,6 +130,11 @@ def test_what_is_trained_on_is_what_export_writes(level, made):
     file = made.files[level]
     assert len({info.type for info in GGUFFile(file).tensors.values()}) > 2
     assert_like_the_file(made.start(file), file)
+
+
+def test_also_in_an_architecture_with_norms_after_blocks(tmp_path):
+    gemma = Made(tmp_path, "gemma3_text")
+    assert_like_the_file(gemma.start(gemma.files["q3_k_m"]), gemma.files["q3_k_m"])
 
 
 def test_also_in_another_architecture_with_a_head_of_its_own(tmp_path):

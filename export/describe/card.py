@@ -44,7 +44,10 @@ def model_card(source: Source, name: str, files: Files) -> str:
 
 
 def licence_of(source: Source) -> str | None:
-    """The base's licence by its usual short name, as its metadata or its own card tell it."""
+    """The base's licence by its usual short name: its architecture's, or as its metadata or its own
+    card tell it."""
+    if terms := source.base.architecture.licence:
+        return terms.identifier
     value = source.base.metadata.get("general.license")
     if value is not None:
         text = value.value
@@ -175,7 +178,7 @@ def _read_scores(adapter: Path) -> _ScoresFile | None:
 def _provenance(source: Source, files: Files) -> str:
     made_of = source.made_of()
     lines = ["## Provenance", ""]
-    licence = licence_of(source)
+    licence = source.base.architecture.licence or licence_of(source)
     lines.append(f"Licence of the base: {licence or 'not stated in its metadata'}.")
     lines += ["", "| | Name | SHA-256 |", "| --- | --- | --- |"]
     for what in ("base", "adapter"):

@@ -14,13 +14,13 @@ from ner_edge.runtime.llama import LlamaModel
 from ner_edge.runtime.nodes import NodeReader, nodes_can_be_read
 from ner_edge.task import Task
 
-# llama.cpp's names for what a layer's matrices are multiplied with (src/llama-graph.cpp), the same
-# for every architecture that can be exported.
+# llama.cpp's names for what a layer's matrices are multiplied with (src/llama-graph.cpp).
 _READ_BY = {
     "attn_norm": ("attn_q", "attn_k", "attn_v"),
     "kqv_out": ("attn_output",),
     "ffn_norm": ("ffn_gate", "ffn_up"),
     "ffn_swiglu": ("ffn_down",),
+    "ffn_geglu": ("ffn_down",),
 }
 _LAST = "result_norm"
 

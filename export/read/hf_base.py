@@ -40,9 +40,11 @@ def open_hf_base(path: Path) -> Base:
 
 def _tensor(name: str, weight: Weight, folder: HFFolder) -> Tensor:
     sizes = folder.hyperparameters
+    shift = sizes.architecture.norm_shift if name.endswith("norm.weight") else 0.0
 
     def read_slice(start: int, end: int) -> NDArray[np.float32]:
-        return weight.file.float32(weight.name, start, end)
+        rows = weight.file.float32(weight.name, start, end)
+        return rows + np.float32(shift) if shift else rows
 
     if sizes.heads_to_permute(name) is not None:
         return Tensor(name, weight.shape, permuted_rows(read_slice, sizes.head_width))

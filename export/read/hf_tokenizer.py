@@ -2,10 +2,14 @@
 
 from gguf import GGUFWriter, SpecialVocab
 
+from ner_edge.architectures import BYTE_LEVEL, SENTENCEPIECE
 from ner_edge.errors import ModelError
 from ner_edge.export.read.byte_level import add_byte_level
+from ner_edge.export.read.sentencepiece import add_sentencepiece
 from ner_edge.export.read.tokenizer_json import read_tokenizer
 from ner_edge.hf.folder import HFFolder
+
+_KINDS = {BYTE_LEVEL: add_byte_level, SENTENCEPIECE: add_sentencepiece}
 
 
 def add_tokenizer(writer: GGUFWriter, model: HFFolder) -> None:
@@ -14,11 +18,13 @@ def add_tokenizer(writer: GGUFWriter, model: HFFolder) -> None:
     Raises `ModelError` if it is damaged, or llama.cpp would split text differently.
     """
     folder, size = model.path, model.hyperparameters.vocabulary
+    kind = model.config.architecture.tokenizer
     path = folder / "tokenizer.json"
-    writer.add_tokenizer_model("gpt2")
-    add_byte_level(writer, path, read_tokenizer(path), size)
+    writer.add_tokenizer_model(kind)
+    _KINDS[kind](writer, path, read_tokenizer(path), size)
+    has_merges = kind == BYTE_LEVEL  # SentencePiece has scores
     try:
-        special = SpecialVocab(folder, load_merges=True, n_vocab=size)
+        special = SpecialVocab(folder, load_merges=has_merges, n_vocab=size)
         special.add_special_token.setdefault("bos", False)
         if "eos" not in special.special_token_ids:
             special.special_token_ids["eos"] = _first_eos(model)
@@ -27,7 +33,7 @@ def add_tokenizer(writer: GGUFWriter, model: HFFolder) -> None:
         # gguf takes the types in those files for granted.
         raise ModelError(f"{folder}: its tokenizer's settings cannot be read ({error})") from error
     is_text = all(isinstance(merge, str) for merge in special.merges)
-    if not (special.merges and is_text):
+    if has_merges and not (special.merges and is_text):
         raise ModelError(f"{path}: has no merges, or some that are no pairs of tokens")
 
 

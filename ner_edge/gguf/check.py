@@ -6,11 +6,17 @@ from collections import Counter
 
 from gguf import GGMLQuantizationType, GGUFValueType
 
-from ner_edge.architectures import BY_NAME, Architecture, find_architecture
+from ner_edge.architectures import (
+    BY_NAME,
+    BYTE_LEVEL,
+    SENTENCEPIECE,
+    Architecture,
+    find_architecture,
+)
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.shapes import Hyperparameters
 
-_TOKENIZERS = ("gpt2", "llama")  # byte-level BPE, and SentencePiece
+_TOKENIZERS = (BYTE_LEVEL, SENTENCEPIECE)
 # The types whose rows ggml's CPU kernels look up and multiply.
 _MATRIX_TYPES = frozenset(
     kind
@@ -61,6 +67,11 @@ def _hyperparameters(file: GGUFFile, architecture: Architecture) -> Hyperparamet
     for key in ("attention.value_length", "rope.dimension_count"):
         if size(key, head_width) != head_width:
             raise file.damaged(f"{name}.{key} is {size(key)}, but heads are {head_width} wide")
+    if architecture.global_every:
+        if not size("attention.sliding_window"):
+            raise file.damaged(f"{name}.attention.sliding_window is 0")
+        if file.keys(f"{name}.attention.sliding_window_pattern"):
+            raise file.unsupported("its layers have another pattern of sliding windows")
     _check_numbers(file, name)
     return Hyperparameters(
         path=file.path,
@@ -87,9 +98,10 @@ def _check_numbers(file: GGUFFile, architecture: str) -> None:
     value = file.get(epsilon)
     if not isinstance(value, float) or not 0 < value < 1:
         raise file.damaged(f"{epsilon} is {value}")
-    base = file.get(f"{architecture}.rope.freq_base")
-    if base is not None and not (isinstance(base, int | float) and base > 0):
-        raise file.damaged(f"{architecture}.rope.freq_base is {base}")
+    for key in ("freq_base", "freq_base_swa"):
+        base = file.get(f"{architecture}.rope.{key}")
+        if base is not None and not (isinstance(base, int | float) and base > 0):
+            raise file.damaged(f"{architecture}.rope.{key} is {base}")
 
 
 def _check_vocabulary(file: GGUFFile, size: int) -> None:
@@ -109,7 +121,7 @@ def _check_vocabulary(file: GGUFFile, size: int) -> None:
             raise file.damaged(f"{key} is no array of {wanted.name.lower()}")
         if len(file.items(key) or tokens) != size:
             raise file.damaged(f"{key} has {len(file.items(key) or [])} items for {size} tokens")
-    if kind == "gpt2":
+    if kind == BYTE_LEVEL:
         merges = file.items("tokenizer.ggml.merges") or []
         if not merges or not all(isinstance(m, bytes) and b" " in m[1:] for m in merges):
             raise file.damaged("its merges are missing, or no pairs of tokens")

@@ -26,6 +26,9 @@ class Rope(msgspec.Struct):
     high_freq_factor: Positive | None = None
     original_max_position_embeddings: Size | None = None
     partial_rotary_factor: float | None = None
+    full_attention: "Rope | None" = None
+    """The settings of layers that attend to all tokens, where each kind of layer has its own."""
+    sliding_attention: "Rope | None" = None
 
     @property
     def kind(self) -> str:
@@ -46,13 +49,20 @@ class HFConfig(msgspec.Struct):
     max_position_embeddings: Size
     num_key_value_heads: Size | None = None
     head_dim: Size | None = None
-    tie_word_embeddings: bool = False
+    tie_word_embeddings: bool | None = None
     rope_theta: Positive | None = None
+    rope_local_base_freq: Positive | None = None
     rope_scaling: Rope | None = None
     rope_parameters: Rope | None = None
     partial_rotary_factor: float | None = None
     hidden_act: str | None = None
+    hidden_activation: str | None = None
+    query_pre_attn_scalar: Positive = 256
+    attn_logit_softcapping: Positive | None = None
+    final_logit_softcapping: Positive | None = None
+    use_bidirectional_attention: bool | None = None
     sliding_window: Size | msgspec.UnsetType | None = msgspec.UNSET
+    sliding_window_pattern: int | None = None
     use_sliding_window: bool | None = None
     layer_types: list[str] | None = None
     quantization_config: Any = None
@@ -65,17 +75,37 @@ class HFConfig(msgspec.Struct):
 
     @property
     def rope(self) -> Rope:
-        """The settings of the rotation, wherever they stand."""
-        return self.rope_parameters or self.rope_scaling or Rope()
+        """The settings of the rotation in layers that attend to all tokens."""
+        rope = self.rope_parameters or self.rope_scaling or Rope()
+        return rope.full_attention or rope
+
+    @property
+    def local_rope(self) -> Rope:
+        """The settings of the rotation in layers with a sliding window."""
+        local = self.rope_parameters.sliding_attention if self.rope_parameters else None
+        return local or Rope(rope_theta=self.rope_local_base_freq)
+
+    @property
+    def is_tied(self) -> bool:
+        """Is the embedding also the output matrix?"""
+        tied = self.tie_word_embeddings
+        return self.architecture.tied if tied is None else tied
+
+    @property
+    def window(self) -> int | None:
+        """The sliding window in tokens, if attention is limited in any layer."""
+        window = self.architecture.window
+        if window is None or self.sliding_window is msgspec.UNSET:
+            return window
+        return self.sliding_window
 
     @property
     def context_length(self) -> int:
-        """In tokens. Where attention is limited to a window, which llama.cpp does not know in this
-        architecture, both compute the same up to the window's end."""
-        window = self.architecture.window
-        if window is not None and self.sliding_window is not msgspec.UNSET:
-            window = self.sliding_window
-        return min(self.max_position_embeddings, window or self.max_position_embeddings)
+        """In tokens. Where llama.cpp knows no window, it computes the same up to the window's
+        end."""
+        if self.window is None or self.architecture.global_every:
+            return self.max_position_embeddings
+        return min(self.max_position_embeddings, self.window)
 
     def hyperparameters(self, path: Path) -> Hyperparameters:
         """Return the sizes of the model in `path`. Raises `ModelError` if they are impossible."""

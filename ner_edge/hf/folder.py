@@ -62,7 +62,7 @@ def open_hf_folder(path: Path) -> HFFolder:
         for name in file.entries:
             module, _, part = name.rpartition(".")
             target = config.architecture.tensor(module)
-            if name.endswith(_IGNORED) or (module == "lm_head" and config.tie_word_embeddings):
+            if name.endswith(_IGNORED) or (module == "lm_head" and config.is_tied):
                 continue
             if target is None or part not in ("weight", "bias"):
                 unknown.append(name)
@@ -70,7 +70,7 @@ def open_hf_folder(path: Path) -> HFFolder:
                 weights[f"{target}.{part}"] = Weight(file, name)
     if unknown:
         raise ModelError(f"{path}: not {config.architecture.name} tensors: {listed(unknown)}")
-    if not config.tie_word_embeddings and "output.weight" not in weights:
+    if not config.is_tied and "output.weight" not in weights:
         raise ModelError(f"{path}: its weights lack lm_head.weight")
     hyperparameters.check({name: weight.shape for name, weight in weights.items()})
     return HFFolder(path, config, hyperparameters, files, weights)

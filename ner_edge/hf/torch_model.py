@@ -36,9 +36,12 @@ def load_base(
 
     where: Path = path
     gguf: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     if path.is_file():
         _check_rotation(GGUFFile(path), sizes.architecture.name)
         where, gguf = path.parent, {"gguf_file": path.name}
+        if sizes.architecture.query_pre_attn_scalar:  # not in GGUF
+            settings = {"query_pre_attn_scalar": sizes.head_width}
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
@@ -51,6 +54,7 @@ def load_base(
                 use_safetensors=True,
                 output_loading_info=True,
                 **gguf,
+                **settings,
             )
     except Exception as error:  # each format's reader has errors of its own
         reason = str(error).strip().split("\n")[0]
@@ -63,8 +67,9 @@ def load_base(
 
 def _check_rotation(file: GGUFFile, architecture: str) -> None:
     """Raise `ModelError` if rotary embeddings have settings that transformers does not read."""
-    scaling = f"{architecture}.rope.scaling.factor"
+    scaling, local = (f"{architecture}.rope.{key}" for key in ("scaling.factor", "freq_base_swa"))
     problems = [f"{scaling} {file.get(scaling)}"] * (file.get(scaling) not in (None, 1.0))
+    problems += [f"{local} {file.get(local)}"] * (file.get(local) not in (None, 10000.0))
     problems += ["rope_freqs.weight"] * ("rope_freqs.weight" in file.tensors)
     if problems:
         raise ModelError(

@@ -36,7 +36,7 @@ def export_adapter(base: Path, adapter: Path, out: Path, task: Task | None = Non
     check_not_input(str(out), out, [base, adapter])
     make_folder(out.parent)
     with atomic_path(out) as temporary:
-        writer = GGUFWriter(temporary, model.architecture)
+        writer = GGUFWriter(temporary, model.architecture.name)
         try:
             _add_metadata(writer, lora, task)
             _write_pairs(writer, lora)

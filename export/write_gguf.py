@@ -145,7 +145,7 @@ def _in_order(
 def _write_header(
     path: Path, model: Base, name: str, extra: Mapping[str, GGUFValue], quant: Quant
 ) -> None:
-    writer = GGUFWriter(path, model.architecture)
+    writer = GGUFWriter(path, model.architecture.name)
     writer.add_name(name_as_text(Path(name)))
     writer.add_file_type(quant.file_type)
     writer.add_quantization_version(2)

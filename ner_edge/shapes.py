@@ -1,4 +1,4 @@
-"""Which tensors a model has, and of which shapes, as its hyperparameters say.
+"""The sizes of a model, and which tensors of which shapes follow from them.
 
 Names and shapes are GGUF's, rows first as in numpy: https://github.com/ggml-org/llama.cpp,
 `src/llama-model.cpp`.
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ner_edge.architectures import HEAD_NORMS, Architecture
 from ner_edge.errors import ModelError
 
 _MAX_LAYERS = 512  # llama.cpp's LLAMA_MAX_LAYERS, an assertion there
@@ -18,11 +19,10 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """The sizes that decide the tensors of a model. Raises `ModelError` naming `path` if no model
-    can have them."""
+    """The sizes of the model in `path`. Raises `ModelError` if they are impossible."""
 
     path: Path
-    architecture: str
+    architecture: Architecture
     layers: int
     width: int
     feed_forward_width: int
@@ -46,7 +46,7 @@ class Hyperparameters:
             raise self._impossible(f"the head size must be even, not {self.head_width}")
 
     def matrices(self) -> dict[str, Shape]:
-        """The linear layers of one block."""
+        """Return the shapes of one layer's matrices."""
         queries, keys = self.heads * self.head_width, self.key_value_heads * self.head_width
         return {
             "attn_q": (queries, self.width),
@@ -59,8 +59,8 @@ class Hyperparameters:
         }
 
     def required(self) -> dict[str, Shape]:
-        """The tensors that every such model has. The output matrix is not among them: it may be
-        the embedding."""
+        """Return the shapes of the tensors that such a model must have. The output matrix is not
+        among them, since it may be the embedding."""
         shapes: dict[str, Shape] = {
             "token_embd.weight": (self.vocabulary, self.width),
             "output_norm.weight": (self.width,),
@@ -73,24 +73,33 @@ class Hyperparameters:
         return shapes
 
     def optional(self) -> dict[str, Shape]:
-        """The tensors that some such models have."""
+        """Return the shapes of the tensors that such a model may have."""
         shapes: dict[str, Shape] = {
             "output.weight": (self.vocabulary, self.width),
             "rope_freqs.weight": (self.head_width // 2,),
         }
         for layer in range(self.layers):
-            for kind, (rows, _) in self.matrices().items():
-                shapes[f"blk.{layer}.{kind}.bias"] = (rows,)
+            for kind in self.architecture.optional_biases:
+                shapes[f"blk.{layer}.{kind}.bias"] = self.matrices()[kind][:1]
         return shapes
 
+    def heads_to_permute(self, tensor: str) -> int | None:
+        """Return how many heads' rows the GGUF holds in another order than Hugging Face; None if
+        the order of `tensor` is the same."""
+        kind = tensor.split(".")[-2]
+        if kind not in self.architecture.permuted:
+            return None
+        return self.heads if kind == "attn_q" else self.key_value_heads
+
     def check(self, found: Mapping[str, Shape]) -> None:
-        """Raise `ModelError`, listing all that is wrong, unless `found` are such a model's tensors
-        and their shapes."""
+        """Raise `ModelError` unless `found` are the tensors and shapes of such a model."""
         required = self.required()
         known = self.optional() | required
         unknown = [name for name in found if name not in known]
         if unknown:
-            raise ModelError(f"{self.path}: not {self.architecture} tensors: {listed(unknown)}")
+            raise ModelError(
+                f"{self.path}: not {self.architecture.name} tensors: {listed(unknown)}"
+            )
         missing = [name for name in required if name not in found]
         if missing:
             raise ModelError(f"{self.path}: its weights lack {listed(missing)}")
@@ -103,20 +112,19 @@ class Hyperparameters:
             raise ModelError(f"{self.path}: its weights contradict its settings: {listed(wrong)}")
 
     def _vectors(self) -> dict[str, int]:
-        vectors = {"attn_norm.weight": self.width, "ffn_norm.weight": self.width}
-        if self.architecture == "qwen2":
-            queries, keys = self.heads * self.head_width, self.key_value_heads * self.head_width
-            vectors |= {"attn_q.bias": queries, "attn_k.bias": keys, "attn_v.bias": keys}
-        if self.architecture == "qwen3":
-            norms = ("attn_q_norm.weight", "attn_k_norm.weight")
-            vectors |= dict.fromkeys(norms, self.head_width)
-        return vectors
+        vectors = {
+            f"{kind}.weight": self.head_width if kind in HEAD_NORMS else self.width
+            for kind in self.architecture.layer.values()
+            if kind.endswith("norm")
+        }
+        biases = {f"{kind}.bias": self.matrices()[kind][0] for kind in self.architecture.biases}
+        return vectors | biases
 
     def _impossible(self, what: str) -> ModelError:
         return ModelError(f"{self.path}: its settings are impossible: {what}")
 
 
 def listed(items: Sequence[str], separator: str = ", ") -> str:
-    """The first few of many, for a message."""
+    """Join the first few items for a message, and count the others."""
     more = f" and {len(items) - _LISTED} more" if len(items) > _LISTED else ""
     return separator.join(items[:_LISTED]) + more

@@ -2,12 +2,14 @@
 
 import importlib.metadata
 import os
+import struct
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
 from ner_edge.files.cache import cache_dir
+from ner_edge.gguf.file import GGUFFile
 
 _RUN = """
 import runpy, sys
@@ -58,6 +60,38 @@ def convert_command(source: Path, model: Path, out: Path, kind: str, pre: str = 
 def quantize_command(source: Path, target: Path, file_type: int, threads: int) -> list[str]:
     """The command that quantizes as llama.cpp's `llama-quantize` does."""
     return [sys.executable, "-c", _QUANTIZE, str(source), str(target), str(file_type), str(threads)]
+
+
+def write_sentencepiece(path: Path, file: GGUFFile) -> None:
+    """Write the vocabulary of a GGUF as the `tokenizer.model` that the converter reads.
+
+    Format: https://github.com/google/sentencepiece, `src/sentencepiece_model.proto`.
+    """
+    unknown = file.get("tokenizer.ggml.unknown_token_id")
+    columns = [file.items(f"tokenizer.ggml.{key}") or [] for key in ("tokens", "scores")]
+    kinds = file.items("tokenizer.ggml.token_type") or []
+    pieces = bytearray()
+    for number, (token, score, kind) in enumerate(zip(*columns, kinds, strict=True)):
+        piece = _field(1, token) + b"\x15" + struct.pack("<f", score)
+        piece += _field(3, 2 if number == unknown else kind)  # the types have GGUF's numbers
+        pieces += _field(1, piece)
+    names = ("unknown", "bos", "eos", "padding")
+    ids = [file.get(f"tokenizer.ggml.{name}_token_id") for name in names]
+    trainer = _field(3, 2) + _field(35, 1)  # BPE, with bytes for what has no token
+    trainer += b"".join(_field(number, value) for number, value in enumerate(ids, 40))
+    path.write_bytes(bytes(pieces) + _field(2, trainer))
+
+
+def _field(number: int, value: int | bytes) -> bytes:
+    """A field of a protocol buffer message."""
+    if isinstance(value, int):
+        return _varint(number << 3) + _varint(value)
+    return _varint(number << 3 | 2) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    low, rest = value & 127, value >> 7
+    return bytes([low | 128]) + _varint(rest) if rest else bytes([low])
 
 
 def with_threads(threads: int) -> dict[str, str]:

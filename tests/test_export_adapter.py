@@ -11,7 +11,7 @@ from tiny_models import gguf_logits, load_model, logits, save_adapter, save_mode
 from ner_edge.errors import ModelError
 from ner_edge.export.lora_gguf import export_adapter
 from ner_edge.gguf.metadata import describe
-from ner_edge.gguf.names import permute_rows
+from ner_edge.gguf.row_order import permute_rows
 from ner_edge.task import load_task
 
 IDS = [5, 60, 300, 7, 299, 12, 200, 33]

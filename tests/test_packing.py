@@ -42,7 +42,9 @@ FAMILIES = {
     "qwen2": {},
     "qwen3": {"head_dim": 16},  # its heads need not add up to the hidden size
     "mistral": {"sliding_window": None},
+    "gemma3_text": {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 32},
 }
+TOLERANCE = {"gemma3_text": 5e-5}  # its norms of heads and blocks enlarge the last digit
 
 
 def tiny_model(family: str, attention: str, seed: int = 1) -> Any:
@@ -98,7 +100,9 @@ def test_packed_loss_and_gradients_equal_the_naive_ones(family: str) -> None:
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     for name, gradient in gradients(naive).items():
         assert gradient.abs().max() > 0
-        torch.testing.assert_close(gradients(packed)[name], gradient, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            gradients(packed)[name], gradient, rtol=1e-4, atol=TOLERANCE.get(family, 1e-5)
+        )
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -199,14 +199,16 @@ def test_fingerprint_knows_weights_and_not_their_precision(tiny: Any, other_base
     assert fingerprint(model) != fingerprint(load_base(other_base, torch.float32, cpu)[0])
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen2"])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "gemma3_text"])
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize(("prefix", "lengths"), [(200, [60] * 9), (7, [80, 20, 30]), (50, [300])])
 def test_memory_formula_is_what_autograd_keeps(
     prefix: int, lengths: list[int], checkpointing: bool, family: str
 ) -> None:
+    heads = {} if family in ("llama", "qwen2") else {"head_dim": 24}  # as wide as Gemma's: 1.5
     config = AutoConfig.for_model(
         family,
+        **heads,
         vocab_size=64,
         hidden_size=96,
         intermediate_size=256,

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tiny_models import save_model
 
+from ner_edge.architectures import BY_MODEL_TYPE
 from ner_edge.data.labelled import read_labelled
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.gguf.imatrix import Imatrix, read_imatrix
-from ner_edge.gguf.names import gguf_name, permute_rows, restore_rows
+from ner_edge.gguf.row_order import permute_rows, restore_rows
 from ner_edge.hf.prompts import PromptEncoder
 from ner_edge.task import Task
 from ner_edge.train.loss import packed_loss
@@ -66,7 +67,8 @@ class Made:
 
     def __init__(self, root, architecture="llama", tied=True, levels=("q3_k_m",)):
         self.root = root
-        self.base = save_model(root / "base", architecture, tied=tied, **SHAPE)
+        shape = {**SHAPE, "num_hidden_layers": 2}
+        self.base = save_model(root / "base", architecture, tied=tied, **shape)
         self.adapter = random_adapter(root / "adapter", self.base)
         self.files = dict(zip(levels, self.export(root, levels), strict=True))
         (root / "train.conll").write_text(CONLL)
@@ -112,7 +114,10 @@ def assert_like_the_file(start, file):
             atol=1e-6,
         )
     tensors = GGUFFile(file).tensors
-    names = {f"{gguf_name(module)}.weight" for module in rounding.modules}
+    names = {
+        f"{BY_MODEL_TYPE[base.config.model_type].tensor(module)}.weight"
+        for module in rounding.modules
+    }
     others = {name for name, info in tensors.items() if len(info.shape) == 2} - names
     for name in others:
         module = {"token_embd.weight": "model.embed_tokens", "output.weight": "lm_head"}[name]
@@ -125,6 +130,11 @@ def test_what_is_trained_on_is_what_export_writes(level, made):
     file = made.files[level]
     assert len({info.type for info in GGUFFile(file).tensors.values()}) > 2
     assert_like_the_file(made.start(file), file)
+
+
+def test_also_in_an_architecture_with_norms_after_blocks(tmp_path):
+    gemma = Made(tmp_path, "gemma3_text")
+    assert_like_the_file(gemma.start(gemma.files["q3_k_m"]), gemma.files["q3_k_m"])
 
 
 def test_also_in_another_architecture_with_a_head_of_its_own(tmp_path):

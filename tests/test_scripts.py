@@ -17,7 +17,6 @@ SCRIPTS = {
     for path in sorted((ROOT / "scripts").iterdir())
     if path.read_bytes().startswith(b"#!/usr/bin/env python3\n")
 }
-NOT_YET = ("compare-converter", "make-shape")
 QUICK = {
     "bench-hostile": "--model {gguf} --rounds 1 --threads 1 --kind digits",
     "bench-read": "{gguf} --rounds 1 --threads 1 --at-once 16 512",
@@ -46,9 +45,7 @@ def run(script: Path, *arguments: object, folder: Path) -> "subprocess.Completed
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_help_begins_with_two_lines_on_what_the_script_does(name, tmp_path, request):
-    if name in NOT_YET:
-        request.applymarker(pytest.mark.xfail(reason="it does not import launch yet", strict=False))
+def test_help_begins_with_two_lines_on_what_the_script_does(name, tmp_path):
     summary = (ast.get_docstring(ast.parse(SCRIPTS[name].read_text())) or "").split("\n\n")[0]
     result = run(SCRIPTS[name], "--help", folder=tmp_path)
     assert result.returncode == 0, result.stderr

@@ -8,7 +8,16 @@ import llama_cpp
 import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import (
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -78,6 +87,52 @@ def save_tokenizer(folder: Path, pre: str = "smollm") -> int:
     return tokenizer.get_vocab_size()
 
 
+def save_sentencepiece(folder: Path) -> int:
+    """Write a tokenizer.json like Gemma's; returns how many tokens there are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    trainer = trainers.BpeTrainer(vocab_size=300, show_progress=False)
+    trained.train_from_iterator(TEXTS * 3, trainer)
+    found = trained.get_vocab()
+    learned = sorted(found.keys() - {"\n\n"}, key=lambda piece: found[piece])
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>"]
+    pieces = [*special, "\n\n", *(f"<0x{byte:02X}>" for byte in range(256)), *learned]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    splits = [(piece[:i], piece[i:]) for piece in learned for i in range(1, len(piece))]
+    merges = [pair for pair in splits if pair[0] in vocabulary and pair[1] in vocabulary]
+    tokenizer = Tokenizer(
+        models.BPE(vocabulary, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+    )
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", 2)]
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    tokenizer.add_special_tokens(special)
+    tokenizer.add_tokens(["\n\n"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    names = {"bos": "<bos>", "eos": "<eos>", "pad": "<pad>", "unk": "<unk>"}
+    config = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    config |= {f"{name}_token": token for name, token in names.items()}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return len(vocabulary)
+
+
+# Six sliding layers and a global one; the window is shorter than some tests' texts.
+GEMMA3 = {
+    "num_hidden_layers": 7,
+    "head_dim": 16,
+    "query_pre_attn_scalar": 16,
+    "sliding_window": 40,
+    "bos_token_id": 2,
+    "eos_token_id": 1,
+}
+
+
 def save_model(
     folder: Path,
     architecture: str = "llama",
@@ -89,8 +144,11 @@ def save_model(
     **settings: Any,
 ) -> Path:
     """Write a random model with grouped-query attention, its vocabulary padded by `padding`."""
-    pre = {"llama": "smollm", "mistral": "tekken"}.get(architecture, "qwen2")
-    tokens = save_tokenizer(folder, pre)
+    if architecture == "gemma3_text":
+        tokens, settings = save_sentencepiece(folder), GEMMA3 | settings
+    else:
+        pre = {"llama": "smollm", "mistral": "tekken"}.get(architecture, "qwen2")
+        tokens = save_tokenizer(folder, pre)
     torch.manual_seed(0)
     values = {
         "vocab_size": tokens + padding,

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor
 
+from ner_edge.architectures import BY_MODEL_TYPE
 from ner_edge.memory import available_memory
 from ner_edge.train.loss import ROWS
 
@@ -73,7 +74,10 @@ def kept_activations(
     examples, longest = len(lengths), max(lengths) - 1
     tokens = prefix + sum(lengths) - examples
     seen = prefix + longest
-    norms = 2 * tokens * hidden * 4  # always in float32
+    widths = {"attn_q_norm": heads * dim, "attn_k_norm": kv_heads * dim}
+    layer_tensors = BY_MODEL_TYPE[config.model_type].layer.values()
+    normed = sum(widths.get(name, hidden) for name in layer_tensors if name.endswith("norm"))
+    norms = tokens * normed * 4  # in float32 whatever the model's
     products = tokens * (2 * hidden + heads * dim + 4 * inner + 7 * rank)
     rows = examples * (longest * heads * dim + 2 * seen * kv_heads * dim)
     attention = heads * (examples * longest * seen + prefix * prefix)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ner_edge.architectures import BY_MODEL_TYPE
 from ner_edge.brackets import write_brackets
 from ner_edge.data.corpus import Sentence
 from ner_edge.errors import DataError, ModelError, NerEdgeError
@@ -66,8 +67,14 @@ def preflight(
     if dev_sentences:
         yield check_data("dev", dev_sentences, encoder.task)
     yield check_template(sentences, encoder.task)
+    architecture = BY_MODEL_TYPE[model.config.model_type]
+    if licence := architecture.licence:
+        yield Check("licence", f"the base and models trained from it are under the {licence}")
     context = model.config.max_position_embeddings
-    limit, name = min((settings.max_tokens, "max_tokens"), (context, "the model's context"))
+    limits = [(settings.max_tokens, "max_tokens"), (context, "the model's context")]
+    if architecture.window and (window := model.config.sliding_window):
+        limits.append((window, "the model's sliding window"))  # which packed attention ignores
+    limit, name = min(limits)
     check_vocabulary(encoder.prefix, examples, model.config.vocab_size)
     yield check_tokens(encoder.prefix, examples, sentences, limit, name)
     if rounding:

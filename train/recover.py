@@ -17,12 +17,12 @@ import torch
 from gguf import GGMLQuantizationType
 from numpy.typing import NDArray
 
-from ner_edge.architectures import MODEL_TYPES
 from ner_edge.errors import ModelError
+from ner_edge.gguf.check import check_model
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.gguf.imatrix import Imatrix
-from ner_edge.gguf.names import gguf_name, heads_to_permute, permute_rows, restore_rows
 from ner_edge.gguf.rounding import needs_importance, round_trip
+from ner_edge.gguf.row_order import permute_rows, restore_rows
 from ner_edge.shapes import listed
 from ner_edge.train.checkpoint import adapter_weights
 
@@ -37,24 +37,26 @@ Weights = NDArray[np.float32]
 
 
 class Rounding:
-    """The rounding of a GGUF file's types, to be done to a model of the same shapes.
+    """Round the matrices of a model to the types that a GGUF file holds them in.
 
-    Made of a float32 `model` that has no adapter yet. It keeps those matrices, so the model must
-    then be given copies. Raises `ModelError` if the file's matrices are not the model's, or
+    `model` is in float32 and has no adapter yet. Its matrices are kept here, so the model must then
+    be given copies. Raises `ModelError` if the file is no model of the same shapes, or its types
     cannot be rounded to.
     """
 
     def __init__(self, model: Any, file: GGUFFile, imatrix: Imatrix | None = None) -> None:
         self.file = file
-        self._config = model.config
+        self._sizes = check_model(file)
         self._imatrix = imatrix or Imatrix()
         self._weights = {
             name.removesuffix(".weight"): weight.detach()
             for name, weight in model.named_parameters()
             if weight.ndim == 2
         }
-        self._types = _types(file, self._weights)
-        _check_types(file, self._types, imatrix)
+        tensor = self._sizes.architecture.tensor
+        self._names = {module: f"{tensor(module)}.weight" for module in self._weights}
+        self._types = _types(file, self._weights, self._names)
+        _check_types(file, self._types, self._names, imatrix)
         self.adapter: dict[str, torch.Tensor] = {}
         """The trained tensors as of the last refresh, in float16, as they are saved."""
         self.seconds = 0.0
@@ -118,23 +120,17 @@ class Rounding:
             a, b = pair
             weight = weight + (permute_rows(b, heads) if heads else b) @ a
         half = weight.astype(np.float16).astype(np.float32)
-        importance = self._imatrix.means(f"{gguf_name(module)}.weight")
+        importance = self._imatrix.means(self._names[module])
         result = round_trip(half, self._types[module], importance)
         return restore_rows(result, heads) if heads else result
 
     def in_file(self, module: str) -> Weights:
         """The weight of `module` that the file holds, [out, in]."""
-        weight, heads = self.file.float32(f"{gguf_name(module)}.weight"), self._heads(module)
+        weight, heads = self.file.float32(self._names[module]), self._heads(module)
         return restore_rows(weight, heads) if heads else weight
 
     def _heads(self, module: str) -> int | None:
-        config = self._config
-        return heads_to_permute(
-            MODEL_TYPES[config.model_type],
-            f"{gguf_name(module)}.weight",
-            config.num_attention_heads,
-            config.num_key_value_heads,
-        )
+        return self._sizes.heads_to_permute(self._names[module])
 
     def _pair(self, model: Any, module: str) -> tuple[Weights, Weights] | None:
         """A and scale·B of a module as of the last refresh; None if it has no adapter."""
@@ -146,13 +142,15 @@ class Rounding:
         return a, b * np.float32(layer.scaling["default"])
 
 
-def _types(file: GGUFFile, weights: Mapping[str, torch.Tensor]) -> dict[str, GGMLQuantizationType]:
-    """The type that `file` holds each matrix in, by module."""
-    names = {f"{gguf_name(module)}.weight": module for module in weights}
+def _types(
+    file: GGUFFile, weights: Mapping[str, torch.Tensor], names: Mapping[str, str]
+) -> dict[str, GGMLQuantizationType]:
+    """Return the type that `file` holds each matrix in, by module; `names` are its tensors."""
+    modules = {name: module for module, name in names.items()}
     found = {name: info for name, info in file.tensors.items() if len(info.shape) > 1}
-    problems = [f"{name} (only in the base)" for name in names if name not in found]
-    problems += [f"{name} (only in the file)" for name in found if name not in names]
-    for name, module in names.items():
+    problems = [f"{name} (only in the base)" for name in modules if name not in found]
+    problems += [f"{name} (only in the file)" for name in found if name not in modules]
+    for name, module in modules.items():
         shape = tuple(weights[module].shape)
         if name in found and found[name].shape != shape:
             problems.append(f"{name} ({found[name].shape} in the file, {shape} in the base)")
@@ -161,17 +159,20 @@ def _types(file: GGUFFile, weights: Mapping[str, torch.Tensor]) -> dict[str, GGM
             f"{file.path}: was not made from this base; {len(problems)} of the matrices do not "
             f"fit: {listed(problems, '; ')}"
         )
-    return {module: found[name].type for name, module in names.items()}
+    return {module: found[name].type for name, module in modules.items()}
 
 
 def _check_types(
-    file: GGUFFile, types: Mapping[str, GGMLQuantizationType], imatrix: Imatrix | None
+    file: GGUFFile,
+    types: Mapping[str, GGMLQuantizationType],
+    names: Mapping[str, str],
+    imatrix: Imatrix | None,
 ) -> None:
-    """Can the matrices be rounded to `types`, by the importance matrix of the file?"""
+    """Raise `ModelError` unless the matrices can be rounded to `types` with `imatrix`."""
     if not set(types.values()) - set(_EXACT):
         raise ModelError(f"{file.path}: is hardly rounded, so nothing is to be made up for")
     known = imatrix or Imatrix()
-    means = {module: known.means(f"{gguf_name(module)}.weight") for module in types}
+    means = {module: known.means(names[module]) for module in types}
     needy = {types[m].name for m, found in means.items() if found is None}
     needy &= {kind.name for kind in set(types.values()) if needs_importance(kind)}
     data = file.get("ner_edge.calibrated_on")
@@ -182,7 +183,7 @@ def _check_types(
             "--imatrix (export writes it beside the file)"
         )
     for module, found in means.items():
-        name = f"{gguf_name(module)}.weight"
+        name = names[module]
         if found is not None and len(found) != (columns := file.tensors[name].shape[1]):
             raise ModelError(
                 f"the importance matrix is for another model: {name} has {columns} columns, "

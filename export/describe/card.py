@@ -44,8 +44,10 @@ def model_card(source: Source, name: str, files: Files) -> str:
 
 
 def licence_of(source: Source) -> str | None:
-    """Return the base's licence by its short name, from its metadata or its own model card; None if
-    neither names one."""
+    """Return the base's licence by its short name: that of its architecture, or the one that its
+    metadata or its own model card names; None if there is none."""
+    if terms := source.base.architecture.licence:
+        return terms.identifier
     value = source.base.metadata.get("general.license")
     if value is not None:
         text = value.value
@@ -73,7 +75,7 @@ def _front_matter(source: Source) -> str:
 def _summary(source: Source) -> str:
     base = source.base.path.resolve().name
     how = " with a LoRA adapter merged in" if source.adapter else ""
-    text = f"The language model `{base}` ({source.base.architecture}){how}"
+    text = f"The language model `{base}` ({source.base.architecture.name}){how}"
     if source.task is not None:
         text += (
             f", for the task `{source.task.name}`. The model rewrites a sentence with its named "
@@ -176,7 +178,7 @@ def _read_scores(adapter: Path) -> _ScoresFile | None:
 def _provenance(source: Source, files: Files) -> str:
     provenance = source.provenance()
     lines = ["## Provenance", ""]
-    licence = licence_of(source)
+    licence = source.base.architecture.licence or licence_of(source)
     lines.append(f"Licence of the base: {licence or 'not stated in its metadata'}.")
     lines += ["", "| | Name | SHA-256 |", "| --- | --- | --- |"]
     for what in ("base", "adapter"):

@@ -24,6 +24,7 @@ _READ_BY = {
     "kqv_out": ("attn_output",),
     "ffn_norm": ("ffn_gate", "ffn_up"),
     "ffn_swiglu": ("ffn_down",),
+    "ffn_geglu": ("ffn_down",),
 }
 _LAST = "result_norm"
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ner_edge.errors import ModelError
 from ner_edge.export.read.base import Base, Tensor
 from ner_edge.files.hashing import sha256_of
-from ner_edge.gguf.names import gguf_name, permuted_rows
+from ner_edge.gguf.row_order import permuted_rows
 from ner_edge.hf.adapter_config import CONFIG_FILE, WEIGHTS_FILE, AdapterConfig, read_adapter_config
 from ner_edge.hf.safetensors import SafetensorsFile
 from ner_edge.shapes import listed
@@ -115,17 +115,18 @@ def open_adapter(folder: Path, base: Base) -> Adapter:
 
 
 def _pair(module: str, config: AdapterConfig, base: Base, file: SafetensorsFile) -> LoraPair:
-    tensor = f"{gguf_name(module)}.weight"
+    tensor = f"{base.architecture.tensor(module)}.weight"
     a_name, b_name = (f"{_PREFIX}{module}.lora_{half}.weight" for half in "AB")
     rank = config.rank(module)
     scale = config.alpha(module) / (sqrt(rank) if config.use_rslora else rank)
-    return LoraPair(tensor, scale, a_name, b_name, base.heads_to_permute(tensor), file)
+    heads = base.hyperparameters.heads_to_permute(tensor)
+    return LoraPair(tensor, scale, a_name, b_name, heads, file)
 
 
 def _is_copy_of_base(name: str, file: SafetensorsFile, base: Base) -> bool:
     """peft saves an embedding or head beside its LoRA, in case it was resized or trained."""
     match = re.fullmatch(rf"{re.escape(_PREFIX)}(.+)\.base_layer\.weight", name)
-    tensor = _base_tensor(f"{gguf_name(match[1])}.weight", base) if match else None
+    tensor = _base_tensor(f"{base.architecture.tensor(match[1])}.weight", base) if match else None
     if tensor is None or file.entries[name].shape != tensor.shape:
         return False
     return np.allclose(file.float32(name), tensor.read(), rtol=0.01, atol=1e-6)

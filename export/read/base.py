@@ -1,4 +1,4 @@
-"""The model to export, whatever it is stored as: metadata, and tensors read one at a time."""
+"""The model to export, read from a GGUF or a Hugging Face folder one tensor at a time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,15 +10,16 @@ import numpy as np
 from gguf import GGUFValue
 from numpy.typing import NDArray
 
+from ner_edge.architectures import Architecture
 from ner_edge.gguf.check import check_model
 from ner_edge.gguf.file import GGUFFile
-from ner_edge.gguf.names import heads_to_permute
+from ner_edge.shapes import Hyperparameters
 
 
 class Tensor(NamedTuple):
     """A tensor under its GGUF name, in GGUF's row order.
 
-    `read_slice(start, end)` returns that part of its first axis in a fresh float32 array.
+    `read_slice(start, end)` reads that part of its first axis into a fresh float32 array.
     """
 
     name: str
@@ -26,7 +27,7 @@ class Tensor(NamedTuple):
     read_slice: Callable[[int, int], NDArray[np.float32]]
 
     def read(self) -> NDArray[np.float32]:
-        """All of it."""
+        """Read the whole tensor."""
         return self.read_slice(0, self.shape[0])
 
 
@@ -35,31 +36,27 @@ class Base:
     """A full-precision model: `metadata` as `gguf.GGUFWriter` takes it, tensors by GGUF name."""
 
     path: Path
-    architecture: str
-    heads: int
-    key_value_heads: int
+    hyperparameters: Hyperparameters
     metadata: dict[str, GGUFValue] = field(repr=False)
     tensors: dict[str, Tensor] = field(repr=False)
     weight_files: tuple[Path, ...] = ()
-    """What the weights are read from."""
+    """The files that hold the weights."""
 
-    def heads_to_permute(self, tensor: str) -> int | None:
-        """See `gguf_names.heads_to_permute`."""
-        return heads_to_permute(self.architecture, tensor, self.heads, self.key_value_heads)
+    @property
+    def architecture(self) -> Architecture:
+        """The row of its family."""
+        return self.hyperparameters.architecture
 
 
 def open_gguf_base(path: Path) -> Base:
-    """A GGUF as base: its dequantized weights are the full-precision model.
+    """Open a GGUF as base: its dequantized weights are the full-precision model.
 
     Raises `ModelError` if it is damaged, contradicts itself, or is of another architecture.
     """
     file = GGUFFile(path)
-    sizes = check_model(file)
     return Base(
         path,
-        sizes.architecture,
-        sizes.heads,
-        sizes.key_value_heads,
+        check_model(file),
         file.metadata(),
         {
             name: Tensor(name, info.shape, _reader(file, name))

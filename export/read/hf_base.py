@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ner_edge.export.read.base import Base, Tensor
 from ner_edge.export.read.hf_metadata import add_hyperparameters, refuse_unsupported, rope_factors
 from ner_edge.export.read.hf_tokenizer import add_tokenizer
-from ner_edge.gguf.names import heads_to_permute, permuted_rows
+from ner_edge.gguf.row_order import permuted_rows
 from ner_edge.hf.folder import HFFolder, Weight, open_hf_folder
 
 
@@ -22,18 +22,16 @@ def open_hf_base(path: Path) -> Base:
     folder = open_hf_folder(path)
     refuse_unsupported(folder)
     sizes = folder.hyperparameters
-    writer = GGUFWriter(None, sizes.architecture)
+    writer = GGUFWriter(None, sizes.architecture.name)
     add_hyperparameters(writer, folder)
-    add_tokenizer(writer, path, sizes.vocabulary, folder.config.eos_token_id)
+    add_tokenizer(writer, folder)
     tensors = {name: _tensor(name, weight, folder) for name, weight in folder.weights.items()}
     factors = rope_factors(folder)
     if factors is not None:
         tensors["rope_freqs.weight"] = _constant("rope_freqs.weight", factors)
     return Base(
         path,
-        sizes.architecture,
-        sizes.heads,
-        sizes.key_value_heads,
+        sizes,
         writer.kv_data[0],
         tensors,
         tuple(file.path for file in folder.files),
@@ -42,11 +40,13 @@ def open_hf_base(path: Path) -> Base:
 
 def _tensor(name: str, weight: Weight, folder: HFFolder) -> Tensor:
     sizes = folder.hyperparameters
+    shift = sizes.architecture.norm_shift if name.endswith("norm.weight") else 0.0
 
     def read_slice(start: int, end: int) -> NDArray[np.float32]:
-        return weight.file.float32(weight.name, start, end)
+        rows = weight.file.float32(weight.name, start, end)
+        return rows + np.float32(shift) if shift else rows
 
-    if heads_to_permute(sizes.architecture, name, sizes.heads, sizes.key_value_heads) is not None:
+    if sizes.heads_to_permute(name) is not None:
         return Tensor(name, weight.shape, permuted_rows(read_slice, sizes.head_width))
     return Tensor(name, weight.shape, read_slice)
 

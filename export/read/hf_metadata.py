@@ -14,30 +14,61 @@ def refuse_unsupported(folder: HFFolder) -> None:
     """Raise `ModelError` naming the settings that llama.cpp would compute otherwise."""
     config, rope = folder.config, folder.config.rope
     wrong = []
-    if (config.hidden_act or "silu") != "silu":
-        wrong.append(f"hidden_act {config.hidden_act}")
+    architecture = config.architecture
+    activation = config.hidden_activation or config.hidden_act or architecture.activation
+    if activation != architecture.activation:
+        wrong.append(f"hidden_act {activation}")
     if config.quantization_config:
         wrong.append("quantization_config (give the model before it was quantized)")
-    others = [kind for kind in config.layer_types or [] if kind != "full_attention"]
-    if config.use_sliding_window or others:
-        wrong.append("sliding-window attention")
+    wrong += _unsupported_attention(folder)
     if any(
         factor not in (None, 1.0)
         for factor in (rope.partial_rotary_factor, config.partial_rotary_factor)
     ):
         wrong.append("partial_rotary_factor")
-    needs: dict[str, list[object]] = {"default": [], "linear": [rope.factor]}
-    if config.architecture == "llama":
-        needs["llama3"] = [
+    needs: dict[str, list[object]] = {
+        "default": [],
+        "linear": [rope.factor],
+        "llama3": [
             rope.factor,
             rope.low_freq_factor,
             rope.high_freq_factor,
             rope.original_max_position_embeddings,
-        ]
-    if rope.kind not in needs or None in needs[rope.kind]:
+        ],
+    }
+    if rope.kind not in architecture.rope_kinds or None in needs[rope.kind]:
         wrong.append(f"rope scaling {rope.kind}")
     if wrong:
         raise ModelError(f"{folder.path}: cannot be exported because of its {', '.join(wrong)}")
+
+
+def _unsupported_attention(folder: HFFolder) -> list[str]:
+    config, every = folder.config, folder.config.architecture.global_every
+    if not every:
+        others = any(kind != "full_attention" for kind in config.layer_types or [])
+        return ["sliding-window attention"] * bool(config.use_sliding_window or others)
+    sizes, scalar = folder.hyperparameters, config.query_pre_attn_scalar
+    kinds = [
+        "sliding_attention" if layer % every else "full_attention"
+        for layer in range(1, sizes.layers + 1)
+    ]
+    found = {
+        "sliding_window null": config.window is None,
+        f"layer_types (not one in {every} global)": (config.layer_types or kinds) != kinds,
+        f"sliding_window_pattern {config.sliding_window_pattern}": (
+            config.sliding_window_pattern not in (None, every)
+        ),
+        f"rope scaling {config.local_rope.kind} in layers with a window": (
+            config.local_rope.kind != "default"
+        ),
+        f"query_pre_attn_scalar {scalar:g} with heads {sizes.head_width} wide": (
+            scalar != sizes.head_width
+        ),
+        "attn_logit_softcapping": config.attn_logit_softcapping,
+        "final_logit_softcapping": config.final_logit_softcapping,
+        "use_bidirectional_attention": config.use_bidirectional_attention,
+    }
+    return [what for what, is_wrong in found.items() if is_wrong]
 
 
 def add_hyperparameters(writer: GGUFWriter, folder: HFFolder) -> None:
@@ -59,6 +90,12 @@ def add_hyperparameters(writer: GGUFWriter, folder: HFFolder) -> None:
     if config.rope.kind == "linear" and config.rope.factor:
         writer.add_rope_scaling_type(RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(config.rope.factor)
+    if config.architecture.global_every:
+        assert config.window is not None
+        writer.add_sliding_window(config.window)
+        writer.add_rope_freq_base_swa(config.local_rope.rope_theta or 10000.0)
+    if config.architecture.licence:
+        writer.add_license(config.architecture.licence.identifier)
 
 
 def rope_factors(folder: HFFolder) -> NDArray[np.float32] | None:
@@ -85,4 +122,5 @@ def rope_factors(folder: HFFolder) -> NDArray[np.float32] | None:
 
 
 def _rope_theta(folder: HFFolder) -> float:
-    return folder.config.rope.rope_theta or folder.config.rope_theta or 10000.0
+    config = folder.config
+    return config.rope.rope_theta or config.rope_theta or config.architecture.rope_theta

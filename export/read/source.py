@@ -3,18 +3,19 @@ each of them comes from."""
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from gguf import GGUFValue
+from numpy.typing import NDArray
 
 from ner_edge import __version__
 from ner_edge.errors import ModelError
 from ner_edge.export.describe.manifest import CheckResult, Provenance
-from ner_edge.export.read.adapter import Adapter, open_adapter
-from ner_edge.export.read.base import Base, open_gguf_base
+from ner_edge.export.read.adapter import Adapter, LoraPair, open_adapter
+from ner_edge.export.read.base import Base, Tensor, open_gguf_base
 from ner_edge.export.read.hf_base import open_hf_base
-from ner_edge.export.read.merge import merge
 from ner_edge.export.write_gguf import text_value
 from ner_edge.files.hashing import sha256_of
 from ner_edge.files.inputs import name_as_text
@@ -107,6 +108,38 @@ def open_source(
         changed,
         base_sha256(model, progress),
     )
+
+
+def merge(base: Base, adapter: Adapter, changed: set[str] | None = None) -> Base:
+    """Return the base with each adapted weight replaced by `W + scale · B · A`, computed in float32
+    when it is read.
+
+    An adapted `lm_head` on tied embeddings becomes a weight of its own: the embedding stays.
+    `changed` receives the name of each tensor once a row that differs from the base is read.
+    """
+    tensors = dict(base.tensors)
+    seen = set() if changed is None else changed
+    for name, pair in adapter.pairs.items():
+        source = tensors.get(name) or tensors["token_embd.weight"]
+        tensors[name] = Tensor(name, source.shape, _adder(source, pair, seen))
+    return replace(base, tensors=tensors)
+
+
+def _adder(
+    source: Tensor, pair: LoraPair, changed: set[str]
+) -> Callable[[int, int], NDArray[np.float32]]:
+    def read_slice(start: int, end: int) -> NDArray[np.float32]:
+        weight = source.read_slice(start, end)
+        delta = pair.delta(start, end)
+        if pair.tensor in changed:
+            weight += delta
+            return weight
+        merged = weight + delta
+        if not np.array_equal(merged, weight):
+            changed.add(pair.tensor)
+        return merged
+
+    return read_slice
 
 
 def open_base(path: Path) -> Base:

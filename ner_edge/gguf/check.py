@@ -1,16 +1,22 @@
-"""Can llama.cpp run this GGUF? What its loader and its kernels take for granted, checked first:
-they answer a contradiction by ending the process."""
+"""Can llama.cpp run this GGUF? Its loader and its kernels end the process when a file contradicts
+itself, so everything they take for granted is checked first."""
 
 import math
 from collections import Counter
 
 from gguf import GGMLQuantizationType, GGUFValueType
 
-from ner_edge.architectures import ARCHITECTURES, check_architecture
+from ner_edge.architectures import (
+    BY_NAME,
+    BYTE_LEVEL,
+    SENTENCEPIECE,
+    Architecture,
+    find_architecture,
+)
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.shapes import Hyperparameters
 
-_TOKENIZERS = ("gpt2", "llama")  # byte-level BPE, and SentencePiece
+_TOKENIZERS = (BYTE_LEVEL, SENTENCEPIECE)
 # The types whose rows ggml's CPU kernels look up and multiply.
 _MATRIX_TYPES = frozenset(
     kind
@@ -24,7 +30,7 @@ def check_model(file: GGUFFile) -> Hyperparameters:
 
     Raises `ModelError` if the file holds another kind of thing, or contradicts itself.
     """
-    architecture = check_architecture(file.text("general.architecture"), file.path, ARCHITECTURES)
+    architecture = find_architecture(file.text("general.architecture"), BY_NAME, file.path)
     kind = file.text("general.type") or "model"
     if kind != "model":
         raise file.unsupported(f"it is of type '{kind}', not a model")
@@ -41,27 +47,32 @@ def check_model(file: GGUFFile) -> Hyperparameters:
     return shape
 
 
-def _hyperparameters(file: GGUFFile, architecture: str) -> Hyperparameters:
+def _hyperparameters(file: GGUFFile, architecture: Architecture) -> Hyperparameters:
+    name = architecture.name
+
     def size(key: str, default: int | None = None) -> int:
-        value = file.integer(f"{architecture}.{key}")
+        value = file.integer(f"{name}.{key}")
         value = default if value is None else value
         if value is None or not 0 <= value < 1 << 31:
-            raise file.damaged(f"{architecture}.{key} is {'missing' if value is None else value}")
+            raise file.damaged(f"{name}.{key} is {'missing' if value is None else value}")
         return value
 
     for key in ("expert_count", "expert_used_count", "nextn_predict_layers"):
         if size(key, 0):
-            raise file.unsupported(f"{architecture}.{key} is {size(key)}; only dense models are")
+            raise file.unsupported(f"{name}.{key} is {size(key)}; only dense models are")
     if not size("context_length"):
         raise file.damaged("its context holds no token")
     width, heads = size("embedding_length"), size("attention.head_count")
     head_width = size("attention.key_length", width // max(1, heads))
     for key in ("attention.value_length", "rope.dimension_count"):
         if size(key, head_width) != head_width:
-            raise file.damaged(
-                f"{architecture}.{key} is {size(key)}, but heads are {head_width} wide"
-            )
-    _check_numbers(file, architecture)
+            raise file.damaged(f"{name}.{key} is {size(key)}, but heads are {head_width} wide")
+    if architecture.global_every:
+        if not size("attention.sliding_window"):
+            raise file.damaged(f"{name}.attention.sliding_window is 0")
+        if file.keys(f"{name}.attention.sliding_window_pattern"):
+            raise file.unsupported("its layers have another pattern of sliding windows")
+    _check_numbers(file, name)
     return Hyperparameters(
         path=file.path,
         architecture=architecture,
@@ -87,9 +98,10 @@ def _check_numbers(file: GGUFFile, architecture: str) -> None:
     value = file.get(epsilon)
     if not isinstance(value, float) or not 0 < value < 1:
         raise file.damaged(f"{epsilon} is {value}")
-    base = file.get(f"{architecture}.rope.freq_base")
-    if base is not None and not (isinstance(base, int | float) and base > 0):
-        raise file.damaged(f"{architecture}.rope.freq_base is {base}")
+    for key in ("freq_base", "freq_base_swa"):
+        base = file.get(f"{architecture}.rope.{key}")
+        if base is not None and not (isinstance(base, int | float) and base > 0):
+            raise file.damaged(f"{architecture}.rope.{key} is {base}")
 
 
 def _check_vocabulary(file: GGUFFile, size: int) -> None:
@@ -109,7 +121,7 @@ def _check_vocabulary(file: GGUFFile, size: int) -> None:
             raise file.damaged(f"{key} is no array of {wanted.name.lower()}")
         if len(file.items(key) or tokens) != size:
             raise file.damaged(f"{key} has {len(file.items(key) or [])} items for {size} tokens")
-    if kind == "gpt2":
+    if kind == BYTE_LEVEL:
         merges = file.items("tokenizer.ggml.merges") or []
         if not merges or not all(isinstance(m, bytes) and b" " in m[1:] for m in merges):
             raise file.damaged("its merges are missing, or no pairs of tokens")

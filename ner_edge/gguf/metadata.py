@@ -1,4 +1,4 @@
-"""What a GGUF file says about itself, read without loading it."""
+"""The metadata of a GGUF file, read without loading its weights."""
 
 import json
 from collections import Counter
@@ -9,6 +9,7 @@ from pathlib import Path
 from gguf import LlamaFileType
 
 from ner_edge import temperature
+from ner_edge.architectures import BY_NAME
 from ner_edge.errors import ModelError
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.task import GGUF_KEY, Task
@@ -36,17 +37,18 @@ class ModelFacts:
     """How many tensors have each ggml type, most frequent first: `{"Q4_K": 120, "F32": 61}`."""
     task: Task | None
     temperature: float
-    """What the log-odds of its scores are divided by; 1 if it was never fitted."""
+    """The log-odds of scores are divided by it; 1 if it was never fitted."""
     provenance: dict[str, str]
-    """What it was made of, if by ner-edge: `ner-edge` (version), `base` and `adapter` (SHA-256)."""
+    """Of files made by ner-edge: `ner-edge` (version), `base` and `adapter` (SHA-256)."""
 
     def rows(self) -> list[tuple[str, str]]:
-        """All of it for a reader: name and value."""
+        """Return everything as pairs of a name and a text."""
         types = ", ".join(f"{count} {kind}" for kind, count in self.tensor_types.items())
         rows = [
             ("file", str(self.path)),
             ("name", self.name),
             ("architecture", self.architecture),
+            *self._licence(),
             ("parameters", f"{self.parameters / 1e6:.1f} million"),
             ("quantization", f"{self.quant}, {self.bits_per_weight:.2f} bits per weight"),
             ("tensors", types),
@@ -68,9 +70,13 @@ class ModelFacts:
             rows.append(("temperature", f"{self.temperature:g}"))
         return rows + list(self.provenance.items())
 
+    def _licence(self) -> list[tuple[str, str]]:
+        row = BY_NAME.get(self.architecture)
+        return [("licence", str(row.licence))] if row and row.licence else []
+
 
 def describe(path: Path) -> ModelFacts:
-    """Read a model's facts; takes milliseconds.
+    """Read a model's metadata; takes milliseconds.
 
     Raises `ModelError` if the file is not a complete GGUF or the task in it is damaged.
     """
@@ -103,7 +109,7 @@ def describe(path: Path) -> ModelFacts:
 
 
 def file_type_name(file_type: int | None) -> str:
-    """The level whose llama.cpp file type number this is, `unknown` if there is none."""
+    """Return the quantization type with this llama.cpp file type number, or `unknown`."""
     if file_type is None:
         return "unknown"
     try:

@@ -1,4 +1,4 @@
-"""A model in a Hugging Face folder: what its files hold, checked against its settings."""
+"""A model in a Hugging Face folder, its weights checked against its settings."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +8,6 @@ import msgspec
 from ner_edge.errors import ModelError
 from ner_edge.files.inputs import read_input
 from ner_edge.files.typed import read_json
-from ner_edge.gguf.names import gguf_name
 from ner_edge.hf.config import HFConfig, read_config
 from ner_edge.hf.safetensors import SafetensorsFile
 from ner_edge.shapes import Hyperparameters, listed
@@ -46,8 +45,8 @@ class HFFolder(NamedTuple):
 def open_hf_folder(path: Path) -> HFFolder:
     """Read the settings and the weights' headers.
 
-    Raises `ModelError` if they are incomplete, damaged, contradict each other, or are of another
-    architecture.
+    Raises `ModelError` if they are incomplete or damaged, contradict each other, or belong to an
+    architecture that is not supported.
     """
     config = read_config(path / "config.json")
     for name in _SETTINGS:
@@ -62,16 +61,16 @@ def open_hf_folder(path: Path) -> HFFolder:
         file.check_floats()
         for name in file.entries:
             module, _, part = name.rpartition(".")
-            target = gguf_name(module)
-            if name.endswith(_IGNORED) or (module == "lm_head" and config.tie_word_embeddings):
+            target = config.architecture.tensor(module)
+            if name.endswith(_IGNORED) or (module == "lm_head" and config.is_tied):
                 continue
             if target is None or part not in ("weight", "bias"):
                 unknown.append(name)
             else:
                 weights[f"{target}.{part}"] = Weight(file, name)
     if unknown:
-        raise ModelError(f"{path}: not {config.architecture} tensors: {listed(unknown)}")
-    if not config.tie_word_embeddings and "output.weight" not in weights:
+        raise ModelError(f"{path}: not {config.architecture.name} tensors: {listed(unknown)}")
+    if not config.is_tied and "output.weight" not in weights:
         raise ModelError(f"{path}: its weights lack lm_head.weight")
     hyperparameters.check({name: weight.shape for name, weight in weights.items()})
     return HFFolder(path, config, hyperparameters, files, weights)

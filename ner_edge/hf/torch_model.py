@@ -1,6 +1,6 @@
-"""Models in torch, for what llama.cpp is no part of: loading, and greedy answers to prompts.
+"""Models in torch: loading them, and greedy answers to prompts.
 
-torch and transformers are imported in use only, so that the rest of the package does without.
+torch and transformers are imported only when they are used: most commands do without them.
 """
 
 import contextlib
@@ -26,29 +26,35 @@ BATCH = 32  # sentences decoded together
 def load_base(
     path: Path, dtype: "torch.dtype", device: "torch.device", attention: str = "sdpa"
 ) -> tuple[Any, Any]:
-    """A causal language model and its tokenizer from a folder or a GGUF file (dequantized).
+    """Load a causal language model and its tokenizer from a folder or a GGUF file (dequantized).
 
     Raises `ModelError` if it cannot be loaded.
     """
-    check_base(path)
+    sizes = check_base(path)
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
-    where, extra = path, {}
+    where: Path = path
+    gguf: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     if path.is_file():
-        where, extra = path.parent, {"gguf_file": path.name}
+        _check_rotation(GGUFFile(path), sizes.architecture.name)
+        where, gguf = path.parent, {"gguf_file": path.name}
+        if sizes.architecture.query_pre_attn_scalar:  # not in GGUF
+            settings = {"query_pre_attn_scalar": sizes.head_width}
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
         with open(os.devnull, "w") as sink, contextlib.redirect_stderr(sink):
-            tokenizer = AutoTokenizer.from_pretrained(where, **extra)
+            tokenizer = AutoTokenizer.from_pretrained(where, **gguf)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 where,
                 dtype=dtype,
                 attn_implementation=attention,
                 use_safetensors=True,
                 output_loading_info=True,
-                **extra,
+                **gguf,
+                **settings,
             )
     except Exception as error:  # each format's reader has errors of its own
         reason = str(error).strip().split("\n")[0]
@@ -59,8 +65,21 @@ def load_base(
     return model.to(device), tokenizer
 
 
+def _check_rotation(file: GGUFFile, architecture: str) -> None:
+    """Raise `ModelError` if rotary embeddings have settings that transformers does not read."""
+    scaling, local = (f"{architecture}.rope.{key}" for key in ("scaling.factor", "freq_base_swa"))
+    problems = [f"{scaling} {file.get(scaling)}"] * (file.get(scaling) not in (None, 1.0))
+    problems += [f"{local} {file.get(local)}"] * (file.get(local) not in (None, 10000.0))
+    problems += ["rope_freqs.weight"] * ("rope_freqs.weight" in file.tensors)
+    if problems:
+        raise ModelError(
+            f"{file.path}: transformers ignores its {', '.join(problems)}; give the Hugging Face "
+            "folder that it was made from"
+        )
+
+
 def check_base(path: Path) -> Hyperparameters:
-    """The sizes of the model in a folder or a GGUF file, of which no weight is read.
+    """Return the sizes of the model in a folder or a GGUF file; no weight is read.
 
     Raises `ModelError` if it contradicts itself: transformers would make whatever model its
     settings describe, however large.

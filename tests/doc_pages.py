@@ -37,7 +37,8 @@ class Block:
         for text in prompts[1:]:
             lines = text.splitlines(keepends=True)
             count = 1 + next(i for i, line in enumerate(lines) if not line.endswith("\\\n"))
-            found.append(("".join(lines[:count]).strip(), "".join(lines[count:])))
+            command = "".join(lines[:count]).replace("\\\n", " ").strip()
+            found.append((command, "".join(lines[count:])))
         return found
 
 

@@ -288,4 +288,7 @@ def test_commands_are_told_from_their_output(tmp_path):
     text = "<!-- docs-test: skip no network -->\n```console\n$ a \\\n    b\nout\n$ c\n```\n"
     (block,) = blocks(text, tmp_path)
     assert (block.mark, block.reason) == ("skip", "no network")
-    assert block.commands == [("a \\\n    b", "out\n"), ("c", "")]
+    assert [(command.split(), shown) for command, shown in block.commands] == [
+        (["a", "b"], "out\n"),
+        (["c"], ""),
+    ]

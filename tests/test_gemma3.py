@@ -16,8 +16,7 @@ from tiny_models import GEMMA3, gguf_logits, load_model, logits, save_model
 
 from ner_edge.architectures import BY_NAME
 from ner_edge.errors import ModelError
-from ner_edge.export.quantize.calibrate import collect_imatrix
-from ner_edge.export.quantize.calibration import CalibrationSet
+from ner_edge.export.quantize.collect_imatrix import ImatrixData, collect_imatrix
 from ner_edge.gguf.check import check_model
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.hf.torch_model import load_base
@@ -215,7 +214,7 @@ def test_it_tags_and_passes_its_checks(root):
 
 
 def test_every_matrix_gets_an_importance(root):
-    answers = CalibrationSet([(["Zoe", "left", "."], [Span(0, 1, "PER")])], "a.conll")
+    answers = ImatrixData([(["Zoe", "left", "."], [Span(0, 1, "PER")])], "a.conll")
     found = collect_imatrix(root / "m-f32.gguf", TASK, answers, threads=1)
     tensors = GGUFFile(root / "m-f32.gguf").tensors
     assert found.sums.keys() - {"output.weight"} == {
@@ -227,7 +226,7 @@ def train_command(root, tmp_path, text):
     (tmp_path / "train.conll").write_text(text)
     return [
         *("train", tmp_path / "train.conll", "--base", root / "base", "--out", tmp_path / "out"),
-        *("--task", root / "task.toml", "--dry-run", "--rank", 4, "--dtype", "float32"),
+        *("--task", root / "task.toml", "--dry-run", "--set", "rank=4", "--set", "dtype=float32"),
     ]
 
 

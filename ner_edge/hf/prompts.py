@@ -1,4 +1,4 @@
-"""A task's prompts and answers as token ids of a Hugging Face tokenizer."""
+"""Prompts and answers of a task as token ids of a Hugging Face tokenizer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,11 +33,11 @@ class PromptEncoder:
         self._suffix = self._encode(task.suffix, special=True)
 
     def prompt(self, words: Sequence[str]) -> list[int]:
-        """What follows the prefix up to the answer."""
+        """Encode what stands between the prefix and the answer."""
         return self._encode(" ".join(words)) + self._suffix
 
     def example(self, sentence: Sentence) -> Example:
-        """The prompt and the bracketed answer with its closing newline."""
+        """Encode the prompt and the bracketed answer with its final newline."""
         answer = write_brackets(sentence.words, sentence.spans) + "\n"
         return Example(self.prompt(sentence.words), self._encode(answer))
 

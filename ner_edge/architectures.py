@@ -70,10 +70,10 @@ class Architecture:
     """The matrices whose rows are in another order in GGUF: llama.cpp rotates neighbouring pairs
     of a head, transformers its halves."""
     norm_shift: float = 0.0
-    """What transformers adds to the weight of a norm, and conversion to GGUF adds for good."""
+    """transformers adds this to the weights of norms; in GGUF they contain it."""
     activation: str = "silu"
     query_pre_attn_scalar: bool = False
-    """Does transformers scale attention by this setting? llama.cpp does by the head width."""
+    """transformers scales attention by this setting, llama.cpp by the head width."""
     rope_kinds: tuple[str, ...] = ("default", "linear")
     rope_theta: float = 10000.0
     """The default of `rope_theta`."""
@@ -82,8 +82,8 @@ class Architecture:
     window: int | None = None
     """The default of `sliding_window`, in tokens; None: attention is never limited."""
     global_every: int | None = None
-    """Every n-th layer attends to all tokens, the others to the window; None: llama.cpp knows no
-    window, so the context ends where the window does."""
+    """Every n-th layer attends to all tokens, the others to the window; None: llama.cpp ignores the
+    window, so the context must end with it."""
     tied: bool = False
     """The default of `tie_word_embeddings`."""
     tokenizer: str = BYTE_LEVEL

@@ -45,16 +45,13 @@ _ENVIRONMENT = {
 _LIGHT = (
     *("nervaluate", "rich._emoji_codes", "rich.progress", "seqeval.metrics", "tokenizers"),
     *("ner_edge.data.check", "ner_edge.data.report", "ner_edge.eval.evaluator"),
-    *(
-        "ner_edge.eval.report.destinations",
-        "ner_edge.export.quantize.calibrate",
-        "ner_edge.export.lora_gguf",
-    ),
+    *("ner_edge.eval.report.destinations", "ner_edge.export.quantize.collect_imatrix"),
+    *("ner_edge.export.lora_gguf",),
     *("ner_edge.export.pipeline", "ner_edge.export.verify.verify", "ner_edge.runtime.formats"),
     *("ner_edge.terminal.progress", "ner_edge.runtime.tagger", "ner_edge.data.texts"),
 )
 _TORCH = (
-    *("peft", "torch", "transformers.models.llama.modeling_llama", "yaml"),
+    *("peft", "torch", "transformers.models.llama.modeling_llama"),
     *("ner_edge.export.verify.parity", "ner_edge.train.run"),
 )
 

@@ -233,7 +233,7 @@ def train_command(root, tmp_path, text):
 def test_training_names_the_licence_and_the_window(root, tmp_path):
     said = run_ok(*train_command(root, tmp_path, "Zoe I-PER\nleft O\n. O\n\n" * 4))
     assert f"\n✓ licence   the base and models trained from it are under the {LICENCE}\n" in said
-    assert re.search(r"✓ tokens .* of 128 \(the model's sliding window\)", said)
+    assert re.search(r"✓ tokens .* limit 128 \(the model's sliding window\)", said)
 
 
 def test_a_sentence_longer_than_the_window_is_refused(root, tmp_path):

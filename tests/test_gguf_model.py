@@ -78,7 +78,7 @@ CONTRADICTIONS = {
     "wider heads": ({"llama.attention.key_length": number(64)}, "but heads are 64 wide"),
     "half a rotation": ({"llama.rope.dimension_count": number(4)}, "but heads are 8 wide"),
     "a wide embedding": ({"llama.embedding_length": number(64)}, "but heads are|contradict"),
-    "no context": ({"llama.context_length": number(0)}, "its context holds no token"),
+    "no context": ({"llama.context_length": number(0)}, "context_length is 0"),
     "text for a number": ({"llama.block_count": text("2")}, "block_count is not a whole number"),
     "no norm's epsilon": ({"llama.attention.layer_norm_rms_epsilon": REMOVED}, "epsilon is None"),
     "epsilon nan": (
@@ -123,7 +123,7 @@ def test_a_vocabulary_must_fit_itself(tiny, tokens, tmp_path):
         check({"tokenizer.ggml.tokens": array(tokens[:-1], GGUFValueType.STRING)})
     with pytest.raises(ModelError, match="token_type has 3 items for"):
         check({"tokenizer.ggml.token_type": array([1, 1, 1], GGUFValueType.INT32)})
-    with pytest.raises(ModelError, match="token_type is no array of int32"):
+    with pytest.raises(ModelError, match="token_type is not an array of int32"):
         check({"tokenizer.ggml.token_type": array([1.0] * len(tokens), GGUFValueType.FLOAT32)})
 
 

@@ -60,17 +60,17 @@ class Rounding:
         self.adapter: dict[str, torch.Tensor] = {}
         """The trained tensors as of the last refresh, in float16, as they are saved."""
         self.seconds = 0.0
-        """What the last refresh took."""
+        """The time of the last refresh."""
 
     @property
     def types(self) -> str:
-        """How many matrices have which type: `180 Q4_0, 30 Q3_K, 1 Q8_0`."""
+        """The number of matrices of each type: `180 Q4_0, 30 Q3_K, 1 Q8_0`."""
         counts = Counter(kind.name for kind in self._types.values())
         return ", ".join(f"{count} {name}" for name, count in counts.most_common())
 
     @property
     def digest(self) -> str:
-        """Eight hex digits of all that decides how a weight is rounded."""
+        """Eight hex digits that depend on everything that decides how a weight is rounded."""
         digest = zlib.crc32(repr(self._types).encode())
         for name, sums in self._imatrix.sums.items():
             digest = zlib.crc32(f"{name} {self._imatrix.counts[name]}".encode(), digest)
@@ -79,17 +79,17 @@ class Rounding:
 
     @property
     def nbytes(self) -> int:
-        """Of the exact weights that are kept."""
+        """The memory of the exact weights that are kept."""
         return sum(weight.nbytes for weight in self._weights.values())
 
     @property
     def modules(self) -> list[str]:
-        """The modules that will be rounded again."""
+        """The modules whose weights are rounded at each refresh."""
         return list(self._weights)
 
     def refresh(self, model: Any, adapter: Mapping[str, torch.Tensor] | None = None) -> None:
-        """Set the frozen weights of `model` (a peft model) so that with its adapter they are the
-        rounded ones; those of `adapter`, if given, in place of the model's own."""
+        """Set the frozen weights of `model`, a peft model, so that with its adapter they equal the
+        rounded ones. `adapter`, if given, replaces the model's own."""
         started = time.perf_counter()
         now = adapter_weights(model) if adapter is None else adapter
         self.adapter = {name: weight.detach().cpu().half() for name, weight in now.items()}
@@ -110,8 +110,9 @@ class Rounding:
         self.seconds = time.perf_counter() - started
 
     def rounded(self, model: Any, module: str) -> Weights:
-        """The weight of `module`, [out, in], with the adapter of the last refresh, as export would
-        put it into the file: merged in float32, float16 on the way, rounded in the file's rows."""
+        """Return the weight of `module`, [out, in], as export would store it with the adapter of
+        the last refresh: merged in float32, converted to float16, rounded in the file's row
+        order."""
         weight, heads = self._weights[module].numpy(), self._heads(module)
         pair = self._pair(model, module)
         if heads:
@@ -125,7 +126,7 @@ class Rounding:
         return restore_rows(result, heads) if heads else result
 
     def in_file(self, module: str) -> Weights:
-        """The weight of `module` that the file holds, [out, in]."""
+        """Return the weight of `module` in the file, [out, in]."""
         weight, heads = self.file.float32(self._names[module]), self._heads(module)
         return restore_rows(weight, heads) if heads else weight
 
@@ -170,7 +171,7 @@ def _check_types(
 ) -> None:
     """Raise `ModelError` unless the matrices can be rounded to `types` with `imatrix`."""
     if not set(types.values()) - set(_EXACT):
-        raise ModelError(f"{file.path}: is hardly rounded, so nothing is to be made up for")
+        raise ModelError(f"{file.path}: is hardly rounded, so there is nothing to recover")
     known = imatrix or Imatrix()
     means = {module: known.means(names[module]) for module in types}
     needy = {types[m].name for m, found in means.items() if found is None}

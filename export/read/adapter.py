@@ -37,11 +37,11 @@ class LoraPair:
     file: SafetensorsFile
 
     def a(self) -> NDArray[np.float32]:
-        """A, `(r, in)`."""
+        """Return A, `(r, in)`."""
         return self.file.float32(self.a_name)
 
     def b(self, start: int = 0, end: int | None = None) -> NDArray[np.float32]:
-        """Rows of B, `(out, r)`, not scaled; all of them unless told otherwise."""
+        """Return rows of B, `(out, r)`, unscaled; by default all of them."""
         out = self.file.entries[self.b_name].shape[0]
         end = out if end is None else end
 
@@ -53,7 +53,7 @@ class LoraPair:
         return read_slice(start, end)
 
     def delta(self, start: int, end: int) -> NDArray[np.float32]:
-        """What to add to these rows of the weight, `(end - start, in)`."""
+        """Return the update of these rows of the weight, `(end - start, in)`."""
         return np.asarray((self.b(start, end) * np.float32(self.scale)) @ self.a(), np.float32)
 
 
@@ -139,7 +139,7 @@ def _base_tensor(name: str, base: Base) -> Tensor | None:
 
 
 def _misfit(module: str, config: AdapterConfig, pair: LoraPair, base: Base) -> str | None:
-    """Why the pair cannot be added to the base, None if it can."""
+    """Return why the pair cannot be added to the base, or None."""
     a, b = pair.file.entries[pair.a_name].shape, pair.file.entries[pair.b_name].shape
     tensor = _base_tensor(pair.tensor, base)
     if tensor is None:

@@ -1,5 +1,4 @@
-"""What is exported: a base, with or without an adapter, the task they were trained for, and where
-each of them comes from."""
+"""The source of an export: a base, with or without an adapter, their task and their provenance."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -26,7 +25,7 @@ from ner_edge.temperature import load_saved_temperature
 
 @dataclass(frozen=True)
 class Source:
-    """A base, an adapter or none, and both together as `merged`."""
+    """A base, an optional adapter, and both merged."""
 
     base: Base
     adapter: Adapter | None
@@ -39,14 +38,14 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The adapter's, or else the base's."""
+        """The name of the adapter, or of the base if there is none."""
         if self.adapter is not None:
             return self.adapter.path.resolve().name
         return self.base.path.resolve().name.removesuffix(".gguf")
 
     @property
     def files(self) -> list[Path]:
-        """What is read."""
+        """The files that the export reads."""
         files = list(self.base.weight_files)
         if self.base.path.is_dir():
             files += [path for path in self.base.path.iterdir() if path.is_file()]
@@ -55,7 +54,7 @@ class Source:
         return files
 
     def metadata(self) -> dict[str, GGUFValue]:
-        """What was made of what, to be written into each file."""
+        """Return the provenance, the task and the temperature as metadata of an exported file."""
         facts = {"ner_edge.version": __version__, "ner_edge.base_sha256": self.base_sha256}
         if self.adapter is not None:
             facts["ner_edge.adapter_sha256"] = self.adapter.sha256
@@ -66,7 +65,7 @@ class Source:
         return {key: text_value(value) for key, value in facts.items()}
 
     def provenance(self) -> Provenance:
-        """The same for the manifest."""
+        """Return the provenance for the manifest."""
         facts: dict[str, str | Mapping[str, str | float]] = {
             "ner-edge": __version__,
             "base": {"name": name_as_text(self.base.path.resolve()), "sha256": self.base_sha256},
@@ -77,7 +76,7 @@ class Source:
         return facts
 
     def check_merged(self) -> CheckResult | None:
-        """Has the adapter changed anything? None if there is no adapter."""
+        """Check that the adapter changed a tensor; None if there is no adapter."""
         if self.adapter is None:
             return None
         count = len(self.merged.tensors)
@@ -91,8 +90,9 @@ def open_source(
     task: Task | None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Source:
-    """Open both; no weight is kept. The task is `task`, else the one saved beside the adapter or
-    model, else the base's own. `progress` gets the bytes of the base that were hashed, and all.
+    """Open a base and an adapter; no weight is kept in memory. The task is `task`, else the one
+    saved beside the adapter or model, else the base's own. `progress` gets the bytes of the base
+    that are hashed, and their total.
 
     Raises `ModelError` if they are damaged or do not fit.
     """
@@ -143,14 +143,14 @@ def _adder(
 
 
 def open_base(path: Path) -> Base:
-    """A base from a Hugging Face folder or a GGUF file. Raises `ModelError` if it is neither."""
+    """Open a Hugging Face folder or a GGUF file. Raises `ModelError` if it is neither."""
     if not path.exists():
         raise ModelError(f"{path}: no such base model (give a model folder or a GGUF file)")
     return open_hf_base(path) if path.is_dir() else open_gguf_base(path)
 
 
 def base_sha256(base: Base, progress: Callable[[int, int], None] = lambda done, total: None) -> str:
-    """The SHA-256 of the file that holds the weights; of several, that of what `sha256sum` prints
+    """Return the SHA-256 of the weight file; of several files, that of the output of `sha256sum`
     for them."""
     total = sum(path.stat().st_size for path in base.weight_files)
     done = 0

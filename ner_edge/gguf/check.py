@@ -17,7 +17,7 @@ from ner_edge.gguf.file import GGUFFile
 from ner_edge.shapes import Hyperparameters
 
 _TOKENIZERS = (BYTE_LEVEL, SENTENCEPIECE)
-# The types whose rows ggml's CPU kernels look up and multiply.
+# The types that ggml's CPU kernels can multiply.
 _MATRIX_TYPES = frozenset(
     kind
     for kind in GGMLQuantizationType
@@ -28,7 +28,7 @@ _MATRIX_TYPES = frozenset(
 def check_model(file: GGUFFile) -> Hyperparameters:
     """Check hyperparameters, tensors and vocabulary, and return the hyperparameters.
 
-    Raises `ModelError` if the file holds another kind of thing, or contradicts itself.
+    Raises `ModelError` if the file is not a supported model, or contradicts itself.
     """
     architecture = find_architecture(file.text("general.architecture"), BY_NAME, file.path)
     kind = file.text("general.type") or "model"
@@ -59,9 +59,9 @@ def _hyperparameters(file: GGUFFile, architecture: Architecture) -> Hyperparamet
 
     for key in ("expert_count", "expert_used_count", "nextn_predict_layers"):
         if size(key, 0):
-            raise file.unsupported(f"{name}.{key} is {size(key)}; only dense models are")
+            raise file.unsupported(f"{name}.{key} is {size(key)}; only dense models are supported")
     if not size("context_length"):
-        raise file.damaged("its context holds no token")
+        raise file.damaged(f"{name}.context_length is 0")
     width, heads = size("embedding_length"), size("attention.head_count")
     head_width = size("attention.key_length", width // max(1, heads))
     for key in ("attention.value_length", "rope.dimension_count"):
@@ -87,7 +87,7 @@ def _hyperparameters(file: GGUFFile, architecture: Architecture) -> Hyperparamet
 
 
 def _check_numbers(file: GGUFFile, architecture: str) -> None:
-    """Are all fractions of the hyperparameters finite, and the rotation's positive?"""
+    """Raise `ModelError` if a number is not finite or a rotary setting is not positive."""
     epsilon = f"{architecture}.attention.layer_norm_rms_epsilon"
     for key in file.keys(f"{architecture}."):
         value = file.get(key)
@@ -105,26 +105,26 @@ def _check_numbers(file: GGUFFile, architecture: str) -> None:
 
 
 def _check_vocabulary(file: GGUFFile, size: int) -> None:
-    """Do the arrays of the vocabulary fit each other and its kind?"""
+    """Raise `ModelError` if the arrays of the vocabulary contradict each other or its kind."""
     kind = file.text("tokenizer.ggml.model")
     if kind not in _TOKENIZERS:
         raise file.unsupported(f"its tokenizer is '{kind}', not {' or '.join(_TOKENIZERS)}")
     tokens = file.items("tokenizer.ggml.tokens") or []
     if not all(isinstance(token, bytes) for token in tokens):
-        raise file.damaged("its tokens are no texts")
+        raise file.damaged("its tokens are not strings")
     if len(set(tokens)) != len(tokens):  # an assertion in llama.cpp
         (twice, _), *_ = Counter(tokens).most_common(1)
         raise file.damaged(f"its vocabulary holds {twice!r} twice")
     for key, wanted in (("token_type", GGUFValueType.INT32), ("scores", GGUFValueType.FLOAT32)):
         key = f"tokenizer.ggml.{key}"
         if file.array_type(key) not in (None, wanted):
-            raise file.damaged(f"{key} is no array of {wanted.name.lower()}")
+            raise file.damaged(f"{key} is not an array of {wanted.name.lower()}")
         if len(file.items(key) or tokens) != size:
             raise file.damaged(f"{key} has {len(file.items(key) or [])} items for {size} tokens")
     if kind == BYTE_LEVEL:
         merges = file.items("tokenizer.ggml.merges") or []
         if not merges or not all(isinstance(m, bytes) and b" " in m[1:] for m in merges):
-            raise file.damaged("its merges are missing, or no pairs of tokens")
+            raise file.damaged("its merges are missing or are not pairs of tokens")
     elif file.items("tokenizer.ggml.scores") is None:
         raise file.damaged("its tokens have no scores")
     for key in file.keys("tokenizer.ggml."):

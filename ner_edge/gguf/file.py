@@ -1,4 +1,4 @@
-"""Read a GGUF file: metadata at once, long arrays and tensors only when asked for.
+"""Read a GGUF file: metadata at once, long arrays and tensors only on demand.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. `gguf.GGUFReader` takes seconds
 on a large vocabulary and reads out of bounds on a damaged file; this reader does neither.
@@ -33,12 +33,12 @@ _SCALARS = {
     GGUFValueType.FLOAT64: struct.Struct("<d"),
 }
 _MANY = 1 << 20
-# More than any model has; without limits, a damaged count would cost minutes.
+# More than any model has. Without limits, a damaged count could cost minutes.
 _MAX_ENTRIES = 1 << 16
 _MAX_ITEMS = 1 << 24
 _MAX_TEXT = 1 << 24
-_MAX_NAME = 64  # bytes of a tensor's name, its final NUL included
-_ALIGNMENT = 32  # ggml's own; a file that asks for less makes it abort
+_MAX_NAME = 64  # bytes, including the final NUL
+_ALIGNMENT = 32  # ggml's own; it aborts on a smaller one
 _UINT32, _UINT64 = _SCALARS[GGUFValueType.UINT32], _SCALARS[GGUFValueType.UINT64]
 
 
@@ -46,7 +46,7 @@ Scalar = TypeVar("Scalar", str, int)
 
 
 class TensorInfo(NamedTuple):
-    """Where a tensor lies; `shape` is rows first, as in numpy."""
+    """A tensor's place in the file; `shape` has rows first, as in numpy."""
 
     name: str
     shape: tuple[int, ...]
@@ -57,7 +57,7 @@ class TensorInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class _Array:
-    """A metadata array that has been skipped: its item type, length and first byte."""
+    """A metadata array that was skipped: its item type, length and first byte."""
 
     item_type: GGUFValueType
     length: int
@@ -67,8 +67,8 @@ class _Array:
 class GGUFFile:
     """A memory-mapped GGUF file.
 
-    Raises `ModelError` if the file is not a GGUF, is damaged, or is shorter than its tensors need:
-    whatever ggml's own reader (`gguf.cpp`) refuses.
+    Raises `ModelError` if the file is not a GGUF, is damaged or is shorter than its tensors: if
+    ggml's own reader (`gguf.cpp`) would refuse it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -85,34 +85,34 @@ class GGUFFile:
             raise self.damaged(str(error)) from None
 
     def damaged(self, reason: str) -> ModelError:
-        """The error that says so, for whoever finds the file to contradict itself."""
+        """Return the error for a file that contradicts itself."""
         return ModelError(
             f"{self.path}: damaged or incomplete GGUF file ({reason}); fetch or export it again"
         )
 
     def unsupported(self, reason: str) -> ModelError:
-        """The error for a file that may be whole, but is nothing that can be used."""
+        """Return the error for an intact file of an unsupported kind."""
         return ModelError(f"{self.path}: cannot be used: {reason}")
 
     @property
     def size_bytes(self) -> int:
-        """The file's size."""
+        """The size of the file."""
         return len(self._bytes)
 
     def get(self, key: str) -> Any:
-        """A metadata value, text as `str`; None if the key is absent or holds an array."""
+        """Return a metadata value; None if the key is absent or holds an array."""
         value = self._values[key][1] if key in self._values else None
         if isinstance(value, bytes):
             return value.decode("utf-8", "replace")
         return None if isinstance(value, _Array) else value
 
     def text(self, key: str) -> str | None:
-        """A text, None if the key is absent. Raises `ModelError` if it holds anything else."""
+        """Return a string; None if the key is absent. Raises `ModelError` for any other type."""
         return self._typed(key, str, "text")
 
     def integer(self, key: str) -> int | None:
-        """A whole number, None if the key is absent. Raises `ModelError` if it holds anything
-        else."""
+        """Return an integer; None if the key is absent. Raises `ModelError` for any other
+        type."""
         return self._typed(key, int, "a whole number")
 
     def _typed(self, key: str, kind: type[Scalar], name: str) -> Scalar | None:
@@ -123,39 +123,39 @@ class GGUFFile:
             raise self.damaged(f"{key} is not {name}")
         return None
 
-    def keys(self, beginning: str) -> list[str]:
-        """The metadata keys that begin so."""
-        return [key for key in self._values if key.startswith(beginning)]
+    def keys(self, prefix: str) -> list[str]:
+        """Return the metadata keys that start with `prefix`."""
+        return [key for key in self._values if key.startswith(prefix)]
 
     def array_type(self, key: str) -> GGUFValueType | None:
-        """The type of a metadata array's items; None if the key is absent or holds no array."""
+        """Return the item type of a metadata array; None if there is no such array."""
         value = self._values[key][1] if key in self._values else None
         return value.item_type if isinstance(value, _Array) else None
 
     def items(self, key: str) -> list[Any] | None:
-        """A metadata array, text in bytes; None if the key is absent or holds no array."""
+        """Return a metadata array, strings as bytes; None if there is no such array."""
         value = self._values[key][1] if key in self._values else None
         return self._items(value) if isinstance(value, _Array) else None
 
     def metadata(self) -> dict[str, GGUFValue]:
-        """All metadata, arrays included, as `gguf.GGUFWriter` takes it. Text is in bytes."""
+        """Return all metadata as `gguf.GGUFWriter` takes it, strings as bytes."""
         result = {}
         for key, (kind, value) in self._values.items():
             if isinstance(value, _Array):
-                if value.length:  # the writer refuses empty arrays; absent means the same
+                if value.length:  # the writer refuses empty arrays
                     result[key] = GGUFValue(self._items(value), kind, value.item_type)
             else:
                 result[key] = GGUFValue(value, kind)
         return result
 
     def float32(self, name: str) -> NDArray[np.float32]:
-        """One tensor, dequantized, in a fresh array."""
+        """Return a tensor, dequantized, in a fresh array."""
         shape = self.tensors[name].shape
         return self.rows(name, 0, prod(shape[:-1])).reshape(shape)
 
     def rows(self, name: str, start: int, end: int) -> NDArray[np.float32]:
-        """Some rows of a tensor (of all its dimensions but the last), dequantized, in a fresh
-        array."""
+        """Return some rows of a tensor, dequantized, in a fresh array. All dimensions but the last
+        count as rows."""
         info = self.tensors[name]
         row_bytes = info.nbytes // prod(info.shape[:-1])
         count, offset = (end - start) * row_bytes, info.offset + start * row_bytes
@@ -167,13 +167,13 @@ class GGUFFile:
         except NotImplementedError:
             raise ModelError(
                 f"{self.path}: tensor {name} has type {info.type.name}, which cannot be read; "
-                "use a base of another quantization level"
+                "use a base of another quantization type"
             ) from None
         finally:
             self._release(offset, count)
 
     def _release(self, offset: int, count: int) -> None:
-        """Give many bytes back to the system: mapped pages count as memory of this process."""
+        """Return memory to the system, because mapped pages count as memory of this process."""
         if count >= _MANY and hasattr(mmap, "MADV_DONTNEED"):
             start = offset // mmap.PAGESIZE * mmap.PAGESIZE
             self._bytes.madvise(mmap.MADV_DONTNEED, start, offset + count - start)
@@ -191,7 +191,7 @@ class GGUFFile:
         for _ in range(value_count):
             key = self._string().decode("utf-8")
             if not key or key in values:
-                raise ValueError(f"the metadata key {key!r} is empty or there twice")
+                raise ValueError(f"the metadata key {key!r} is empty or appears twice")
             kind = GGUFValueType(self._scalar(_UINT32))
             values[key] = (kind, self._value(kind))
         infos = [self._tensor_info() for _ in range(tensor_count)]
@@ -200,9 +200,9 @@ class GGUFFile:
         tensors: dict[str, TensorInfo] = {}
         for info in infos:
             if info.name in tensors:
-                raise ValueError(f"tensor {info.name} is there twice")
+                raise ValueError(f"tensor {info.name} appears twice")
             if start + info.offset != offset:
-                raise ValueError(f"tensor {info.name} does not begin where the one before it ends")
+                raise ValueError(f"tensor {info.name} does not start where the previous one ends")
             tensors[info.name] = info._replace(offset=offset)
             end = offset + info.nbytes
             if end > len(self._bytes):
@@ -226,7 +226,7 @@ class GGUFFile:
     def _string(self) -> bytes:
         length = self._scalar(_UINT64)
         if length > _MAX_TEXT:
-            raise ValueError(f"a text of {length} bytes")
+            raise ValueError(f"a string of {length} bytes")
         return self._take(length)
 
     def _value(self, kind: GGUFValueType) -> Any:
@@ -286,5 +286,5 @@ def _alignment(values: Mapping[str, tuple[GGUFValueType, Any]]) -> int:
     kind, alignment = values.get("general.alignment", (GGUFValueType.UINT32, _ALIGNMENT))
     # A power of two has a single bit.
     if kind != GGUFValueType.UINT32 or alignment < _ALIGNMENT or alignment & (alignment - 1):
-        raise ValueError(f"its alignment is no power of two from {_ALIGNMENT} on")
+        raise ValueError(f"its alignment is not a power of two of at least {_ALIGNMENT}")
     return int(alignment)

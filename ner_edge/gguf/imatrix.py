@@ -1,7 +1,7 @@
-"""The importance matrix: how strongly the inputs of each weight matrix are excited.
+"""The importance matrix (imatrix): the mean squared inputs of each weight matrix.
 
-A column of weights whose input is large on average deserves a smaller rounding error. File format:
-llama.cpp's `tools/imatrix` (GGUF since 2025), so that its quantizer reads ours, and we read its.
+Columns with large inputs deserve a smaller rounding error. The file format is that of llama.cpp's
+`tools/imatrix` (GGUF since 2025), so its quantizer can read our files, and we can read its files.
 """
 
 from dataclasses import dataclass, field
@@ -21,17 +21,17 @@ _SHA256 = "ner_edge.dataset_sha256"
 
 @dataclass
 class Imatrix:
-    """Sums of squared inputs by weight name, [columns], over so many tokens each."""
+    """Sums of squared inputs, [columns], and counts of tokens, both by weight name."""
 
     sums: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     dataset: str = ""
-    """What it was collected from: a file's name."""
+    """The name of the calibration file."""
     dataset_sha256: str = ""
-    """That file's SHA-256, where it is known."""
+    """Its SHA-256, if known."""
 
     def add(self, name: str, inputs: NDArray[np.float32]) -> None:
-        """Count the inputs of some tokens, [tokens, columns]."""
+        """Add the inputs of some tokens, [tokens, columns]."""
         if not len(inputs):  # the last layers see only the tokens whose logits are wanted
             return
         squares = np.square(inputs, dtype=np.float64).sum(axis=0)
@@ -39,13 +39,13 @@ class Imatrix:
         self.counts[name] = self.counts.get(name, 0) + len(inputs)
 
     def means(self, name: str) -> NDArray[np.float32] | None:
-        """Mean squared inputs of a weight, [columns]; None if it was never used."""
+        """Return the mean squared inputs of a weight, [columns]; None if it was never used."""
         if not self.counts.get(name):
             return None
         return (self.sums[name] / self.counts[name]).astype(np.float32)
 
     def save(self, path: Path) -> None:
-        """Write it to `path`."""
+        """Write the matrix to `path`."""
         writer = GGUFWriter(path, "imatrix")
         try:
             writer.add_type("imatrix")
@@ -66,14 +66,14 @@ class Imatrix:
 
 
 def read_imatrix(path: Path) -> Imatrix:
-    """Read what `save` or llama.cpp wrote. Raises `ModelError` if it is anything else."""
+    """Read an importance matrix of ner-edge or llama.cpp. Raises `ModelError` if it is damaged."""
     file = GGUFFile(path)
     names = [name.removesuffix(_SUMS) for name in file.tensors if name.endswith(_SUMS)]
     if file.text("general.type") != "imatrix" or not names:
         raise ModelError(f"{path}: not an importance matrix (GGUF of type imatrix)")
     first = next(iter(file.items("imatrix.datasets") or []), b"")
     if not isinstance(first, bytes):
-        raise file.damaged("imatrix.datasets holds no texts")
+        raise file.damaged("imatrix.datasets holds no strings")
     found = Imatrix(
         dataset=first.decode("utf-8", "replace"), dataset_sha256=file.text(_SHA256) or ""
     )
@@ -81,9 +81,11 @@ def read_imatrix(path: Path) -> Imatrix:
         rows = file.tensors[name + _SUMS].shape[:-1]
         counts = file.tensors.get(name + _COUNTS)
         if prod(rows) != 1 or counts is None or prod(counts.shape) != 1:
-            raise ModelError(f"{path}: {name} is no plain matrix; mixtures of experts are not read")
+            raise ModelError(
+                f"{path}: {name} is not a plain matrix; mixtures of experts are not supported"
+            )
         sums, (count,) = (file.float32(name + part).ravel() for part in (_SUMS, _COUNTS))
         if not np.isfinite(sums).all() or sums.min() < 0 or not 1 <= count < 1e15:
-            raise ModelError(f"{path}: {name} holds what no measurement gives; collect it again")
+            raise ModelError(f"{path}: {name} holds impossible values; collect the matrix again")
         found.sums[name], found.counts[name] = sums.astype(np.float64), int(count)
     return found

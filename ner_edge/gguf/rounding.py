@@ -1,4 +1,4 @@
-"""Rounding as ggml does it: what remains of weights in a type of a GGUF file."""
+"""Round weights to a quantization type and back, as ggml does."""
 
 import ctypes
 from functools import cache
@@ -14,10 +14,10 @@ def round_trip(
     kind: GGMLQuantizationType,
     importance: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """`weights`, [rows, columns], quantized by ggml and dequantized.
+    """Quantize `weights`, [rows, columns], with ggml and dequantize them.
 
-    `importance`, [columns], weighs the rounding error of each column; the types that
-    `needs_importance` cannot do without.
+    `importance`, [columns], weighs the rounding error of each column. Raises `ValueError` without
+    it if `needs_importance`.
     """
     rows, columns = weights.shape
     block, block_bytes = GGML_QUANT_SIZES[kind]
@@ -42,7 +42,7 @@ def round_trip(
 
 
 def needs_importance(kind: GGMLQuantizationType) -> bool:
-    """Does ggml refuse (by ending the process) to quantize to `kind` without importances?"""
+    """Return whether ggml aborts when it quantizes to `kind` without an importance matrix."""
     return bool(_functions().ggml_quantize_requires_imatrix(int(kind)))
 
 

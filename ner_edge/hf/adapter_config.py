@@ -24,14 +24,14 @@ Pattern = Annotated[str, Meta(max_length=300)]
 _FEW = Meta(max_length=512)  # as many patterns as Python's re keeps compiled
 Setting = TypeVar("Setting", int, float)
 
-# A name, or a part of one; dots and at most two repetitions, none of them of a group. On names of
-# a hundred characters that cannot take long; `(a+)+` takes for ever.
+# Parts of names, with dots and at most two repetitions, but no repeated group: such patterns match
+# a name of a hundred characters quickly, whereas `(a+)+` takes forever.
 _SIMPLE_PATTERN = re.compile(r"(?:[\w^$|-]|\\[.dw]|\.(?![*+?{])|\((?:\?:)?|\)(?![*+?{]))*")
 _REPETITION = re.compile(r"(?:\.|\\[dw]|\[[\w-]+\])[*+]")
 _MAX_REPETITIONS = 2
 
 
-# What changes the arithmetic, so that an adapter with it is more than plain LoRA.
+# Settings that change the arithmetic: an adapter with one of them is not plain LoRA.
 _MORE_THAN_LORA = (
     "alora_invocation_tokens",
     "arrow_config",
@@ -48,12 +48,12 @@ _MORE_THAN_LORA = (
     "use_qalora",
     "velora_config",
 )
-# Initialisations that leave the base weights as they are; others (pissa, loftq, ...) subtract.
+# Initialisations that do not change the base weights, as others do (pissa, loftq, ...).
 _PLAIN_INITS = (True, False, None, "gaussian", "eva", "orthogonal")
 
 
 class AdapterConfig(msgspec.Struct):
-    """The settings that are read."""
+    """The settings that ner-edge reads."""
 
     peft_type: str
     lora_alpha: Alpha
@@ -69,18 +69,18 @@ class AdapterConfig(msgspec.Struct):
     layers_pattern: list[str] | str | None = None
     layers_to_transform: list[int] | int | None = None
     beyond: list[str] = []
-    """What makes it more than plain LoRA."""
+    """The settings that plain LoRA does not have."""
 
     def rank(self, module: str) -> int:
-        """The rank of a module's update."""
+        """Return the rank of a module's update."""
         return _of(module, self.rank_pattern, self.r)
 
     def alpha(self, module: str) -> float:
-        """The alpha of a module's update."""
+        """Return the alpha of a module's update."""
         return _of(module, self.alpha_pattern, self.lora_alpha)
 
     def contradiction(self, module: str, rank: int) -> str | None:
-        """Why a module's update of this rank is not one of these settings, None if it is."""
+        """Return how an update of `module` with this rank contradicts the settings, or None."""
         if rank != self.rank(module):
             return f"has rank {rank}, the configuration says {self.rank(module)}"
         targets, layers = self.target_modules, self.layers_to_transform
@@ -97,9 +97,9 @@ class AdapterConfig(msgspec.Struct):
 
 
 def read_adapter_config(folder: Path) -> AdapterConfig:
-    """The settings of the adapter in a folder.
+    """Read the settings of the adapter in a folder.
 
-    Raises `ModelError` if there are none, if they are not those of a LoRA, and if they hold a
+    Raises `ModelError` if there are none, if they are not those of a LoRA, or if they hold a
     regular expression that could take exponential time.
     """
     path = folder / CONFIG_FILE
@@ -132,7 +132,7 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
 
 
 def check_adapter(folder: Path) -> None:
-    """Raise `ModelError` if the adapter in a folder is damaged, or contradicts its settings."""
+    """Raise `ModelError` if the adapter in a folder is damaged or contradicts its settings."""
     config = read_adapter_config(folder)
     file = SafetensorsFile(folder / WEIGHTS_FILE)
     file.check_floats()
@@ -151,7 +151,7 @@ def _patterns(config: AdapterConfig) -> Iterator[str]:
 
 
 def _names(modules: list[str] | str | None, module: str) -> bool:
-    """As in peft: a text is a pattern for the whole path, a list holds paths or their ends."""
+    """As in peft: a string is a pattern for the whole path, a list holds paths or their ends."""
     if isinstance(modules, str):
         return re.fullmatch(modules, module) is not None
     return any(module == name or module.endswith(f".{name}") for name in modules or [])

@@ -1,6 +1,6 @@
-"""bfloat16 on processors that have no instructions for it, where torch multiplies it slowly.
+"""bfloat16 on processors without instructions for it.
 
-There a product takes several times as long as in float32.
+There torch takes several times as long for a product as in float32.
 """
 
 from functools import cache
@@ -15,12 +15,12 @@ _SLOWER = 2  # times; with the instructions it is faster, without them 5 to 10 t
 
 @cache
 def is_slow_on_cpu() -> bool:
-    """Does a product in bfloat16 take more than twice as long here as one in float32?"""
+    """Return whether a product in bfloat16 takes more than twice as long as one in float32."""
     return _seconds(torch.bfloat16) > _SLOWER * _seconds(torch.float32)
 
 
 def _seconds(dtype: torch.dtype) -> float:
-    """The least time of a few products; the first also prepares torch."""
+    """Return the shortest time of a few products; the first one also initializes torch."""
     x, weight = torch.ones(64, 512, dtype=dtype), torch.ones(512, 512, dtype=dtype)
     times = []
     for _ in range(5):
@@ -31,7 +31,7 @@ def _seconds(dtype: torch.dtype) -> float:
 
 
 def multiply_in_float32(model: torch.nn.Module) -> None:
-    """Let the linear layers of a bfloat16 model, which is not to be trained, multiply in float32.
+    """Let the linear layers of a bfloat16 model, for inference only, multiply in float32.
 
     Inputs and weights are bfloat16 still, and so is the result, rounded once: what the instructions
     would give, up to the order of summation.

@@ -14,26 +14,26 @@ from ner_edge.shapes import Hyperparameters, listed
 
 _IGNORED = ".rotary_emb.inv_freq"  # old checkpoints store what the configuration says
 _INDEX_LIMIT = 64_000_000  # bytes
-# What transformers and gguf read beside config.json, whatever its size and depth.
+# Files that transformers and gguf read without a limit of size or depth.
 _SETTINGS = ("generation_config.json", "special_tokens_map.json", "tokenizer_config.json")
 _SETTINGS_LIMIT = 16_000_000
 _TOKENIZER_LIMIT = 128_000_000
 
 
 class Weight(NamedTuple):
-    """A tensor by its name in one of the folder's files."""
+    """A tensor in one of the folder's files."""
 
     file: SafetensorsFile
     name: str
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As stored."""
+        """Its shape in the file."""
         return self.file.entries[self.name].shape
 
 
 class HFFolder(NamedTuple):
-    """Settings, sizes, weight files, and the weights by their GGUF names."""
+    """The settings, sizes and files of a model, and its weights by their GGUF names."""
 
     path: Path
     config: HFConfig
@@ -93,5 +93,5 @@ def _weight_files(folder: Path) -> list[SafetensorsFile]:
         read_json(index, _Index, "an index of weights", limit=_INDEX_LIMIT).weight_map.values()
     )
     if outside := [name for name in names if Path(name).name != name]:
-        raise ModelError(f"{index}: names files that are not beside it: {listed(outside)}")
+        raise ModelError(f"{index}: names files outside its folder: {listed(outside)}")
     return [SafetensorsFile(folder / name) for name in sorted(names)]

@@ -1,4 +1,4 @@
-"""A task's prompts and answers as token ids of a Hugging Face tokenizer."""
+"""Prompts and answers of a task as token ids of a Hugging Face tokenizer."""
 
 from dataclasses import dataclass
 from typing import Any

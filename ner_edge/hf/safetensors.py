@@ -1,7 +1,7 @@
-"""Read safetensors, any rows at a time, with numpy alone (which has no bf16 of its own).
+"""Read safetensors with numpy alone, which has no bf16, some rows at a time.
 
-Read, not memory-mapped: mapped pages count as memory of this process, and a file that shrinks
-meanwhile would end it.
+The file is not memory-mapped: mapped pages count as memory of this process, and it would crash if
+the file shrank.
 
 Format: https://github.com/huggingface/safetensors#format.
 """
@@ -25,7 +25,7 @@ _MAX_HEADER = 100_000_000  # bytes, as in safetensors itself
 
 
 class Entry(NamedTuple):
-    """Where a tensor lies; `dtype` is safetensors' name, such as `BF16`."""
+    """A tensor's place in the file; `dtype` is safetensors' name, such as `BF16`."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -46,7 +46,7 @@ class SafetensorsFile:
             ) from None
 
     def check_floats(self) -> None:
-        """Raise `ModelError` if a tensor is of a type that is not plain floats."""
+        """Raise `ModelError` if a tensor does not hold plain floats."""
         for name, entry in self.entries.items():
             if entry.dtype not in _BYTES:
                 raise ModelError(
@@ -55,9 +55,9 @@ class SafetensorsFile:
                 )
 
     def float32(self, name: str, start: int = 0, end: int | None = None) -> NDArray[np.float32]:
-        """A tensor, or a part of its first axis, in a fresh array.
+        """Return a tensor of plain floats, or part of its first axis, in a fresh array.
 
-        It must be of plain floats. Raises `ModelError` if the file is gone or shrunk.
+        Raises `ModelError` if the file was removed or truncated.
         """
         entry = self.entries[name]
         length = (entry.shape[0] if end is None else end) - start
@@ -69,7 +69,9 @@ class SafetensorsFile:
         except OSError as error:
             raise ModelError(f"{self.path}: cannot be read ({error.strerror})") from None
         if raw.size != length * width:
-            raise ModelError(f"{self.path}: ends before tensor {name}; it was changed meanwhile")
+            raise ModelError(
+                f"{self.path}: ends before tensor {name}; it has changed since it was opened"
+            )
         if entry.dtype == "BF16":
             bits = raw.astype(np.uint32)
             bits <<= 16

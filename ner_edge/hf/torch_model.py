@@ -30,15 +30,16 @@ def load_base(
 
     Raises `ModelError` if it cannot be loaded.
     """
-    sizes = check_base(path)
+    file = None if path.is_dir() else GGUFFile(path)
+    sizes = check_model(file) if file else open_hf_folder(path).hyperparameters
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
     where: Path = path
     gguf: dict[str, Any] = {}
     settings: dict[str, Any] = {}
-    if path.is_file():
-        _check_rotation(GGUFFile(path), sizes.architecture.name)
+    if file:
+        _check_rotation(file, sizes.architecture.name)
         where, gguf = path.parent, {"gguf_file": path.name}
         if sizes.architecture.query_pre_attn_scalar:  # not in GGUF
             settings = {"query_pre_attn_scalar": sizes.head_width}
@@ -90,7 +91,7 @@ def check_base(path: Path) -> Hyperparameters:
 def load_adapted(
     base: Path, adapter: Path | None, dtype: "torch.dtype", device: "torch.device"
 ) -> tuple[Any, Any]:
-    """A base with a LoRA beside it, not merged, ready to answer, and the tokenizer.
+    """Load a base, with a LoRA that is not merged, for inference, and the tokenizer.
 
     Raises `ModelError` if either cannot be loaded, `UsageError` without peft.
     """
@@ -103,7 +104,7 @@ def load_adapted(
         check_adapter(adapter)
         try:
             model = PeftModel.from_pretrained(model, str(adapter))
-        except Exception as error:  # whatever peft and safetensors take for granted
+        except Exception as error:  # peft and safetensors raise many kinds
             reason = str(error).strip().split("\n")[0]
             raise ModelError(f"{adapter}: cannot be loaded ({reason})") from error
     return model.eval(), tokenizer
@@ -112,9 +113,9 @@ def load_adapted(
 def answer_sentences(
     model: Any, tokenizer: Any, encoder: PromptEncoder, sentences: Sequence[Sequence[str]]
 ) -> Iterator[list[tuple[int, str]]]:
-    """The model's own greedy answers, unconstrained, each cut before its first newline.
+    """Decode unconstrained greedy answers, each cut before its first newline.
 
-    Yields batch by batch, (index into `sentences`, answer): sentences of similar length are decoded
+    Yields batches of (index into `sentences`, answer). Sentences of similar length are decoded
     together, padded on the left.
     """
     order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
@@ -124,8 +125,8 @@ def answer_sentences(
         longest = max(map(len, prompts))
         prompts = [encoder.prefix + prompt for prompt in prompts]
         answers = generate(model, tokenizer, prompts, 2 * longest + 32)
-        # The few that go on, mostly in circles, would keep all others waiting. Decoded again, they
-        # get enough for one entity per token: `[`, the token, ` |`, its label and `]`.
+        # A few answers run on, mostly in circles, and would delay all others. They are decoded
+        # again with room for one entity per token: `[`, the token, ` |`, its label and `]`.
         if unfinished := [i for i, answer in enumerate(answers) if not answer.finished]:
             again = [prompts[i] for i in unfinished]
             longer = generate(model, tokenizer, again, 6 * longest + 32)
@@ -135,14 +136,14 @@ def answer_sentences(
 
 
 class Answer(NamedTuple):
-    """A continuation up to its first newline; was there one, or another end, within the limit?"""
+    """A continuation up to its first newline; `finished` if it ended within the limit."""
 
     text: str
     finished: bool
 
 
 def generate(model: Any, tokenizer: Any, prompts: list[list[int]], limit: int) -> list[Answer]:
-    """Greedy continuations of `prompts`, of at most `limit` tokens."""
+    """Decode greedy continuations of `prompts`, of at most `limit` tokens."""
     import torch
 
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -156,7 +157,7 @@ def generate(model: Any, tokenizer: Any, prompts: list[list[int]], limit: int) -
             attention_mask=mask.to(model.device),
             max_new_tokens=limit,
             do_sample=False,
-            # A base's own generation settings may penalise repetition, which copying is.
+            # Some bases penalise repetition, but copying is repetition.
             repetition_penalty=1.0,
             pad_token_id=pad,
             stop_strings=["\n"],

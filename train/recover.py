@@ -171,17 +171,17 @@ def _check_types(
 ) -> None:
     """Raise `ModelError` unless the matrices can be rounded to `types` with `imatrix`."""
     if not set(types.values()) - set(_EXACT):
-        raise ModelError(f"{file.path}: is hardly rounded, so there is nothing to recover")
+        raise ModelError(f"{file.path}: has no low-bit tensors, so there is nothing to recover")
     known = imatrix or Imatrix()
     means = {module: known.means(names[module]) for module in types}
     needy = {types[m].name for m, found in means.items() if found is None}
     needy &= {kind.name for kind in set(types.values()) if needs_importance(kind)}
     data = file.get("ner_edge.calibrated_on")
     if needy or (data and imatrix is None):
-        reason = f"was calibrated on {data}" if data else f"holds {', '.join(sorted(needy))}"
+        source = f"collected from {data}" if data else f"as {', '.join(sorted(needy))} needs one"
         raise ModelError(
-            f"{file.path}: {reason}, so it was rounded by an importance matrix; give that with "
-            "--imatrix (export writes it beside the file)"
+            f"{file.path}: was quantized with an importance matrix, {source}; give it with --imatrix "
+            "(export writes it beside the file)"
         )
     for module, found in means.items():
         name = names[module]

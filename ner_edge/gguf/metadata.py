@@ -18,7 +18,7 @@ _PROVENANCE = {
     "ner-edge": "ner_edge.version",
     "base": "ner_edge.base_sha256",
     "adapter": "ner_edge.adapter_sha256",
-    "calibrated on": "ner_edge.calibrated_on",
+    "imatrix from": "ner_edge.calibrated_on",
 }
 
 

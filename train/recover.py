@@ -180,8 +180,8 @@ def _check_types(
     if needy or (data and imatrix is None):
         source = f"collected from {data}" if data else f"as {', '.join(sorted(needy))} needs one"
         raise ModelError(
-            f"{file.path}: was quantized with an importance matrix, {source}; give it with --imatrix "
-            "(export writes it beside the file)"
+            f"{file.path}: was quantized with an importance matrix, {source}; give it with "
+            "--imatrix (export writes it beside the file)"
         )
     for module, found in means.items():
         name = names[module]

@@ -3,6 +3,8 @@
 A packed sequence is `prefix, example 1, example 2, ...`; each example attends to the prefix and to
 itself. A mask over the whole sequence would compute, and throw away, every pair of examples. Here
 the examples become the rows of a padded batch, each with the prefix's keys before its own.
+
+Sliding windows are left out: the preflight refuses prompts and answers that are longer than one.
 """
 
 from collections.abc import Sequence

@@ -4,6 +4,8 @@ A packed sequence is `prefix, example 1, example 2, ...`; each example attends t
 itself. With a mask over the whole sequence, the scores of every pair of examples would be computed
 and thrown away. Instead, the examples become the rows of a padded batch, each with the keys of the
 prefix in front of its own.
+
+Sliding windows are ignored: preflight refuses prompts and answers longer than one.
 """
 
 from collections.abc import Sequence

@@ -104,6 +104,7 @@ def install_command(folder: Path, monkeypatch: pytest.MonkeyPatch, default: str 
     command.chmod(0o755)
     path = [str(command.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
     monkeypatch.setenv("PATH", os.pathsep.join(path))
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)  # which scripts/test sets, and users do not
 
 
 @pytest.fixture

@@ -96,6 +96,11 @@ def folder(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def users_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)  # scripts/test sets it, users do not
+
+
 def install_command(folder: Path, monkeypatch: pytest.MonkeyPatch, default: str = "") -> None:
     """Put a `ner-edge` of this code on the path; `default` is the file of the default model."""
     command = folder / "bin" / "ner-edge"
@@ -104,7 +109,6 @@ def install_command(folder: Path, monkeypatch: pytest.MonkeyPatch, default: str 
     command.chmod(0o755)
     path = [str(command.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
     monkeypatch.setenv("PATH", os.pathsep.join(path))
-    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)  # which scripts/test sets, and users do not
 
 
 @pytest.fixture

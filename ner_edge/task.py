@@ -4,10 +4,8 @@ import json
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.files.atomic import write_text
@@ -16,6 +14,10 @@ from ner_edge.prompt import TEMPLATES, prompt_prefix, prompt_suffix
 
 TASK_FILE = "ner_edge_task.json"
 GGUF_KEY = "ner_edge.task"
+_MAX_NAME = 200  # characters
+_MAX_INSTRUCTION = 100_000
+_MAX_LABEL = 100
+_MAX_LABELS = 500
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Task:
     """A label set with definitions, the instruction that explains it, and a prompt template.
 
     `ner_edge.prompt` makes prompts of these. Raises `UsageError` for labels that the bracket
-    notation cannot hold and for an unknown template.
+    notation cannot hold, for an unknown template, and for a part that is too long.
     """
 
     name: str
@@ -32,6 +34,14 @@ class Task:
     template: str = "alpaca"
 
     def __post_init__(self) -> None:
+        for count, what, most in (
+            (len(self.name), "characters in its name", _MAX_NAME),
+            (len(self.instruction), "characters in its instruction", _MAX_INSTRUCTION),
+            (len(self.labels), "labels", _MAX_LABELS),
+            (max(map(len, self.labels), default=0), "characters in its longest label", _MAX_LABEL),
+        ):
+            if count > most:
+                raise UsageError(f"task {self.name[:40]!r} has {count} {what}; the limit is {most}")
         if not self.labels:
             raise UsageError(f"task '{self.name}' has no labels")
         for label in self.labels:
@@ -80,9 +90,9 @@ class Task:
 class _TaskFile(msgspec.Struct, forbid_unknown_fields=True):
     """A task as stored in TOML and JSON."""
 
-    name: Annotated[str, Meta(max_length=200)]
-    labels: Annotated[dict[Annotated[str, Meta(max_length=100)], str], Meta(max_length=500)]
-    instruction: Annotated[str, Meta(max_length=100_000)]
+    name: str
+    labels: dict[str, str]
+    instruction: str
     template: str = "alpaca"
 
 

@@ -1,6 +1,6 @@
 """The loop of the copy decoder: continuous batching of many sentences in one context."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -75,7 +75,7 @@ class CopyEngine:
         """The most tokens that one sentence may need."""
         return min(self._model.context_size, self._model.trained_context) - self._prefix
 
-    def decode(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
+    def decode(self, sentences: Iterable[Sequence[str]]) -> Generator[list[ScoredSpan]]:
         """Yield the entities of each sentence, in order. None may need more than `longest`."""
         waiting = enumerate(sentences)
         arrived = next(waiting, None)

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -146,7 +146,7 @@ class GGUFTagger:
             raise TypeError(f"a tagger takes one text (str), not {kind}; `pipe` takes many texts")
         return next(self.pipe([text]))
 
-    def pipe(self, texts: Iterable[str]) -> Iterator[list[Entity]]:
+    def pipe(self, texts: Iterable[str]) -> Generator[list[Entity]]:
         """Yield the entities of each text, in order.
 
         Many sentences are decoded at a time, in bounded memory.
@@ -155,7 +155,7 @@ class GGUFTagger:
             raise TypeError("`pipe` takes many texts, not one str; call the tagger itself for that")
         return self._pipe(texts)
 
-    def _pipe(self, texts: Iterable[str]) -> Iterator[list[Entity]]:
+    def _pipe(self, texts: Iterable[str]) -> Generator[list[Entity]]:
         fed: deque[tuple[str, list[Word]] | None] = deque()  # None ends a text
 
         def sentences() -> Iterator[list[str]]:
@@ -177,7 +177,7 @@ class GGUFTagger:
             yield entities
             entities = []
 
-    def tag_words(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
+    def tag_words(self, sentences: Iterable[Sequence[str]]) -> Generator[list[ScoredSpan]]:
         """Yield the entities, as spans of words, of sentences already split into words.
 
         Raises `DataError` for a word that is empty or holds white space.

@@ -6,7 +6,9 @@ passed by their SHA-256.
 """
 
 import hashlib
+import math
 import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -21,8 +23,9 @@ from ner_edge.gguf.check import check_model
 from ner_edge.gguf.file import GGUFFile
 
 _CHECKS = 1  # raise it when the checks become stricter, so that every file is tried again
-_SECONDS = 12  # and one more for this many bytes:
+_SECONDS = 12  # of processor time, and one more for this many bytes:
 _BYTES_PER_SECOND = 20_000_000
+_WALL = 5  # times as many seconds by the clock, since other programs may keep the processors busy
 _STARTED = b"trial of a model"
 _TEXT = "Ada Lovelace met Charles Babbage in London in 1833 . naïve 東京 😀 [ ] | <|im_end|>"
 
@@ -51,33 +54,38 @@ def _try(path: Path) -> bool:
 
     Raises `ModelError` if the child failed.
     """
-    limit = _SECONDS + path.stat().st_size / _BYTES_PER_SECOND
+    limit = math.ceil(_SECONDS + path.stat().st_size / _BYTES_PER_SECOND)
     try:
         child = _start_child(path, limit)
     except OSError:
         return False
     except subprocess.TimeoutExpired:
         raise ModelError(
-            f"{path}: llama.cpp did not finish loading it within {limit:.0f} seconds; "
-            "the file may be damaged"
+            f"{path}: llama.cpp did not load it within {limit * _WALL} seconds; the machine may be "
+            "too busy, so try again; if this recurs, fetch or export the file again"
         ) from None
     if _STARTED not in child.stdout:
         return False  # as where Python is part of another program
+    if hasattr(signal, "SIGXCPU") and child.returncode == -signal.SIGXCPU:
+        raise ModelError(
+            f"{path}: llama.cpp did not load it within {limit} seconds of processor time; "
+            "the file may be damaged: fetch or export it again"
+        )
     if child.returncode != 0:
         raise ModelError(_failure(path, child))
     return True
 
 
-def _start_child(path: Path, limit: float) -> subprocess.CompletedProcess[bytes]:
+def _start_child(path: Path, limit: int) -> subprocess.CompletedProcess[bytes]:
     # -P: never import from the working directory.
-    command = [sys.executable, "-P", "-m", "ner_edge.runtime.trial", str(path)]
+    command = [sys.executable, "-P", "-m", "ner_edge.runtime.trial", str(path), str(limit)]
     # Without GGML_NO_BACKTRACE, a crash starts gdb, which prints pages.
     environment = os.environ | {"GGML_NO_BACKTRACE": "1"}
     return subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=limit,
+        timeout=limit * _WALL,
         check=False,
         env=environment,
     )
@@ -103,7 +111,13 @@ def _run(path: Path) -> None:
     from ner_edge.runtime.llama import LlamaModel
 
     model = LlamaModel(
-        path, context=256, sequences=2, gpu_layers=0, head=OutputHead(GGUFFile(path)), tried=True
+        path,
+        context=256,
+        sequences=2,
+        threads=1,  # so that processor time does not depend on the number of cores
+        gpu_layers=0,
+        head=OutputHead(GGUFFile(path)),
+        tried=True,
     )
     for token in range(model.vocabulary_size):
         model.piece(token)
@@ -133,9 +147,24 @@ def _marker(name: str) -> Path | None:
     return folder / hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-if __name__ == "__main__":
-    print(_STARTED.decode(), flush=True)
+def _limit_processor_time(seconds: int) -> None:
     try:
-        _run(Path(sys.argv[1]))
+        import resource
+    except ImportError:  # Windows; the parent's limit must do
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    with suppress(ValueError):  # a lower limit is set already
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, most))
+
+
+def _main(path: str, limit: str) -> None:
+    print(_STARTED.decode(), flush=True)
+    _limit_processor_time(int(limit))
+    try:
+        _run(Path(path))
     except NerEdgeError as problem:
         sys.exit(f"error: {problem}")
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -109,7 +109,8 @@ def gguf_bytes(gguf: Gguf, extra_tensors: int = 0, extra_values: int = 0) -> byt
         size = struct.calcsize(layout)
         if layout == "?":
             return bytes([int(value) & 0xFF])
-        return (int(value) & (256**size - 1)).to_bytes(size, "little")
+        number: int = int(value) & (256**size - 1)
+        return number.to_bytes(size, "little")
 
     def string(text: bytes) -> bytes:
         return number("Q", len(text)) + text

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import assert_error, run, run_ok
@@ -28,7 +29,7 @@ Acme NNP B-NP I-ORG
 's POS I-NP O
 shop NN I-NP O
 """
-RIGHT = [
+RIGHT: list[dict[str, Any]] = [
     {
         "text": "Zoe Smith lives in Rome.",
         "entities": [

@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import llama_cpp
 import pytest
 from command_line import assert_error, run, run_ok
 from exporting import export_model
+from llama_cpp.llama_grammar import LlamaGrammar
 from transformers import AutoTokenizer
 
 from ner_edge.hf.prompts import PromptEncoder
@@ -47,9 +49,9 @@ def test_a_request_asks_what_the_grammar_decoder_asks(tiny):
     special = stock.token_eos()
     assert stock.tokenize(b"<|im_end|>", add_bos=False, special=True) == [special]
     assert special not in request["prompt"][len(stock.tokenize(b"x")) :]
-    answer = stock.create_completion(
+    answer: Any = stock.create_completion(
         request["prompt"],
-        grammar=llama_cpp.LlamaGrammar.from_string(request["grammar"], verbose=False),
+        grammar=LlamaGrammar.from_string(request["grammar"], verbose=False),
         temperature=request["temperature"],
         max_tokens=request["n_predict"],
     )

@@ -190,7 +190,11 @@ def test_dev_f1_leaves_the_model_as_it_was(adapted, monkeypatch):
     base = model.get_base_model()
     base.set_attn_implementation("ner_edge_shared_prefix")
     generate, reports = torch_model.generate, []
-    monkeypatch.setattr(torch_model, "generate", lambda *args: generate(*args[:-1], limit=20))
+    monkeypatch.setattr(
+        torch_model,
+        "generate",
+        lambda model, tokenizer, prompts, limit: generate(model, tokenizer, prompts, 20),
+    )
     f1 = dev_f1(model, tokenizer, encoder, SENTENCES, lambda *call: reports.append(call))
     assert 0 <= f1 <= 100
     assert reports == [(4, 4)]

@@ -32,7 +32,7 @@ def inputs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def results(inputs):
     """Results for undamaged files, for damage that once failed, and for one case of each kind."""
-    first_of_kind = {}
+    first_of_kind: dict[str, int] = {}
     for case in cases(inputs, 0, SEARCHED):
         first_of_kind.setdefault(case.kind, case.number)
     numbers = {*range(-len(FAMILIES), len(SEEN)), *first_of_kind.values()}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stub_model import StubModel
+from stub_model import StubModel, tokenize
 
 from ner_edge.errors import ModelError
 from ner_edge.prompt import PromptTokenizer
@@ -31,7 +31,7 @@ def fresh(batch: int = 512) -> StubModel:
     st.sampled_from([60, 120, 512]),
 )
 def test_decoded_answers_take_the_likeliest_branch_everywhere(sentences, batch):
-    prompts = PromptTokenizer(TASK.prefix, TASK.suffix, StubModel.tokenize)
+    prompts = PromptTokenizer(TASK.prefix, TASK.suffix, tokenize)
     model = StubModel(512, prompts.prefix)
     engine = CopyEngine(model, list(TASK.labels), prompts, in_flight=2)
     found = list(engine.decode(sentences))

@@ -13,7 +13,13 @@ from ner_edge.prompt import PromptTokenizer
 from ner_edge.runtime.automaton import START, CopyAutomaton, State
 from ner_edge.runtime.engine import CopyEngine
 from ner_edge.runtime.policy import BoldPolicy, DraftPolicy, Guess
-from ner_edge.runtime.trie import ChunkTokenizer, build_trie, chunks_tokenize_alone
+from ner_edge.runtime.trie import (
+    ChunkTokenizer,
+    Moves,
+    Node,
+    build_trie,
+    chunks_tokenize_alone,
+)
 from ner_edge.spans import ScoredSpan
 
 LABELS = ["ORG", "LOC", "ORL"]
@@ -28,16 +34,15 @@ def naive(words: list[str]) -> list[ScoredSpan]:
     held = (*PREFIX, *chunks.of_words(words), *SUFFIX)
     state, spans, score = START, [], 1.0
     while state != automaton.end:
-        node, p_move = build_trie(automaton, state, chunks), 1.0
-        while True:
+        node: Node | Moves = build_trie(automaton, state, chunks)
+        p_move = 1.0
+        while isinstance(node, dict):
             values = logits_after(held, list(node))
             token = list(node)[values.index(max(values))]
             p_move *= math.exp(max(values)) / sum(math.exp(value) for value in values)
             held += (token,)
-            if isinstance(node[token], tuple):
-                break
             node = node[token]
-        for move in node[token]:
+        for move in node:
             if state.begin is None:
                 score = p_move
             else:
@@ -75,7 +80,9 @@ def test_result_is_that_of_naive_decoding(
     sentences: list[list[str]], policy: type[DraftPolicy] | None, in_flight: int, batch: int
 ) -> None:
     model = StubModel(batch, PREFIX)
-    engine = CopyEngine(model, LABELS, PROMPTS, in_flight=in_flight, policy=policy and policy())
+    engine = CopyEngine(
+        model, LABELS, PROMPTS, in_flight=in_flight, policy=policy() if policy else None
+    )
     found = list(engine.decode(sentences))
     assert_same(found, [naive(words) for words in sentences])
     assert all(not held for sequence, held in model.memory.items() if sequence)
@@ -97,10 +104,13 @@ def test_an_abandoned_decode_leaves_no_sentence_behind() -> None:
     assert_same(list(engine.decode([["Ada", "the"]])), [naive(["Ada", "the"])])
 
 
+class NotFinite(StubModel):
+    def logits(self, row: int, tokens: Sequence[int]) -> list[float]:
+        return [math.nan] * len(tokens)
+
+
 def test_numbers_that_are_not_finite_are_an_error() -> None:
-    model = StubModel(512, PREFIX)
-    model.logits = lambda row, tokens: [math.nan] * len(tokens)  # type: ignore[method-assign]
-    engine = CopyEngine(model, LABELS, PROMPTS, in_flight=1)
+    engine = CopyEngine(NotFinite(512, PREFIX), LABELS, PROMPTS, in_flight=1)
     with pytest.raises(ModelError, match="not finite"):
         list(engine.decode([["Ada"]]))
 

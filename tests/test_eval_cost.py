@@ -1,6 +1,8 @@
 """Memory and reading speed are measured in a process of their own, once."""
 
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -71,10 +73,8 @@ def test_a_failure_is_a_warning_and_no_figure(gold, tmp_path):
 
 
 def test_a_system_that_does_not_tell_its_memory(monkeypatch):
-    monkeypatch.setattr(
-        cost.Path, "read_text", lambda self: (_ for _ in ()).throw(FileNotFoundError)
-    )
-    monkeypatch.setattr(cost.sys, "platform", "win32")
+    monkeypatch.setattr(Path, "read_text", lambda self: (_ for _ in ()).throw(FileNotFoundError))
+    monkeypatch.setattr(sys, "platform", "win32")
     assert cost._peak_bytes() is None
 
 

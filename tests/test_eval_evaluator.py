@@ -188,7 +188,7 @@ def test_models_of_one_name_are_told_apart(data, model):
 
 
 def test_only_one_model_is_loaded_at_a_time(data, model):
-    alive = []
+    alive: list[weakref.ref[StubTagger]] = []
 
     def load(path):
         gc.collect()

@@ -52,7 +52,10 @@ class Checker(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.cells, self.marks, self.wrong = [], [], [], []
+        self.open: list[str] = []
+        self.cells: list[str] = []
+        self.marks: list[str] = []
+        self.wrong: list[str] = []
         self.feed(text)
         assert not self.open
 

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -44,7 +45,11 @@ def adapter(tiny, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _short_answers(monkeypatch):
     """A random model seldom ends its line."""
-    monkeypatch.setattr(torch_model, "generate", lambda *args: generate(*args[:-1], 12))
+
+    def generate_few(model, tokenizer, prompts, limit):
+        return generate(model, tokenizer, prompts, 12)
+
+    monkeypatch.setattr(torch_model, "generate", generate_few)
 
 
 @pytest.fixture
@@ -111,7 +116,7 @@ def test_an_answer_knows_whether_it_ended(tiny):
 @pytest.mark.parametrize("slow", [True, False])
 def test_weights_are_bfloat16_and_freed(tiny, adapter, monkeypatch, slow):
     monkeypatch.setattr(torch_tagger, "is_slow_on_cpu", lambda: slow)
-    multiplied = []
+    multiplied: list[Any] = []
     monkeypatch.setattr(torch_tagger, "multiply_in_float32", multiplied.append)
     tagger = TorchTagger(tiny.folder, adapter, tiny.task)
     assert list(tagger.tag_words([])) == []

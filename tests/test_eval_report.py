@@ -52,7 +52,11 @@ def result(name, predictions, size_bytes, bits_per_weight, seconds):
         metrics=score_spans(GOLD.spans, predictions, GOLD.lengths),
         predictions=predictions,
         calibration=calibration(
-            GOLD.spans, [[ScoredSpan(*span, 0.9) for span in spans] for spans in predictions]
+            GOLD.spans,
+            [
+                [ScoredSpan(span.start, span.end, span.label, 0.9) for span in spans]
+                for spans in predictions
+            ],
         ),
         size_bytes=size_bytes,
         bits_per_weight=bits_per_weight,
@@ -139,9 +143,9 @@ Verdicts (equivalent: within ±0.5): undecided: q4_k_m.
 
 
 def shown(comparison, width=100):
-    console = Console(file=StringIO(), width=width, color_system=None)
-    print_report(comparison, console)
-    return console.file.getvalue()
+    written = StringIO()
+    print_report(comparison, Console(file=written, width=width, color_system=None))
+    return written.getvalue()
 
 
 def numbers(text):

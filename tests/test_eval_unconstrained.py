@@ -61,11 +61,11 @@ def test_an_unchanged_sentence_is_matched_by_place() -> None:
     ],
 )
 def test_a_changed_sentence_is_matched_by_label_and_text(answer: str, f1: float) -> None:
-    assert judged(answer) == (pytest.approx(f1), 0, 0, 1)
+    assert judged(answer) == pytest.approx((f1, 0, 0, 1))
 
 
 def test_a_malformed_answer_may_be_verbatim() -> None:
-    assert judged("[Ada | PER] met Kim in [Rome") == (pytest.approx(200 / 3), 1, 1, 1)
+    assert judged("[Ada | PER] met Kim in [Rome") == pytest.approx((200 / 3, 1, 1, 1))
     assert judged("[Ada | POET] met Kim") == (0, 0, 1, 1)
 
 

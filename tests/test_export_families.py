@@ -1,5 +1,7 @@
 """Each family of models gives the same tokens and logits as in transformers."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from exporting import export_model
@@ -27,7 +29,7 @@ LLAMA3_ROPE = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }
-FAMILIES = {
+FAMILIES: dict[str, tuple[str, str | None, dict[str, Any]]] = {
     "smollm2": ("llama", "smollm", {"tied": True}),
     "llama 3.x": ("llama", "llama-bpe", {"tied": False, "rope_parameters": LLAMA3_ROPE}),
     "mistral": ("mistral", "tekken", {"tied": False, "sliding_window": None, "head_dim": 32}),

@@ -77,7 +77,7 @@ def test_at_no_moment_a_file_is_described_that_is_not_there(model, tmp_path, mon
     recipe = Recipe("9mb", {"blk.0.ffn_up.weight": "q5_0"}, 1.0)
     monkeypatch.setattr(pipeline, "collect_imatrix", lambda *_, **__: imatrix)
     monkeypatch.setattr(find_recipes, "find_recipes", lambda *_, **__: [recipe])
-    changes = []
+    changes: list[tuple[str, str]] = []
 
     def watch(name):
         original = getattr(os, name)

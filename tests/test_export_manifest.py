@@ -14,6 +14,7 @@ from tiny_models import save_adapter, save_model
 from ner_edge.errors import NerEdgeWarning
 from ner_edge.export.describe.manifest import read_manifest
 from ner_edge.export.describe.modelfile import template
+from ner_edge.export.read.base import open_gguf_base
 from ner_edge.export.verify import integrity
 from ner_edge.export.verify.integrity import check_integrity
 from ner_edge.export.write_gguf import text_value
@@ -157,11 +158,9 @@ def test_the_card_says_what_the_files_are(tiny, adapter, tmp_path):
 
 
 def test_the_licence_of_a_gguf_is_in_its_metadata(tiny, tmp_path, monkeypatch):
-    from ner_edge.export.read import source as source_module
-
-    opened = source_module.open_gguf_base(tiny.gguf)
+    opened = open_gguf_base(tiny.gguf)
     opened.metadata["general.license"] = text_value("mit")
-    monkeypatch.setattr(source_module, "open_gguf_base", lambda path: opened)
+    monkeypatch.setattr("ner_edge.export.read.source.open_gguf_base", lambda path: opened)
     export_model(tiny.gguf, None, tmp_path, ["f16"], name="m", card=True)
     assert (tmp_path / "m.md").read_text().startswith("---\nlicense: mit\n")
     monkeypatch.undo()

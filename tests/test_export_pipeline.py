@@ -208,9 +208,12 @@ def test_never_more_than_a_slab_at_once(base, adapter, tmp_path, monkeypatch):
     monkeypatch.setattr(write_gguf, "_SLAB", 1000)
     largest = []
     encode = write_gguf._encode
-    monkeypatch.setattr(
-        write_gguf, "_encode", lambda w, kind: largest.append(w.size) or encode(w, kind)
-    )
+
+    def encode_and_measure(weight, kind):
+        largest.append(weight.size)
+        return encode(weight, kind)
+
+    monkeypatch.setattr(write_gguf, "_encode", encode_and_measure)
     (parts,) = export_model(base, adapter, tmp_path, ["f32"], name="m", threads=3)
     assert max(largest) <= 1000
     assert np.abs(gguf_logits(parts, IDS) - expected).max() < 1e-4

@@ -15,7 +15,7 @@ TASK = 'name = "tiny"\ninstruction = "Find."\n[labels]\nPER = "person"\n'
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory) -> Path:
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base, an adapter, a task and data, on a disk with room."""
     folder = tmp_path_factory.mktemp("work")
     base = save_model(folder / "base", hidden_size=128, intermediate_size=256)

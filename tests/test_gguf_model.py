@@ -152,10 +152,36 @@ def cache(tmp_path, monkeypatch):
 
 def end_with(monkeypatch, code, stderr, stdout=b"trial of a model\n"):
     """Make the child process end in this way."""
-    result = SimpleNamespace(returncode=code, stderr=stderr, stdout=stdout)
     asked = []
-    monkeypatch.setattr(trial.subprocess, "run", lambda *a, **k: asked.append(a) or result)
+
+    def end(*arguments, **settings):
+        asked.append(arguments)
+        return SimpleNamespace(returncode=code, stderr=stderr, stdout=stdout)
+
+    monkeypatch.setattr(subprocess, "run", end)
     return asked
+
+
+def load_by(monkeypatch, statement):
+    """Make the child process run this statement in place of loading the model."""
+    run_child = subprocess.run
+    program = f"""
+import sys, time
+from ner_edge.runtime import trial
+
+def run(path):
+    {statement}
+
+trial._run = run
+trial._main(*sys.argv[1:])
+"""
+
+    def run_program(command, **settings):
+        at = command.index("-m")
+        return run_child([*command[:at], "-c", program, *command[at + 2 :]], **settings)
+
+    monkeypatch.setattr(subprocess, "run", run_program)
+    monkeypatch.setattr(trial, "_SECONDS", 3)  # imports take one
 
 
 def test_a_crash_of_the_child_is_one_line(tiny, cache, monkeypatch):
@@ -194,13 +220,32 @@ def test_where_no_child_can_be_started_the_checks_must_do(tiny, cache, monkeypat
     assert len(asked) == 2, "what was not tried is not remembered"
 
 
-def test_a_child_that_hangs_is_one_line(tiny, cache, monkeypatch):
-    def hang(*arguments, timeout, **settings):
-        raise subprocess.TimeoutExpired("child", timeout)
-
-    monkeypatch.setattr(trial.subprocess, "run", hang)
-    with pytest.raises(ModelError, match="did not finish loading it within 12 seconds"):
+def test_a_child_that_never_stops_computing_is_one_line(tiny, cache, monkeypatch):
+    load_by(monkeypatch, "while True: pass")
+    with pytest.raises(ModelError) as caught:
         ensure_loadable(tiny.gguf)
+    assert str(caught.value) == (
+        f"{tiny.gguf}: llama.cpp did not load it within 4 seconds of processor time; "
+        "the file may be damaged: fetch or export it again"
+    )
+
+
+def test_waiting_for_a_processor_does_not_count(tiny, cache, monkeypatch):
+    """A busy machine must not make a whole file look damaged."""
+    load_by(monkeypatch, "time.sleep(5)")
+    ensure_loadable(tiny.gguf)
+    assert list(cache.iterdir())
+
+
+def test_a_child_that_waits_for_ever_is_one_line(tiny, cache, monkeypatch):
+    load_by(monkeypatch, "time.sleep(1000)")
+    monkeypatch.setattr(trial, "_WALL", 1)
+    with pytest.raises(ModelError) as caught:
+        ensure_loadable(tiny.gguf)
+    assert str(caught.value) == (
+        f"{tiny.gguf}: llama.cpp did not load it within 4 seconds; the machine may be "
+        "too busy, so try again; if this recurs, fetch or export the file again"
+    )
 
 
 def test_what_passed_is_remembered_by_what_it_holds(tiny, cache, monkeypatch, tmp_path):

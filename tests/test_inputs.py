@@ -4,6 +4,7 @@ import os
 import socket
 import stat
 import threading
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -70,7 +71,7 @@ def test_a_pipe_without_a_name_may_be_slow(monkeypatch):
 
     timer = threading.Timer(0.1, write)
     timer.start()
-    with open_input(f"/dev/fd/{out}", pipes=True) as file:
+    with open_input(Path(f"/dev/fd/{out}"), pipes=True) as file:
         assert file.read() == b"late"
     timer.join()
     os.close(out)

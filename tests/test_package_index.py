@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,9 +38,9 @@ class Index:
 
 
 class Handler(BaseHTTPRequestHandler):
-    def __init__(self, index: Index, *arguments: object) -> None:
+    def __init__(self, index: Index, *arguments: Any) -> None:
         self.index = index
-        super().__init__(*arguments)  # type: ignore[arg-type]
+        super().__init__(*arguments)
 
     def do_GET(self) -> None:
         self.index.asked.append((self.path, self.headers["Authorization"]))

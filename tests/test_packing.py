@@ -37,7 +37,7 @@ SHAPE = {
     "num_key_value_heads": 2,
     "max_position_embeddings": 64,
 }
-FAMILIES = {
+FAMILIES: dict[str, dict[str, Any]] = {
     "llama": {},
     "qwen2": {},
     "qwen3": {"head_dim": 16},  # its heads need not add up to the hidden size
@@ -115,7 +115,8 @@ def test_distillation_equals_torch_s_divergence_and_its_gradients(family: str) -
         output = model.get_base_model()(
             input_ids=batch.input_ids, position_ids=batch.position_ids, layout=batch.layout
         )
-        return output.logits[0, batch.predictors].log_softmax(-1)
+        logits: torch.Tensor = output.logits
+        return logits[0, batch.predictors].log_softmax(-1)
 
     expected = torch.nn.functional.kl_div(
         log_probabilities(naive),
@@ -198,8 +199,8 @@ def test_accumulating_small_packs_equals_one_large_pack() -> None:
 def test_examples_do_not_see_each_other() -> None:
     model = tiny_model("llama", NAME).get_base_model()
     together = packed_loss(model, pack(PREFIX, EXAMPLES))
-    alone = sum(packed_loss(model, pack(PREFIX, [example])) for example in EXAMPLES)
-    assert together.item() == pytest.approx(alone.item(), rel=1e-5)
+    alone = sum(packed_loss(model, pack(PREFIX, [example])).item() for example in EXAMPLES)
+    assert together.item() == pytest.approx(alone, rel=1e-5)
 
 
 def test_split_keeps_every_example_in_order_even_one_too_long() -> None:

@@ -147,8 +147,13 @@ def test_unknown_free_memory_is_no_obstacle(
 @pytest.fixture
 def other_base(tmp_path: Path) -> Path:
     """Of the same shape as the tiny model, with other weights."""
-    shape = {"hidden_size": 32, "intermediate_size": 48, "max_position_embeddings": 2048}
-    return save_model(tmp_path / "other", **shape, initializer_range=0.3)
+    return save_model(
+        tmp_path / "other",
+        hidden_size=32,
+        intermediate_size=48,
+        max_position_embeddings=2048,
+        initializer_range=0.3,
+    )
 
 
 def test_an_adapter_of_another_base_is_refused(

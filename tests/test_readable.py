@@ -1,6 +1,7 @@
 """Parts that are not language are skipped, so that time is bounded by the length of a text."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hostile_texts import HOSTILE, ordinary
@@ -33,7 +34,7 @@ class CountingModel(StubModel):
 def work(text: str, model: type[CountingModel] = CountingModel) -> tuple[int, int]:
     """Return the number of tokens fed and of batches."""
     counting = model(512, context=4096)
-    tagger = Tagger(counting, [], load_task("conll2003-short"), "copy")
+    tagger = Tagger(counting, Path("stub.gguf"), load_task("conll2003-short"), "copy")
     before = counting.fed, counting.batches
     tagger(text)
     return counting.fed - before[0], counting.batches - before[1]
@@ -98,7 +99,9 @@ class EagerModel(CountingModel):
     "unread", ["x" * MAX_WORD, "ab1" * 40, " ".join("-" * 9), "y" * 450, "😀" * 9]
 )
 def test_the_rest_of_the_sentence_is_tagged_where_it_stands(unread: str) -> None:
-    tagger = Tagger(EagerModel(512, context=4096), [], load_task("conll2003-short"), "copy")
+    tagger = Tagger(
+        EagerModel(512, context=4096), Path("stub.gguf"), load_task("conll2003-short"), "copy"
+    )
     text = f"Ada saw {unread} in Rome"
     found = [entity.text for entity in tagger(text)]
     assert [text for text in found if text != "y" * 50] == ["Ada", "saw", "in", "Rome"]

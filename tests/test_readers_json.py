@@ -267,9 +267,11 @@ def test_tasks_without_an_annotation_are_left_out_and_said_to_be(tmp_path: Path)
     tasks = [
         {"data": {"text": "Bo waits."}, "annotations": []},
         {"data": {"text": "Bo sleeps."}, "annotations": [{"was_cancelled": True, "result": []}]},
-        {"data": {"text": TEXT}, "annotations": [{"result": []}, {"result": REGIONS}]},
+        {
+            "data": {"text": TEXT},
+            "annotations": [{"result": []}, {"result": REGIONS, "ground_truth": True}],
+        },
     ]
-    tasks[2]["annotations"][1]["ground_truth"] = True
     path.write_text(json.dumps(tasks))
     labelled = scan_labelled(path)
     assert list(labelled.sentences()) == [READ]

@@ -46,7 +46,7 @@ def test_the_head_gives_the_logits_of_llama_cpp(tmp_path: Path, tied: bool, quan
         rows = model.decode(runs)
         found.append([model.logits(row, wanted) for row_of in rows for row in row_of.values()])
         model.close()
-    np.testing.assert_allclose(*found, rtol=0.02, atol=0.02)
+    np.testing.assert_allclose(found[0], found[1], rtol=0.02, atol=0.02)
 
 
 def test_a_head_that_is_not_the_models_is_dropped(tmp_path: Path, tiny: TinyModel) -> None:

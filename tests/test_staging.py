@@ -11,6 +11,7 @@ from tiny_models import save_adapter
 from ner_edge.errors import ModelError, NerEdgeError, UsageError
 from ner_edge.export.quantize.recipe import Recipe
 from ner_edge.export.staging import Staging
+from ner_edge.export.verify.tokens import check_tokens
 
 
 def test_all_get_their_names_or_none(tmp_path):
@@ -107,16 +108,14 @@ def test_two_files_of_one_name_are_refused(tiny, tmp_path):
 
 def test_exports_whose_names_begin_alike_leave_each_other_alone(tiny, tmp_path, monkeypatch):
     """An export removes only what a killed export of the same name left behind."""
-    from ner_edge.export import pipeline
-
-    original = pipeline.check_tokens
+    patched = "ner_edge.export.pipeline.check_tokens"
 
     def export_another(*arguments):
-        monkeypatch.setattr(pipeline, "check_tokens", original)
+        monkeypatch.setattr(patched, check_tokens)
         export_model(tiny.folder, None, tmp_path, ["f16"], name="m")
-        return original(*arguments)
+        return check_tokens(*arguments)
 
-    monkeypatch.setattr(pipeline, "check_tokens", export_another)
+    monkeypatch.setattr(patched, export_another)
     export_model(tiny.folder, None, tmp_path, ["f32", "f16"], name="m-2", card=True)
     names = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
     assert {"m-2-f32.gguf", "m-2-f32.json", "m-2-f16.json", "m-2.md", "m-f16.json"} <= names

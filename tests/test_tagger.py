@@ -1,6 +1,7 @@
 """The tagger's entities in pasted text, and the types of its arguments."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from conftest import TinyModel
@@ -18,7 +19,9 @@ PLAIN = "Zoe Smith met Emmanuel in Rome."
 
 
 def stub() -> Tagger:
-    return Tagger(StubModel(512, context=4096), [], load_task("conll2003-short"), "copy")
+    return Tagger(
+        StubModel(512, context=4096), Path("stub.gguf"), load_task("conll2003-short"), "copy"
+    )
 
 
 @pytest.fixture
@@ -57,7 +60,7 @@ def test_scripts_without_spaces_have_entities_of_characters(tagger: Tagger) -> N
 def test_one_text_and_many_texts_are_told_apart() -> None:
     tagger = stub()
     with pytest.raises(TypeError) as caught:
-        tagger(["a", "b"])  # type: ignore[arg-type]
+        tagger(["a", "b"])  # type: ignore[arg-type]  # a user's mistake
     assert str(caught.value) == ("a tagger takes one text (str), not list; `pipe` takes many texts")
     with pytest.raises(TypeError) as caught:
         tagger.pipe("Ada")
@@ -65,7 +68,7 @@ def test_one_text_and_many_texts_are_told_apart() -> None:
         "`pipe` takes many texts, not one str; call the tagger itself for that"
     )
     with pytest.raises(TypeError, match=r"^`pipe` takes texts \(str\), not bytes$"):
-        list(tagger.pipe(["Ada", b"Ada"]))  # type: ignore[list-item]
+        list(tagger.pipe(["Ada", b"Ada"]))  # type: ignore[list-item]  # a user's mistake
     with pytest.raises(TypeError, match=r"^a sentence is a list of words, not a str$"):
         list(tagger.tag_words(["Ada"]))
     assert list(tagger.pipe([])) == []

@@ -20,7 +20,7 @@ TASK = 'name = "tiny"\ninstruction = "Find."\n[labels]\nPER = "person"\nLOC = "l
 
 
 @pytest.fixture(scope="module")
-def made(tiny, tmp_path_factory) -> Path:
+def made(tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an input of each kind, and the results of a run of `train`."""
     folder = tmp_path_factory.mktemp("made")
     (folder / "gold.conll").write_text(GOLD * 4)
@@ -34,7 +34,7 @@ def made(tiny, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def folder(made, tmp_path, monkeypatch) -> Path:
+def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(made, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     for name, target in {"link.conll": "gold.conll", "link": "own", "dangling": "none"}.items():

@@ -1,6 +1,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -85,6 +86,43 @@ def test_a_wrong_task_file_is_refused_in_one_line(
     assert "\n" not in message
 
 
+def test_a_task_of_the_longest_parts_is_saved_and_loaded(tmp_path: Path) -> None:
+    labels = {f"{number:0100}": "" for number in range(500)}
+    task = Task("n" * 200, labels, "i" * 100_000)
+    task.save(tmp_path)
+    assert load_saved_task(tmp_path) == task
+    assert Task.from_json(task.to_json(), "here") == task
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "problem"),
+    [
+        ("name", "n" * 201, "201 characters in its name; the limit is 200"),
+        (
+            "instruction",
+            "i" * 100_001,
+            "100001 characters in its instruction; the limit is 100000",
+        ),
+        ("labels", dict.fromkeys(map(str, range(501)), ""), "501 labels; the limit is 500"),
+        (
+            "labels",
+            {"A": "", "L" * 101: ""},
+            "101 characters in its longest label; the limit is 100",
+        ),
+    ],
+)
+def test_a_task_too_long_to_be_loaded_again_is_refused(
+    tmp_path: Path, part: str, value: Any, problem: str
+) -> None:
+    parts = {"name": "vessels", "labels": {"SHIP": ""}, "instruction": "Mark.", part: value}
+    with pytest.raises(UsageError) as caught:
+        Task(**parts)
+    assert str(caught.value) == f"task {parts['name'][:40]!r} has {problem}"
+    (tmp_path / TASK_FILE).write_text(json.dumps(parts))
+    with pytest.raises(ModelError, match=f"{TASK_FILE}: not a task .* has {problem}"):
+        load_saved_task(tmp_path)
+
+
 def test_an_unreadable_task_file_is_refused(path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         load_task(str(path))
@@ -98,7 +136,7 @@ labels = st.text(min_size=1, max_size=8).filter(
 )
 tasks = st.builds(
     Task,
-    name=st.text(max_size=200),  # the longest that a task file may hold
+    name=st.text(max_size=200),
     labels=st.dictionaries(labels, st.text(), min_size=1, max_size=4),
     instruction=st.text(),
     template=st.sampled_from(sorted(TEMPLATES)),

@@ -199,7 +199,7 @@ def load_model(base: Path, adapter: Path | None = None) -> Any:
         source, gguf = base.parent, base.name
     else:
         source, gguf = base, None
-    model = AutoModelForCausalLM.from_pretrained(source, gguf_file=gguf, dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(source, gguf_file=gguf, dtype=torch.float32)
     if adapter is not None:
         model = PeftModel.from_pretrained(model, str(adapter))
     return model.eval()

@@ -1,5 +1,6 @@
 """Fixtures shared by the tests of several rooms."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,13 @@ from ner_edge.task import Task
 
 settings.register_profile("shared machines", deadline=None)
 settings.load_profile("shared machines")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def outside_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Run in an empty folder: the checkout holds only a part of the package, and child processes
+    must import what is installed."""
+    os.chdir(tmp_path_factory.mktemp("work"))
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,6 @@ def folder(tmp_path, monkeypatch):
         (tmp_path / package / "__init__.py").write_text("raise SystemExit('the wrong package')\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NER_EDGE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)  # which scripts/test sets: -P must suffice
     return tmp_path
 
 

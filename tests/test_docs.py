@@ -96,11 +96,6 @@ def folder(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return tmp_path
 
 
-@pytest.fixture(autouse=True)
-def users_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)  # scripts/test sets it, users do not
-
-
 def install_command(folder: Path, monkeypatch: pytest.MonkeyPatch, default: str = "") -> None:
     """Put a `ner-edge` of this code on the path; `default` is the file of the default model."""
     command = folder / "bin" / "ner-edge"

@@ -32,8 +32,7 @@ def run(script: Path, *arguments: object, folder: Path) -> "subprocess.Completed
     if not (ROOT / ".venv").exists():
         search.insert(0, str(Path(sys.executable).parent))
     environment = os.environ | {"PATH": os.pathsep.join(search)}
-    for name in ("VIRTUAL_ENV", "PYTHONSAFEPATH"):  # scripts/test sets the latter
-        environment.pop(name, None)
+    environment.pop("VIRTUAL_ENV", None)
     return subprocess.run(
         [script, *map(str, arguments)],
         cwd=folder,

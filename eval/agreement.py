@@ -109,7 +109,7 @@ def _read(
 
     task = describe(path).task
     if task is None:
-        raise ModelError(f"{path}: holds no ner-edge task")
+        raise ModelError(f"{path}: contains no ner-edge task")
     model = LlamaModel(path, context=4096, sequences=9, threads=threads, gpu_layers=gpu_layers)
     try:
         return list(read_decisions(model, task, answers))

@@ -50,7 +50,7 @@ def paper_candidate(
 
 def _default_task(adapter: Path) -> Task:
     warnings.warn(
-        f"{adapter}: holds no task, so {DEFAULT_TASK} is used; for an adapter trained by "
+        f"{adapter}: contains no task, so {DEFAULT_TASK} is used; for an adapter trained by "
         f"LLaMA-Factory, whose prompt is different, try --task {DEFAULT_TASK}:llamafactory-qwen, "
         "or -alpaca, or a TOML file",
         NerEdgeWarning,

@@ -29,7 +29,7 @@ class OutputFaults:
 
 
 def pack_output(output: str, words: Sequence[str]) -> PackedOutput:
-    """Replace copied words by their numbers, so that the result holds no sentence."""
+    """Replace copied words by their numbers, so that the result contains no sentences."""
     place: dict[str, int] = {}
     for i, word in reversed(list(enumerate(words))):
         place[word] = i

@@ -30,7 +30,7 @@ from ner_edge.export.write_gguf import F16Overflow, write_models
 from ner_edge.files.atomic import exclusive, make_folder, remove_abandoned, scratch_folder
 from ner_edge.files.hashing import sha256_of
 from ner_edge.gguf.imatrix import Imatrix
-from ner_edge.gguf.metadata import ModelFacts, describe
+from ner_edge.gguf.metadata import ModelMetadata, describe
 from ner_edge.task import Task
 
 Progress = Callable[[str, int, int], None]
@@ -73,7 +73,7 @@ def _check_task(request: ExportRequest, source: Source) -> None:
     if source.task is None and isinstance(request.imatrix, ImatrixData):
         raise UsageError("--imatrix needs the task that the model was trained for; give --task")
     if source.task is None and request.modelfile:
-        raise UsageError("a Modelfile holds the prompt of the model's task; give --task")
+        raise UsageError("a Modelfile contains the prompt of the model's task; give --task")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class _Export:
     scratch: Path
     staging: Staging
     report: Progress
-    made: dict[Path, tuple[ModelFacts, Manifest]] = field(default_factory=dict)
+    made: dict[Path, tuple[ModelMetadata, Manifest]] = field(default_factory=dict)
 
     def run(self) -> list[Path]:
         if self._card:

@@ -104,7 +104,7 @@ def _encode_slab(path: Path, quants: Sequence[Quant], slab: Slab) -> list[NDArra
     for kind in kinds:
         if largest > _LIMITS.get(kind, np.inf):
             raise F16Overflow(
-                f"{path}: {tensor.name} holds {largest:.3g}, which is out of the range of "
+                f"{path}: {tensor.name} contains {largest:.3g}, which is out of the range of "
                 f"{kind.name.lower()}; export to bf16 or f32"
             )
     return [_encode(weight, kind) for kind in kinds]

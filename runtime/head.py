@@ -44,7 +44,7 @@ class OutputHead:
         tied = "output.weight" not in file.tensors
         name = "token_embd.weight" if tied else "output.weight"
         if name not in file.tensors:
-            raise ModelError(f"{file.path}: holds no output matrix")
+            raise ModelError(f"{file.path}: contains no output matrix")
         self.vocabulary_size, self.width = file.tensors[name].shape
 
         @lru_cache(_REMEMBERED)

@@ -1,7 +1,7 @@
 """Leave out the parts of a sentence that are not language: base64, rows of emoji, rules of dashes.
 
 They have many times the tokens of ordinary text, and the time to tag a text grows with its tokens.
-They hold no entity, and none spans them.
+They contain no entities, and none spans them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ MAX_TOKENS = 48
 """Words of more tokens are left out, and so are words of `MAX_WORD` characters, which are pieces of
 something longer."""
 MAX_SIGNS = 8
-"""More words than these in a row are left out if none holds a letter or a digit."""
+"""More words than these in a row are left out if none contains a letter or a digit."""
 
 
 def readable_spans(

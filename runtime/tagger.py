@@ -117,7 +117,7 @@ class GGUFTagger:
         metadata = describe(path)
         if metadata.task is None:
             raise ModelError(
-                f"{path}: holds no ner-edge task; make the file with `ner-edge export`, "
+                f"{path}: contains no ner-edge task; make the file with `ner-edge export`, "
                 "which embeds one"
             )
         llama = LlamaModel(
@@ -180,7 +180,7 @@ class GGUFTagger:
     def tag_words(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
         """Yield the entities, as spans of words, of sentences already split into words.
 
-        Raises `DataError` for a word that is empty or holds white space.
+        Raises `DataError` for a word that is empty or contains white space.
         """
         if not self._in_use.acquire(blocking=False):
             raise UsageError(
@@ -279,7 +279,7 @@ def _check(words: Sequence[str]) -> None:
         raise TypeError("a sentence is a list of words, not a str")
     for word in words:
         if word.split() != [word] or "\0" in word:
-            raise DataError(f"{word!r} is not a word: it is empty or holds white space or a NUL")
+            raise DataError(f"{word!r} is not a word: it is empty or contains white space or a NUL")
 
 
 def _moved(spans: Iterable[ScoredSpan], by: int) -> list[ScoredSpan]:

@@ -181,7 +181,7 @@ def test_the_adapter_s_own_base_and_a_task_of_one_s_own(tiny, adapter, data, tmp
 def test_an_adapter_without_a_task_is_asked_as_told(tiny, tmp_path):
     bare = tmp_path / "bare"
     add_adapter(load_model(tiny.folder), bare)
-    with pytest.warns(NerEdgeWarning, match=r"bare: holds no task, so conll2003 is used;"):
+    with pytest.warns(NerEdgeWarning, match=r"bare: contains no task, so conll2003 is used;"):
         candidate = paper_candidate(str(bare), str(tiny.folder))
     assert candidate.load().task == load_task("conll2003")
     with warnings.catch_warnings():

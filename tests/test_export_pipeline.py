@@ -246,7 +246,7 @@ def scaled_model(folder: Path, factor: float) -> Path:
 
 def test_weights_too_large_for_f16(tmp_path):
     base = scaled_model(tmp_path / "base", 1e6)
-    with pytest.raises(ModelError, match=r"blk\.0\.attn_v\.weight holds .* range of f16; "):
+    with pytest.raises(ModelError, match=r"blk\.0\.attn_v\.weight contains .* range of f16; "):
         export_model(base, None, tmp_path / "out", ["f16"])
     (f32,) = export_model(base, None, tmp_path / "out", ["f32"])
     (q8_0,) = export_model(base, None, tmp_path / "out2", ["bf16", "q8_0"])[1:]
@@ -286,7 +286,7 @@ def test_unsupported_configurations(change, message, tmp_path):
 def test_bases_that_are_none(tmp_path):
     with pytest.raises(ModelError, match="no such base model"):
         export_model(tmp_path / "absent", None, tmp_path, ["f16"])
-    with pytest.raises(ModelError, match=r"holds no config\.json"):
+    with pytest.raises(ModelError, match=r"contains no config\.json"):
         export_model(tmp_path, None, tmp_path, ["f16"])
     (tmp_path / "a.gguf").write_bytes(b"hello, this is no model at all")
     with pytest.raises(ModelError, match="not a GGUF file"):

@@ -308,7 +308,7 @@ def test_hub_repositories_of_each_kind_are_exported(hub, tmp_path):
 
 def test_hub_repositories_in_each_others_place(hub, tmp_path):
     result = run("export", "--base", "org/ner")
-    assert_error(result, "org/ner: holds an adapter, not a base model; give the base it is for")
+    assert_error(result, "org/ner: contains an adapter, not a base model; give the base it is for")
     result = run("export", "org/merged", "--base", "org/base")
-    assert_error(result, "org/merged: holds a whole model, not an adapter; leave out --base", 2)
+    assert_error(result, "org/merged: is a whole model, not an adapter; leave out --base", 2)
     assert not list(tmp_path.glob("*.gguf"))

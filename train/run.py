@@ -157,6 +157,6 @@ def _read(path: Path, task: Task, columns: Columns | None) -> tuple[list[Sentenc
             f"({', '.join(task.labels)})"
         )
     if not found:
-        raise DataError(f"{path}: holds no entity, so there is nothing to learn")
+        raise DataError(f"{path}: contains no entities, so there is nothing to learn")
     notes = [labelled.account(), "" if labelled.plain else labelled.layout]
     return sentences, "".join(f"; {note}" for note in notes if note)

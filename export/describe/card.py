@@ -15,12 +15,12 @@ from ner_edge.export.describe.manifest import Manifest
 from ner_edge.export.read.source import Source
 from ner_edge.files.inputs import read_input
 from ner_edge.files.typed import MEGABYTE, read_json
-from ner_edge.gguf.metadata import ModelFacts
+from ner_edge.gguf.metadata import ModelMetadata
 from ner_edge.task import Task
 
 SCORES_FILE = "scores.json"
 
-Files = Sequence[tuple[ModelFacts, Manifest]]
+Files = Sequence[tuple[ModelMetadata, Manifest]]
 
 
 def card_path(folder: Path, name: str) -> Path:

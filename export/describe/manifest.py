@@ -15,7 +15,7 @@ import msgspec
 from ner_edge.export.describe.modelfile import modelfile_path
 from ner_edge.files.inputs import name_as_text
 from ner_edge.files.typed import read_json
-from ner_edge.gguf.metadata import ModelFacts
+from ner_edge.gguf.metadata import ModelMetadata
 
 _TOOLS = ("ner-edge", "llama-cpp-python", "gguf", "numpy")
 
@@ -50,7 +50,7 @@ class FileRecord(msgspec.Struct, frozen=True):
     task: str | None
 
     @classmethod
-    def of(cls, metadata: ModelFacts) -> "FileRecord":
+    def of(cls, metadata: ModelMetadata) -> "FileRecord":
         """Make the record of a file from the metadata read from it."""
         return cls(
             name_as_text(metadata.path),
@@ -73,7 +73,7 @@ class Manifest:
     provenance: Provenance
     checks: list[CheckResult]
 
-    def contradictions(self, metadata: ModelFacts) -> list[str]:
+    def contradictions(self, metadata: ModelMetadata) -> list[str]:
         """List what the file's own metadata contradicts, like `bytes 5, not 4`."""
         claimed = msgspec.structs.asdict(self.record)
         actual = msgspec.structs.asdict(FileRecord.of(metadata))

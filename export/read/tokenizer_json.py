@@ -65,7 +65,7 @@ def read_tokenizer(path: Path) -> Tokenizer:
     hint = ""
     if path.with_name("tokenizer.model").exists():
         hint = ", only tokenizer.model; save the tokenizer with transformers' save_pretrained"
-    raise ModelError(f"{path.parent}: holds no {path.name}{hint}")
+    raise ModelError(f"{path.parent}: contains no {path.name}{hint}")
 
 
 def vocabulary(path: Path, tokenizer: Tokenizer, size: int) -> tuple[list[str], list[TokenType]]:

@@ -20,7 +20,7 @@ from ner_edge.export.describe.manifest import CheckResult
 from ner_edge.export.read.adapter import open_adapter
 from ner_edge.export.read.source import base_sha256, open_base
 from ner_edge.export.verify.tokens import BATTERY, check_tokens
-from ner_edge.gguf.metadata import ModelFacts, describe
+from ner_edge.gguf.metadata import ModelMetadata, describe
 from ner_edge.memory import check_memory
 from ner_edge.spans import Span
 from ner_edge.task import Task
@@ -52,11 +52,11 @@ def check_parity(
     """Compare a GGUF file with `base` and `adapter` in torch: provenance, tokens, distributions.
 
     Needs torch, and memory for the base in float32. Raises `UsageError` if torch is not installed,
-    the file holds no task, or its adapter is not given; `ModelError` if base or adapter is damaged.
+    the file has no task, or its adapter is not given; `ModelError` if base or adapter is damaged.
     """
     metadata = describe(model)
     if metadata.task is None:
-        raise UsageError(f"{model}: holds no task, so there are no prompts to compare")
+        raise UsageError(f"{model}: contains no task, so there are no prompts to compare")
     if adapter is None and "adapter" in metadata.provenance:
         raise UsageError(f"{model}: was made with an adapter; give its folder with --adapter")
     try:
@@ -78,7 +78,7 @@ def check_parity(
     yield _check_distributions(metadata, torch_model, prompts, threads)
 
 
-def _check_provenance(metadata: ModelFacts, base: Path, adapter: Path | None) -> CheckResult:
+def _check_provenance(metadata: ModelMetadata, base: Path, adapter: Path | None) -> CheckResult:
     """Compare the hashes of base and adapter with those in the file's metadata."""
     opened = open_base(base)
     given = {"base": base_sha256(opened)}
@@ -106,7 +106,7 @@ def _prompts(task: Task, tokenizer: Any) -> list[list[int]]:
 
 
 def _check_distributions(
-    metadata: ModelFacts, torch_model: Any, prompts: Sequence[list[int]], threads: int | None
+    metadata: ModelMetadata, torch_model: Any, prompts: Sequence[list[int]], threads: int | None
 ) -> CheckResult:
     difference = _compare_prompts(metadata.path, torch_model, prompts, threads)
     limit = LIMITS.get(metadata.quant)

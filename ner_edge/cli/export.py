@@ -136,7 +136,7 @@ def _export_adapter(model: "_Sources", request: "ExportRequest") -> Path:
     from ner_edge.export.lora_gguf import export_adapter
 
     if model.adapter is None:
-        raise UsageError(f"--adapter-only needs an adapter; {model.base} holds a whole model")
+        raise UsageError(f"--adapter-only needs an adapter; {model.base} is a whole model")
     name = request.name or model.adapter.resolve().name
     path = request.folder / f"{name}-lora.gguf"
     return export_adapter(model.base, model.adapter, path, request.task)
@@ -169,4 +169,4 @@ def _find_sources(adapter: str | None, base: str | None) -> _Sources:
         return _Sources(resolve_base(base) if base else base_of(folder), folder)
     if base is None:
         return _Sources(folder, None)  # an adapter was merged into it
-    raise UsageError(f"{adapter}: holds a whole model, not an adapter; leave out --base")
+    raise UsageError(f"{adapter}: is a whole model, not an adapter; leave out --base")

@@ -165,9 +165,9 @@ def _summary(labelled: Labelled, sentences: Sequence[Located]) -> FileSummary:
 
 def _empty(summary: FileSummary) -> list[Finding]:
     if not summary.sentences:
-        return [Finding(summary.path, None, "holds no sentence")]
+        return [Finding(summary.path, None, "contains no sentences")]
     if not summary.entities:
-        return [Finding(summary.path, None, "holds no entity: nothing to learn or to measure")]
+        return [Finding(summary.path, None, "contains no entities: nothing to learn or to measure")]
     return []
 
 
@@ -196,7 +196,7 @@ def _labelled_twice(path: Path, sentences: Sequence[Located]) -> list[Finding]:
 
 def _literal_pipes(path: Path, sentences: Sequence[Located]) -> list[Finding]:
     return [
-        Finding(path, line, "an entity holds the word '|', so no model can find it")
+        Finding(path, line, "an entity contains the word '|', so no model can find it")
         for sentence, line, _ in sentences
         if any("|" in sentence.words[span.start : span.end] for span in sentence.spans)
     ]
@@ -232,7 +232,7 @@ def _similar_labels(summary: FileSummary) -> list[Finding]:
 def _missing_labels(files: Sequence[FileSummary]) -> list[Finding]:
     every = {label for summary in files for label in summary.labels}
     return [
-        Finding(summary.path, None, f"holds no {', '.join(missing)}, which another file does")
+        Finding(summary.path, None, f"contains no {', '.join(missing)}, which another file does")
         for summary in files
         if summary.entities and (missing := sorted(every - set(summary.labels)))
     ]

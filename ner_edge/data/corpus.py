@@ -115,7 +115,7 @@ class Labelled:
         left_out = _first_of(self.left_out)
         if all(sentence.is_docstart for sentence in self.sentences()):
             kind = "" if self.format.startswith("JSON") else " in CoNLL columns"
-            raise DataError(f"{self.path}: holds no sentence{kind} {left_out}".rstrip())
+            raise DataError(f"{self.path}: contains no sentences{kind} {left_out}".rstrip())
         if self.doubtful:
             lines = counted(len(self.doubtful), "line")
             _warn(f"{self.path}: {lines} may be misread {_first_of(self.doubtful)}")

@@ -62,7 +62,7 @@ def read_tagged(sentences: Sequence[Tagged]) -> TaggedSentences:
 
 def _fault(word: str) -> str | None:
     if "\0" in word:
-        return "the word holds a NUL"
+        return "the word contains a NUL"
     return None if word and not word.isspace() else "the word is empty"
 
 

@@ -100,7 +100,7 @@ class GGUFFile:
         return len(self._bytes)
 
     def get(self, key: str) -> Any:
-        """Return a metadata value; None if the key is absent or holds an array."""
+        """Return a metadata value; None if the key is absent or contains an array."""
         value = self._values[key][1] if key in self._values else None
         if isinstance(value, bytes):
             return value.decode("utf-8", "replace")
@@ -246,7 +246,7 @@ class GGUFFile:
             for _start, end in self._string_bounds(array):
                 self._position = end
         elif item_type == GGUFValueType.ARRAY:
-            raise ValueError("it holds nested arrays")
+            raise ValueError("it contains nested arrays")
         else:
             self._position += length * _SCALARS[item_type].size
         if self._position > len(self._bytes):

@@ -73,7 +73,7 @@ def read_imatrix(path: Path) -> Imatrix:
         raise ModelError(f"{path}: not an importance matrix (GGUF of type imatrix)")
     first = next(iter(file.items("imatrix.datasets") or []), b"")
     if not isinstance(first, bytes):
-        raise file.damaged("imatrix.datasets holds no strings")
+        raise file.damaged("imatrix.datasets contains no strings")
     found = Imatrix(
         dataset=first.decode("utf-8", "replace"), dataset_sha256=file.text(_SHA256) or ""
     )
@@ -86,6 +86,6 @@ def read_imatrix(path: Path) -> Imatrix:
             )
         sums, (count,) = (file.float32(name + part).ravel() for part in (_SUMS, _COUNTS))
         if not np.isfinite(sums).all() or sums.min() < 0 or not 1 <= count < 1e15:
-            raise ModelError(f"{path}: {name} holds impossible values; collect the matrix again")
+            raise ModelError(f"{path}: {name} contains impossible values; collect the matrix again")
         found.sums[name], found.counts[name] = sums.astype(np.float64), int(count)
     return found

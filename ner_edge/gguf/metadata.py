@@ -23,7 +23,7 @@ _PROVENANCE = {
 
 
 @dataclass(frozen=True)
-class ModelFacts:
+class ModelMetadata:
     """A GGUF file's description. `bits_per_weight` counts tensor data only, as achieved."""
 
     path: Path
@@ -75,7 +75,7 @@ class ModelFacts:
         return [("licence", str(row.licence))] if row and row.licence else []
 
 
-def describe(path: Path) -> ModelFacts:
+def describe(path: Path) -> ModelMetadata:
     """Read a model's metadata; takes milliseconds.
 
     Raises `ModelError` if the file is not a complete GGUF or the task in it is damaged.
@@ -89,7 +89,7 @@ def describe(path: Path) -> ModelFacts:
     types = Counter(tensor.type.name for tensor in file.tensors.values())
     task_text = file.text(GGUF_KEY)
     temperature_text = file.text(temperature.GGUF_KEY)
-    return ModelFacts(
+    return ModelMetadata(
         path=path,
         architecture=architecture,
         name=file.text("general.name") or path.stem,

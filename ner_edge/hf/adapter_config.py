@@ -104,7 +104,7 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
     """
     path = folder / CONFIG_FILE
     if not path.exists():
-        raise ModelError(f"{folder}: not an adapter (holds no {CONFIG_FILE})")
+        raise ModelError(f"{folder}: not an adapter (contains no {CONFIG_FILE})")
     config = read_json(path, AdapterConfig, "a LoRA configuration")
     values = read_json(path, dict[str, Any], "a LoRA configuration")
     config.beyond = [key for key in _MORE_THAN_LORA if values.get(key)]

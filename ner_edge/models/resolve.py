@@ -38,17 +38,17 @@ def resolve_base(name: str) -> Path:
     named = name in BASES and not os.path.exists(name)
     path = named_base(name) if named else fetch_path(name)
     if is_adapter(path):
-        raise ModelError(f"{name}: holds an adapter, not a base model; give the base it is for")
+        raise ModelError(f"{name}: contains an adapter, not a base model; give the base it is for")
     return path
 
 
 def is_adapter(path: Path) -> bool:
-    """Whether a folder holds a LoRA adapter without a whole model."""
+    """Whether a folder contains a LoRA adapter without a whole model."""
     return (path / CONFIG_FILE).is_file() and not _has_weights(path)
 
 
 def is_model(path: Path) -> bool:
-    """Whether a folder holds a whole model, or parts of one."""
+    """Whether a folder contains a whole model, or parts of one."""
     return (path / "config.json").is_file() or _has_weights(path)
 
 

@@ -172,7 +172,7 @@ def _chosen(
     if len(candidates) > 1:
         columns = " and ".join(map(str, candidates))
         flags = " or ".join(f"--columns {word},{tag}" for tag in candidates)
-        raise DataError(f"{path}: columns {columns} each hold tags: choose with {flags}")
+        raise DataError(f"{path}: columns {columns} each contain tags: choose with {flags}")
     if len(usual[0]) != 2 and not any(
         spelt_like_a_tag(cells[candidates[0] - 1]) for cells in usual
     ):
@@ -204,11 +204,11 @@ def _row(line: _Line, layout: _Layout, contents: Contents) -> Row:
 
 
 def _have_spaces(layout: _Layout, contents: Contents) -> bool:
-    """Whether any word holds white space. If all do, not only tabs separate the columns."""
+    """Whether any word contains white space. If all do, not only tabs separate the columns."""
     rows = [row for rows in contents.records if isinstance(rows, list) for row in rows]
     rows = [row for row in rows if row.word != DOCSTART]
     spaced = [" " in row.word for row in rows]
     if layout.tabs and len(spaced) > 1 and all(spaced):
-        message = "every word holds a space: separate all columns by tabs, or all by spaces"
+        message = "every word contains a space: separate all columns by tabs, or all by spaces"
         contents.illegal.append(Problem(rows[0].line, message))
     return any(len(row.word.split()) > 1 for row in rows)

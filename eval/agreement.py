@@ -1,6 +1,6 @@
-"""KL divergence of a model's decisions from the baseline's, which a small ΔF1 can hide.
+"""KL divergence of a model's decisions from the baseline's: a change that a small ΔF1 can hide.
 
-Both models read the baseline's predictions as their own answers, so that they face the same
+Both models read the baseline's predictions as if they had written them, so they face the same
 decisions.
 """
 

@@ -38,7 +38,7 @@ def pack_output(output: str, words: Sequence[str]) -> PackedOutput:
 
 
 def unpack_output(output: PackedOutput, words: Sequence[str]) -> str:
-    """The output, with single spaces."""
+    """Return the output, with single spaces."""
     return " ".join(
         chunk if isinstance(chunk, str) else words[chunk] if chunk >= 0 else "[" + words[-1 - chunk]
         for chunk in output

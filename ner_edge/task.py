@@ -22,7 +22,7 @@ GGUF_KEY = "ner_edge.task"
 class Task:
     """A label set with definitions, the instruction that explains it, and a prompt template.
 
-    `ner_edge.prompt` makes prompts of these. Raises `UsageError` for labels that the bracket
+    `ner_edge.prompt` builds prompts from these. Raises `UsageError` for labels that the bracket
     notation cannot hold and for an unknown template.
     """
 

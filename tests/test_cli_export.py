@@ -42,7 +42,7 @@ def test_base_is_taken_from_the_adapter(tiny, adapter, tmp_path):
     assert stdout == f"{tmp_path}/mine-f16.gguf\n"
     for nothing in (None, ""):
         path.write_text(json.dumps(config | {"base_model_name_or_path": nothing}))
-        message = "copy: does not say which base it is for; give --base"
+        message = "copy: names no base; give --base"
         assert_error(run("export", copy, "-o", tmp_path), message, exit_code=2)
 
 

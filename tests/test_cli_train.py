@@ -380,7 +380,7 @@ def test_of_several_processes_one_prints(files, monkeypatch):
         (["--base", "lacking"], r"lacking: its weights lack blk\.2\.", 1),
         (
             ["--base", "gpt2"],
-            "gpt2: architecture 'gpt2' cannot be exported; supported: gemma3_text",
+            "gpt2: architecture 'gpt2' is not supported; choose one of: gemma3_text",
             1,
         ),
         (["--dev", "none.conll"], "none.conll: no such file", 1),

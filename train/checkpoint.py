@@ -36,7 +36,7 @@ def save_checkpoint(
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Return whether `save_checkpoint` wrote this file; reads little of it."""
+    """Whether `save_checkpoint` wrote this file; reads little of it."""
     try:
         with _explained(path):
             return _load(path, mmap=True).keys() == {"adapter", "optimizer", "state"}

@@ -28,7 +28,7 @@ def rank_and_world() -> tuple[int, int]:
 
 
 def is_main_process() -> bool:
-    """Return whether this is the process that prints and writes files."""
+    """Whether this is the process that prints and writes files."""
     return rank_and_world()[0] == 0
 
 

@@ -24,7 +24,7 @@ Files = Sequence[tuple[ModelMetadata, Manifest]]
 
 
 def card_path(folder: Path, name: str) -> Path:
-    """The path of the card for all files of an export."""
+    """Return the path of the card for all files of an export."""
     return folder / f"{name}.md"
 
 

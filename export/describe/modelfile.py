@@ -33,7 +33,7 @@ _SPECIAL = re.compile(r'\{|"(?="")|(?<=")"(?=")|(?<="")"')
 
 
 def modelfile_path(model: Path) -> Path:
-    """The path of a model's Modelfile: `name.Modelfile` for `name.gguf`."""
+    """Return the path of a model's Modelfile: `name.Modelfile` for `name.gguf`."""
     return model.with_suffix(".Modelfile")
 
 

@@ -85,7 +85,7 @@ def check_size(smallest: int, size: int) -> None:
 
 
 def total_kl(chosen: Chosen) -> float:
-    """The KL divergence expected of all choices together, in nats."""
+    """Return the KL divergence expected of all choices together, in nats."""
     return sum(choice.kl for choice in chosen.values())
 
 

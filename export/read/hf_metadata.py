@@ -99,10 +99,10 @@ def add_hyperparameters(writer: GGUFWriter, folder: HFFolder) -> None:
 
 
 def rope_factors(folder: HFFolder) -> NDArray[np.float32] | None:
-    """What llama.cpp divides each rotary frequency by, `(head_width / 2,)`; None if by nothing.
+    """Return the divisors of the rotary frequencies, `(head_width / 2,)`; None if there are none.
 
-    Llama 3.1 slows low frequencies only, and those between by interpolation (transformers,
-    `_compute_llama3_parameters`).
+    Llama 3.1 divides low frequencies by a constant, high ones by 1, and interpolates between
+    (transformers, `_compute_llama3_parameters`).
     """
     rope, width = folder.config.rope, folder.hyperparameters.head_width
     if rope.kind != "llama3":

@@ -92,5 +92,5 @@ def vocabulary(path: Path, tokenizer: Tokenizer, size: int) -> tuple[list[str], 
 
 
 def _looks_special(token: str) -> bool:
-    """Is it a control token by its form (llama.cpp, `does_token_look_special`)?"""
+    """Whether llama.cpp takes it for a control token (`does_token_look_special`)."""
     return re.fullmatch(r"<\|.*\|>|<｜.*｜>|<unused.*>|<pad>|<mask>", token, re.DOTALL) is not None

@@ -13,8 +13,8 @@ from ner_edge.segment import MAX_WORDS
 from ner_edge.terminal.counts import counted
 
 LEAK = 5.0
-"""Percent of a file's entities that may be in sentences that another file holds too. Headlines and
-table heads recur in honest splits: 1.8 % of CoNLL-2003's testa in its train."""
+"""The percentage of a file's entities that may be in sentences of another file. Headlines and table
+heads recur even in honest splits: 1.8 % of the entities of CoNLL-2003's testa are in its train."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class FileSummary:
     left_out: int
     """Sentences whose entities do not match word boundaries, or that an annotator rejected."""
     account: str
-    """What is left out and why; empty if nothing is."""
+    """The numbers of sentences and entities left out, with reasons; empty if there are none."""
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Sentences of `second` that `first` holds too."""
+    """Sentences of `second` that are in `first`, too."""
 
     first: Path
     second: Path
@@ -74,7 +74,7 @@ class DataReport:
     files: list[FileSummary]
     overlaps: list[Overlap]
     problems: list[Finding]
-    """They would spoil training or evaluation."""
+    """Findings that would spoil training or evaluation."""
     warnings: list[Finding]
 
 
@@ -85,7 +85,7 @@ def check_data(
     fits: Callable[[list[str]], bool] | None = None,
     columns: Columns | None = None,
 ) -> DataReport:
-    """Count, and find problems that would spoil training or evaluation.
+    """Count sentences and entities, and find problems that would spoil training or evaluation.
 
     `labels` are those of the task; `fits` tells whether a sentence fits the context of a model;
     `columns` locate word and tag in CoNLL files. Raises `DataError` for an unreadable file.
@@ -167,7 +167,8 @@ def _empty(summary: FileSummary) -> list[Finding]:
     if not summary.sentences:
         return [Finding(summary.path, None, "contains no sentences")]
     if not summary.entities:
-        return [Finding(summary.path, None, "contains no entities: nothing to learn or to measure")]
+        message = "contains no entities, so there is nothing to learn or measure"
+        return [Finding(summary.path, None, message)]
     return []
 
 

@@ -1,5 +1,5 @@
-"""Can llama.cpp run this GGUF? Its loader and its kernels end the process when a file contradicts
-itself, so everything they take for granted is checked first."""
+"""Check that llama.cpp can run a GGUF: its loader and kernels take much for granted, and end the
+process if a file contradicts itself."""
 
 import math
 from collections import Counter

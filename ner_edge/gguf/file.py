@@ -1,4 +1,4 @@
-"""Read a GGUF file: metadata at once, long arrays and tensors only on demand.
+"""Read a GGUF file: metadata when it is opened, long arrays and tensors on demand.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. `gguf.GGUFReader` takes seconds
 on a large vocabulary and reads out of bounds on a damaged file; this reader does neither.
@@ -67,8 +67,8 @@ class _Array:
 class GGUFFile:
     """A memory-mapped GGUF file.
 
-    Raises `ModelError` if the file is not a GGUF, is damaged or is shorter than its tensors: if
-    ggml's own reader (`gguf.cpp`) would refuse it.
+    Raises `ModelError` if the file is not a GGUF, is damaged, or is shorter than its tensors, as
+    ggml's own reader (`gguf.cpp`) does.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,7 +1,7 @@
 """The importance matrix (imatrix): the mean squared inputs of each weight matrix.
 
-Columns with large inputs deserve a smaller rounding error. The file format is that of llama.cpp's
-`tools/imatrix` (GGUF since 2025), so its quantizer can read our files, and we can read its files.
+Columns with large inputs deserve a smaller rounding error. Files have the format of llama.cpp's
+`tools/imatrix` (GGUF since 2025), so each program can read the other's.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class Imatrix:
     sums: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     dataset: str = ""
-    """The name of the calibration file."""
+    """The name of the file of sentences."""
     dataset_sha256: str = ""
     """Its SHA-256, if known."""
 

@@ -1,4 +1,4 @@
-"""The metadata of a GGUF file, read without loading its weights."""
+"""The metadata of a GGUF file, read without its weights."""
 
 import json
 from collections import Counter
@@ -24,7 +24,7 @@ _PROVENANCE = {
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """A GGUF file's description. `bits_per_weight` counts tensor data only, as achieved."""
+    """The metadata of a GGUF file. `bits_per_weight` is the average over its tensors as stored."""
 
     path: Path
     architecture: str

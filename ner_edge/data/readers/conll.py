@@ -53,8 +53,8 @@ def read_conll(
 
     The word is in the first column, or in the second if the first numbers the words; the tag is
     where `tag_columns` finds it; `columns` overrides both. A `-DOCSTART-` line is a sentence by
-    itself. If there are several columns of tags, the last holds the `predicted` ones. Raises
-    `DataError` if none or several may hold the tags.
+    itself. If several columns contain tags, the last one is read if `predicted`. Raises `DataError`
+    if there is no column of tags, or several without `predicted`.
     """
     contents = Contents("CoNLL")
     texts = list(_decode(data, contents))
@@ -204,7 +204,8 @@ def _row(line: _Line, layout: _Layout, contents: Contents) -> Row:
 
 
 def _have_spaces(layout: _Layout, contents: Contents) -> bool:
-    """Whether any word contains white space. If all do, not only tabs separate the columns."""
+    """Whether any word contains white space. If every word does, spaces separate columns as well as
+    tabs, which is illegal."""
     rows = [row for rows in contents.records if isinstance(rows, list) for row in rows]
     rows = [row for row in rows if row.word != DOCSTART]
     spaced = [" " in row.word for row in rows]

@@ -1,9 +1,9 @@
 """The output layer of a model, computed only for the candidates of a decision.
 
-llama.cpp multiplies every wanted state with the rows of the whole vocabulary, of which the copy
+llama.cpp multiplies every wanted state by the rows of the whole vocabulary, of which the copy
 decoder needs two or three. `StateReader` stops the evaluation before that layer, and `OutputHead`
-multiplies only the rows needed. The layer holds a fifth of the weights of a 135M model; without it,
-a position whose logits are wanted takes hardly more time than any other.
+multiplies only the rows needed. The layer has a fifth of the weights of a 135M model; without it, a
+position whose logits are wanted takes barely more time than any other.
 """
 
 from collections.abc import Sequence

@@ -38,7 +38,7 @@ class Plan:
         return None if kept else self.reference
 
     def check_room(self, model: Base, threads: int) -> None:
-        """Raise `NerEdgeError` if disk space or memory will not suffice."""
+        """Raise `NerEdgeError` if there is not enough disk space or memory."""
         quants = [*self.direct.values(), *self.quantized, *[QUANTS["q8_0"]] * self.recipe_count]
         check_disk_space(self.folder, sum(_estimated_bytes(model, quant) for quant in quants))
         needed = working_bytes(threads)
@@ -69,7 +69,7 @@ def _estimated_bytes(model: Base, quant: Quant) -> int:
     """Return an estimate that errs on the large side."""
     bits = quant.bits_per_weight
     if quant.name not in DIRECT:
-        bits *= 1.15  # in small models the embedding, kept at more bits, weighs more
+        bits *= 1.15  # in small models the embedding, which keeps more bits, is a larger share
         if any(tensor.shape[-1] % 256 for tensor in model.tensors.values()):
             bits = max(bits, 7.0)  # rows that k-quants do not fit fall back to larger types
     return model_bytes(list(model.tensors.values()), bits)

@@ -1,13 +1,11 @@
 """The copy automaton in tokens: which tokens may come next, and which move they spell."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from ner_edge.prompt import Tokenize
 from ner_edge.runtime.automaton import CopyAutomaton, Move, State
-
-Tokenize = Callable[[str], list[int]]
-"""Text → token ids, without parsing special tokens."""
 
 Moves = tuple[Move, ...]
 Node = dict[int, "Node | Moves"]

@@ -69,7 +69,7 @@ def test_wrong_type_shows_all_types(tiny, tmp_path):
         (["--base", "./absent"], r"\./absent: no such file or folder, and not a hub id", 2),
         (["--base", "."], r"config\.json", 1),
         (["--base", "text.gguf"], r"text\.gguf: not a GGUF file", 1),
-        (["empty"], "empty: does not say which base", 2),
+        (["empty"], "empty: names no base", 2),
         (["empty", "--base", "BASE"], r"empty: not an adapter \(contains no adapter_config", 1),
         (["ADAPTER", "--base", "BASE", "--name", "a/b"], "--name 'a/b' must not contain a path", 2),
         (["ADAPTER", "--base", "BASE", "--task", "x"], "no task 'x'; built in: conll2003", 2),

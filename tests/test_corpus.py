@@ -302,7 +302,7 @@ def test_a_sentence_whose_entity_cuts_a_word_is_left_out(tmp_path: Path) -> None
 def test_an_entity_over_two_sentences_leaves_out_both(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     write_jsonl(path, {"text": TEXT, "entities": [[11, 23, "PER"]]})
-    with pytest.raises(DataError, match=r"no sentence \(line 1: .* runs into the next sentence"):
+    with pytest.raises(DataError, match=r"no sentences \(line 1: .* runs into the next sentence"):
         read_labelled(path)
 
 

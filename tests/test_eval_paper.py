@@ -197,7 +197,7 @@ def test_an_adapter_without_a_task_is_asked_as_told(tiny, tmp_path):
         (["--adapter", "x"], "--adapter, --base and --task need --protocol paper", 2),
         (["--protocol", "paper", "--adapter", "x"], "x: no such adapter folder", 2),
         (["--protocol", "paper", "--adapter", "MINE", "--base", "x"], "x: no such file", 2),
-        (["--protocol", "paper", "--adapter", "EMPTY"], "does not say which base", 2),
+        (["--protocol", "paper", "--adapter", "EMPTY"], "names no base", 2),
         (
             ["--protocol", "paper", "--adapter", "EMPTY", "--base", "BASE"],
             "not an adapter",

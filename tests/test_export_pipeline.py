@@ -266,7 +266,7 @@ def test_weights_that_are_not_finite(tmp_path):
     [
         (
             {"model_type": "mamba"},
-            r"architecture 'mamba' .* supported: gemma3_text, llama, mistral, qwen2, qwen3$",
+            r"architecture 'mamba' .* choose one of: gemma3_text, llama, mistral, qwen2, qwen3$",
         ),
         ({"hidden_act": "gelu"}, "hidden_act gelu"),
         ({"num_hidden_layers": 3}, r"lack blk\.2\.attn_q\.weight.* and 1 more"),

@@ -1,4 +1,4 @@
-"""The processes of a run: `torchrun` starts them, and each takes its share of every batch."""
+"""The processes of a run, started by `torchrun`; each takes its share of every batch."""
 
 import os
 from collections.abc import Iterable, Sequence

@@ -44,8 +44,8 @@ def model_card(source: Source, name: str, files: Files) -> str:
 
 
 def licence_of(source: Source) -> str | None:
-    """Return the base's licence by its short name: that of its architecture, or the one that its
-    metadata or its own model card names; None if there is none."""
+    """Return the identifier of the base's licence: its architecture's, or the one named in its
+    metadata or model card; None if there is none."""
     if terms := source.base.architecture.licence:
         return terms.identifier
     value = source.base.metadata.get("general.license")
@@ -169,7 +169,7 @@ class _ScoresFile(msgspec.Struct):
 
 
 def _read_scores(adapter: Path) -> _ScoresFile | None:
-    """The scores in `scores.json` beside the adapter; None if the file is missing or foreign."""
+    """The scores in `scores.json` beside the adapter; None if the file is missing or another's."""
     with suppress(ModelError):
         return read_json(adapter / SCORES_FILE, _ScoresFile, "scores")
     return None

@@ -27,8 +27,8 @@ PARAMETER temperature 0
 PARAMETER stop "
 "
 """
-# Text that Go's templates or Ollama's parser would not take literally: a brace and the end of a
-# quoted string. (Unprintable characters, which the parser drops, are handled in `_literal`.)
+# Text that is special in Go's templates or to Ollama's parser: a brace, and the end of a quoted
+# string. (`_literal` handles unprintable characters, which the parser drops.)
 _SPECIAL = re.compile(r'\{|"(?="")|(?<=")"(?=")|(?<="")"')
 
 

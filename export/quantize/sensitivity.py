@@ -1,9 +1,10 @@
 """Measure how sensitive the decisions of a model are to the quantization of each of its parts.
 
-Matrices of different kinds and layers tolerate rounding differently. So matrices are grouped by
-kind and by band of layers, each group is quantized alone, and the KL divergence of the automaton's
-decisions from those of the full-precision model is measured. Within a group, a matrix's share of
-the divergence is taken to be proportional to its rounding error, weighted by the importance matrix.
+Matrices of different kinds and layers tolerate rounding differently. They are therefore grouped by
+kind and by third of the layers, each group is quantized alone, and the KL divergence of the
+automaton's decisions from the full-precision model's is measured. Within a group, a matrix's share
+of the divergence is assumed to be proportional to its rounding error, weighted by the importance
+matrix.
 """
 
 from collections.abc import Callable, Mapping, Sequence

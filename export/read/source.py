@@ -33,7 +33,7 @@ class Source:
     temperature: float | None
     merged: Base
     changed: set[str]
-    """Tensors of `merged` that differ from the base's; complete when all have been read."""
+    """Tensors of `merged` that differ from the base's; complete once all have been read."""
     base_sha256: str
 
     @property

@@ -13,12 +13,11 @@ from msgspec import Meta
 
 from ner_edge.errors import ModelError
 from ner_edge.files.typed import read_json
-
-_LIMIT = 256_000_000  # bytes
+from ner_edge.hf.folder import TOKENIZER_LIMIT
 
 
 class AddedToken(msgspec.Struct):
-    """A token that is found before all others."""
+    """A token that is matched before all others."""
 
     id: Annotated[int, Meta(ge=0)]
     content: str
@@ -61,7 +60,7 @@ class Tokenizer(msgspec.Struct):
 def read_tokenizer(path: Path) -> Tokenizer:
     """Read a `tokenizer.json`. Raises `ModelError` if it is missing or damaged."""
     if path.exists():
-        return read_json(path, Tokenizer, "a tokenizer", limit=_LIMIT)
+        return read_json(path, Tokenizer, "a tokenizer", limit=TOKENIZER_LIMIT)
     hint = ""
     if path.with_name("tokenizer.model").exists():
         hint = ", only tokenizer.model; save the tokenizer with transformers' save_pretrained"

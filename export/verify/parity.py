@@ -2,7 +2,7 @@
 
 Both read the same prompts of the task, with answers, and their next-token distributions are
 compared at every position. In float32 they must agree to a few digits, which shows that merging
-and conversion are right. f16 and bf16 round weights and activations, so their limits are wider.
+and conversion are correct. f16 and bf16 round weights and activations, so their limits are wider.
 Smaller quantization types have no limit: `ner-edge eval` measures their loss.
 """
 
@@ -27,8 +27,8 @@ from ner_edge.task import Task
 
 
 class DistributionDifference(NamedTuple):
-    """How far two arrays of distributions are apart: the largest difference of a probability, and
-    the mean KL(expected ‖ actual), in nats."""
+    """The largest difference between two arrays of distributions in a probability, and their mean
+    KL(expected ‖ actual), in nats."""
 
     probability: float
     mean_kl: float
@@ -41,9 +41,9 @@ LIMITS = {
 }
 """The largest difference allowed for each quantization type; other types have no limit.
 
-Measured: the default model 5.7e-6, 3.3e-3 and 2.2e-2 in probability (7e-9, 3e-3 and 0.16
-millinats), Qwen2.5-Coder-0.5B 1.1e-5, 2.1e-3 and 1.3e-2. With a random adapter, which enlarges
-activations, Qwen's f16 reached 6.4e-2. A wrong conversion is off by nats."""
+Measured differences in probability: 5.7e-6, 3.3e-3 and 2.2e-2 for the default model (7e-9, 3e-3 and
+0.16 millinats), 1.1e-5, 2.1e-3 and 1.3e-2 for Qwen2.5-Coder-0.5B, and 6.4e-2 for its f16 with a
+random adapter, which enlarges activations. A wrong conversion is off by nats."""
 
 
 def check_parity(

@@ -37,8 +37,8 @@ def check(
 ) -> None:
     """Count sentences and entities, and report problems.
 
-    Problems that would spoil training or evaluation (exit code 1) are illegal tags, sentences that
-    occur in several files, and unknown labels.
+    Illegal tags, sentences that occur in several files, and unknown labels would
+    spoil training or evaluation. Exits with 1 if there are any.
     """
     from ner_edge.data.check import check_data
     from ner_edge.data.readers.columns import parse_columns

@@ -1,6 +1,6 @@
-"""KL divergence of a model's decisions from the baseline's, which a small ΔF1 can hide.
+"""KL divergence of a model's decisions from the baseline's: a change that a small ΔF1 can hide.
 
-Both models read the baseline's predictions as their own answers, so that they face the same
+Both models read the baseline's predictions as if they had written them, so they face the same
 decisions.
 """
 
@@ -109,7 +109,7 @@ def _read(
 
     task = describe(path).task
     if task is None:
-        raise ModelError(f"{path}: holds no ner-edge task")
+        raise ModelError(f"{path}: contains no ner-edge task")
     model = LlamaModel(path, context=4096, sequences=9, threads=threads, gpu_layers=gpu_layers)
     try:
         return list(read_decisions(model, task, answers))

@@ -72,12 +72,13 @@ class _GoldText:
         self._starts = [0, *self._ends][:-1]
 
     def word_at(self, position: int) -> tuple[int, int]:
-        """The sentence, and the word in it, of the character at `position` in `text`."""
+        """Return the sentence, and the word in it, of the character at `position` in `text`."""
         return self._words[bisect_right(self._ends, position)]
 
     def words_at(self, start: int, end: int) -> tuple[int, int, int, bool]:
-        """The sentence, first word and end of the words that hold `text[start:end]`, and whether
-        they hold nothing else. Words of a second sentence are left out."""
+        """Return the sentence, the first word and the end of the words that cover
+        `text[start:end]`, and whether they cover nothing else. Words of a second sentence are left
+        out."""
         first, last = bisect_right(self._ends, start), bisect_left(self._ends, end)
         sentence, first_word = self._words[first]
         last_sentence, last_word = self._words[last]

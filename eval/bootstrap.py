@@ -19,7 +19,7 @@ Verdict = Literal["equivalent", "worse", "better", "undecided"]
 def strict_counts(
     gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]]
 ) -> NDArray[np.int64]:
-    """True positives, false positives and false negatives per sentence; shape (sentences, 3)."""
+    """Return true positives, false positives and false negatives, [sentences, 3]."""
     rows = []
     for gold_spans, predicted_spans in zip(gold, predicted, strict=True):
         expected, found = set(gold_spans), set(predicted_spans)
@@ -35,7 +35,7 @@ def delta_f1_resamples(
     resamples: int = 2000,
     seed: int = 2003,
 ) -> NDArray[np.float64]:
-    """Resampled values of F1(counts) - F1(baseline), in percentage points; shape (resamples,).
+    """Return resampled values of F1(counts) - F1(baseline), in percentage points, [resamples].
 
     Both arrays are `strict_counts` of the same sentences in the same order. Each resample draws
     sentences with replacement, the same ones for both systems (Koehn 2004; Berg-Kirkpatrick et al.
@@ -56,17 +56,17 @@ def delta_f1_resamples(
 
 
 def interval(deltas: NDArray[np.float64]) -> tuple[float, float]:
-    """The 95 % percentile interval of resampled differences."""
+    """Return the 95 % percentile interval of resampled differences."""
     low, high = np.quantile(deltas, (0.025, 0.975))
     return float(low), float(high)
 
 
 def verdicts(deltas: Mapping[str, NDArray[np.float64]]) -> dict[str, Verdict]:
-    """A verdict on each system's resampled differences, at the 5 % level.
+    """Return a verdict on each system's resampled differences, at the 5 % level.
 
-    `equivalent` if within ±0.5 points (two one-sided tests), otherwise `worse` or `better`,
-    otherwise `undecided`. Each of the three tests is corrected for the number of systems (Holm
-    1979).
+    A system is `equivalent` if its difference lies within ±0.5 points (two one-sided tests), else
+    `worse` or `better` if the difference is significant, else `undecided`. Each of the three tests
+    is corrected for the number of systems (Holm 1979).
     """
     draws = {name: np.asarray(values) for name, values in deltas.items()}
 
@@ -113,5 +113,5 @@ def _f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def flips(a: Sequence[Sequence[Span]], b: Sequence[Sequence[Span]]) -> int:
-    """The number of sentences whose entities differ, for better or worse."""
+    """Return the number of sentences whose entities differ, for better or worse."""
     return sum(set(x) != set(y) for x, y in zip(a, b, strict=True))

@@ -27,15 +27,15 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The distance of scores from precision, overall and in each non-empty bin."""
+    """The difference between scores and precision, overall and in each non-empty bin."""
 
     expected_error: float
     """Expected calibration error in percentage points (Naeini et al. 2015; 15 bins of equal width
     as in Guo et al. 2017)."""
     bins: list[Bin]
     temperature: float
-    """The divisor of the scores' log-odds that maximizes the likelihood of the observed rights and
-    wrongs (Guo et al. 2017); above 1 for overconfident scores."""
+    """The divisor of the scores' log-odds under which the right and wrong predictions are most
+    likely (Guo et al. 2017); above 1 for overconfident scores."""
 
 
 def calibration(
@@ -63,8 +63,8 @@ def calibration(
 
 
 def best_temperature(scores: NDArray[np.float64], right: NDArray[np.float64]) -> float:
-    """The temperature of maximum likelihood, given scores and whether each was right (0 or 1); 1 if
-    all of them or none were right."""
+    """Return the temperature of maximum likelihood, given scores and whether each was right (0 or
+    1); 1 if all of them or none were right."""
     if not 0 < right.sum() < len(right):
         return 1.0
     clipped = np.clip(scores, 1e-12, 1 - 1e-12)

@@ -1,4 +1,4 @@
-"""A model to evaluate, and what evaluation needs of it once it is loaded."""
+"""A model to evaluate, and the interface that it has once it is loaded."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Tagger(Protocol):
 
     @property
     def version(self) -> str:
-        """The version of the code that decodes; kept predictions are reused under the same one."""
+        """The version of the decoding code; cached predictions of the same version are reused."""
 
     @property
     def hardware(self) -> str:
@@ -30,11 +30,11 @@ class Tagger(Protocol):
 
     @property
     def output(self) -> str | None:
-        """The raw output behind the last entities; None if the decoder is constrained to copy the
-        sentence."""
+        """The raw output from which the last entities were read; None if the decoder can only copy
+        the sentence."""
 
     def tag_words(self, sentences: Iterable[list[str]]) -> Iterable[Sequence[ScoredSpan]]:
-        """The entities of each sentence, in order."""
+        """Yield the entities of each sentence, in order."""
 
     def close(self) -> None:
         """Free the model."""

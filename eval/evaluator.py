@@ -1,4 +1,4 @@
-"""The evaluator: models in, their predictions, scores and speed out, one model at a time."""
+"""Evaluate models one at a time: their predictions, scores, memory and speed."""
 
 import platform
 from collections.abc import Sequence
@@ -34,11 +34,11 @@ class Evaluator:
     measure_cost: bool = True
     """Also measure the peak memory and the prompt speed of GGUF files."""
     cache_dir: Path | None = None
-    """Keeps predictions and figures, and reuses them; None keeps nothing."""
+    """Where predictions and figures are kept for later runs; None keeps nothing."""
     progress: Progress = lambda name, done, total: None
 
     def gguf(self, name: str, path: Path) -> Candidate:
-        """A GGUF file as a candidate, loaded with these settings."""
+        """Return a GGUF file as a candidate, to be loaded with these settings."""
 
         def load() -> GGUFTagger:
             return GGUFTagger.load(

@@ -33,7 +33,7 @@ class Gold:
     """Of the words of all sentences, regardless of a limit; in hexadecimal."""
 
     def all_words(self) -> Iterator[tuple[bool, list[str]]]:
-        """For every sentence of the file in order: whether it is used, and its words."""
+        """Yield, for every sentence of the file in order, whether it is used, and its words."""
         used = iter(self.sentences)
         for place in range(len(self.sentences) + len(self.left_out)):
             words = self.left_out.get(place)
@@ -65,7 +65,7 @@ class Gold:
         return {span.label for spans in self.spans for span in spans}
 
     def describe(self) -> str:
-        """All counts in one line, with and without `-DOCSTART-` lines."""
+        """Return all counts in one line, with and without `-DOCSTART-` lines."""
         sentences, tokens = len(self.sentences), self.tokens
         counts = f"{counted(sentences, 'sentence')}, {counted(tokens, 'token')}"
         if self.docstart_lines:

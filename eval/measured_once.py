@@ -1,4 +1,4 @@
-"""Figures kept on disk, so that each is measured only once."""
+"""Keep measured figures on disk, so that each is measured only once."""
 
 import hashlib
 import json

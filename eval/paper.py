@@ -11,9 +11,9 @@ from ner_edge.models.resolve import base_of, resolve_adapter, resolve_base
 from ner_edge.task import Task, load_saved_task, load_task
 
 DEFAULT_TASK = "conll2003"
-"""The task for adapters without one, such as the published ones. Of the prompts these were trained
-with, only the instruction is certain: the paper's scripts (github.com/szu-tera/LLMs4NER) wrap it in
-LLaMA-Factory's template for each base model, which is never the template of this task."""
+"""The task for adapters without one, such as the published ones. Their instruction is known, their
+prompt is not: the paper's scripts (github.com/szu-tera/LLMs4NER) wrap the instruction in
+LLaMA-Factory's template for the base model, which is never the template of this task."""
 
 
 def paper_candidate(
@@ -22,7 +22,8 @@ def paper_candidate(
     task: str | None = None,
     threads: int | None = None,
 ) -> Candidate:
-    """The candidate of `--protocol paper`: an adapter by folder or hub id, or the default model's.
+    """Return the candidate of `--protocol paper`: an adapter by folder or hub id; None is the
+    default model's.
 
     `base` and `task` default to the adapter's own, `threads` to torch's default. Raises
     `ModelError` if the adapter does not fit the base, `UsageError` if a name cannot be resolved.
@@ -50,9 +51,9 @@ def paper_candidate(
 
 def _default_task(adapter: Path) -> Task:
     warnings.warn(
-        f"{adapter}: holds no task, so {DEFAULT_TASK} is used; for an adapter trained by "
-        f"LLaMA-Factory, whose prompt is different, try --task {DEFAULT_TASK}:llamafactory-qwen, "
-        "or -alpaca, or a TOML file",
+        f"{adapter}: contains no task, so {DEFAULT_TASK} is used; for an adapter trained by "
+        f"LLaMA-Factory, which has other prompts, try --task {DEFAULT_TASK}:llamafactory-qwen, "
+        f"{DEFAULT_TASK}:llamafactory-alpaca, or a TOML file",
         NerEdgeWarning,
         stacklevel=2,
     )

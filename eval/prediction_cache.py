@@ -38,7 +38,7 @@ def prediction_cache(
     """Yield the predictions kept under `key`, for the first sentences of the data in order, and a
     function that appends the next one.
 
-    `key` must hold everything a prediction depends on. If fewer than `wanted` predictions are
+    `key` must contain everything a prediction depends on. If fewer than `wanted` predictions are
     kept, only whole blocks count. Without a folder, nothing is read or kept; if it cannot be
     written, one warning says so. The file holds one JSON line per sentence: its number and word
     offsets, and of its text only the words that an unconstrained output changed or added. Lines

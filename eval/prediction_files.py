@@ -48,7 +48,7 @@ def file_result(name: str, path: Path, gold: Gold, labels: Mapping[str, str]) ->
     """Score one file of predictions; the size and speed of its model are unknown."""
     documents, layout = read_documents(path)
     if not documents:
-        raise DataError(f"{path}: holds no predictions")
+        raise DataError(f"{path}: contains no predictions")
     documents = _renamed(documents, labels)
     used, words = zip(*gold.all_words(), strict=True)
     aligned = align(documents, words, path)

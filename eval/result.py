@@ -1,4 +1,4 @@
-"""Everything measured of one model."""
+"""The figures of one model."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -36,10 +36,10 @@ class TorchTagger:
     version = ", ".join(
         ["2", *(f"{lib.__name__} {lib.__version__}" for lib in (torch, transformers, peft))]
     )
-    """Raise the number with every change that may change predictions."""
+    """Increment the number with every change that may alter predictions."""
 
     output: str | None = None
-    """The raw output behind the last entities."""
+    """The raw output from which the last entities were read."""
 
     def __init__(self, base: Path, adapter: Path, task: Task, threads: int | None = None) -> None:
         if threads is not None:
@@ -54,9 +54,9 @@ class TorchTagger:
         self.decoder = f"unconstrained greedy (torch bf16, {self._device.type})"
 
     def tag_words(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
-        """The entities of each sentence, in order; the model is loaded before this returns.
+        """Yield the entities of each sentence, in order; the model is loaded before this returns.
 
-        Raises `ModelError` if it cannot be loaded, or if memory is too small.
+        Raises `ModelError` if it cannot be loaded, or does not fit into memory.
         """
         with _enough_memory(self._device):
             model, tokenizer = self._load()

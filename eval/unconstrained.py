@@ -29,7 +29,7 @@ class OutputFaults:
 
 
 def pack_output(output: str, words: Sequence[str]) -> PackedOutput:
-    """Replace copied words by their numbers, so that the result holds no sentence."""
+    """Replace copied words by their numbers, so that the result contains no sentences."""
     place: dict[str, int] = {}
     for i, word in reversed(list(enumerate(words))):
         place[word] = i
@@ -38,7 +38,7 @@ def pack_output(output: str, words: Sequence[str]) -> PackedOutput:
 
 
 def unpack_output(output: PackedOutput, words: Sequence[str]) -> str:
-    """The output, with single spaces."""
+    """Return the output, with single spaces."""
     return " ".join(
         chunk if isinstance(chunk, str) else words[chunk] if chunk >= 0 else "[" + words[-1 - chunk]
         for chunk in output

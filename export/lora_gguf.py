@@ -81,7 +81,7 @@ def _write_pairs(writer: GGUFWriter, lora: Adapter) -> None:
 
 
 def _tensor_type(pair: LoraPair, lora: Adapter) -> GGMLQuantizationType:
-    """f16 if that is lossless, else f32."""
+    """Return f16 if that is lossless, else f32."""
     dtypes = {pair.file.entries[name].dtype for name in (pair.a_name, pair.b_name)}
     exact = dtypes == {"F16"} and _extra_scale(pair, lora) == 1.0
     return GGMLQuantizationType.F16 if exact else GGMLQuantizationType.F32

@@ -1,4 +1,4 @@
-"""Export a base and an adapter to GGUF files of any number of quantization types, in one run."""
+"""Export a base and an adapter to GGUF files of several quantization types in one run."""
 
 import warnings
 from collections.abc import Callable
@@ -30,7 +30,7 @@ from ner_edge.export.write_gguf import F16Overflow, write_models
 from ner_edge.files.atomic import exclusive, make_folder, remove_abandoned, scratch_folder
 from ner_edge.files.hashing import sha256_of
 from ner_edge.gguf.imatrix import Imatrix
-from ner_edge.gguf.metadata import ModelFacts, describe
+from ner_edge.gguf.metadata import ModelMetadata, describe
 from ner_edge.task import Task
 
 Progress = Callable[[str, int, int], None]
@@ -42,9 +42,9 @@ def export_model(
     """Write the model files of a request, each with its manifest, and return their paths.
 
     `base` is a Hugging Face folder or a GGUF file, `adapter` a peft LoRA folder.
-    `progress(stage, done, total)` counts tensors, but bytes in stage `base` and sentences in stage
-    `imatrix`. All files appear together at the end; after an error none does, and existing files
-    stay as they were. A second export to the same name is refused meanwhile.
+    `progress(stage, done, total)` counts tensors, but bytes in the stage `base`, and sentences in
+    the stage `imatrix`. All files appear together at the end; after an error none does, and
+    existing files stay as they were. Until then, another export to the same name is refused.
 
     Raises `UsageError` if the task is missing, `ModelError` if base or adapter is damaged or they
     do not fit each other, `NerEdgeError` if the disk is full or llama.cpp fails.
@@ -73,7 +73,7 @@ def _check_task(request: ExportRequest, source: Source) -> None:
     if source.task is None and isinstance(request.imatrix, ImatrixData):
         raise UsageError("--imatrix needs the task that the model was trained for; give --task")
     if source.task is None and request.modelfile:
-        raise UsageError("a Modelfile holds the prompt of the model's task; give --task")
+        raise UsageError("a Modelfile contains the prompt of the model's task: give --task")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class _Export:
     scratch: Path
     staging: Staging
     report: Progress
-    made: dict[Path, tuple[ModelFacts, Manifest]] = field(default_factory=dict)
+    made: dict[Path, tuple[ModelMetadata, Manifest]] = field(default_factory=dict)
 
     def run(self) -> list[Path]:
         if self._card:
@@ -153,7 +153,7 @@ class _Export:
         imatrix, found = self._prepare_imatrix(reference)
         for quant in self.plan.quantized:
             self._quantize(reference, quant, imatrix)
-        for recipe in (*self.request.recipes, *found):  # q8_0 for tensors that it does not name
+        for recipe in (*self.request.recipes, *found):  # tensors that it does not name get q8_0
             self._quantize(reference, QUANTS["q8_0"], imatrix, recipe)
 
     def _prepare_imatrix(self, reference: Path) -> tuple[_ImatrixFile | None, list[Recipe]]:
@@ -211,7 +211,7 @@ class _Export:
         provenance, metadata = dict(self.source.provenance()), {}
         if imatrix:
             provenance["imatrix"] = imatrix.provenance
-            metadata["ner_edge.calibrated_on"] = imatrix.provenance["data"]  # an old name, kept
+            metadata["ner_edge.calibrated_on"] = imatrix.provenance["data"]  # the key's old name
         if recipe:
             provenance["recipe"] = recipe.provenance()
             metadata["ner_edge.recipe"] = recipe.name

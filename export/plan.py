@@ -1,4 +1,4 @@
-"""Plan which files an export writes, how each is made, and the room this takes."""
+"""Plan which files an export writes, how, and the disk space and memory this takes."""
 
 from dataclasses import dataclass, field
 from math import prod
@@ -24,11 +24,11 @@ class Plan:
     direct: dict[Path, Quant] = field(default_factory=dict)
     quantized: list[Quant] = field(default_factory=list)
     reference: Path | None = None
-    """None if llama.cpp has nothing to do."""
+    """None if there is nothing to quantize."""
     recipe_count: int = 0
 
     def path(self, kind: str) -> Path:
-        """The path of the file with a quantization type or recipe."""
+        """Return the path of the file with a quantization type or recipe."""
         return self.folder / f"{self.name}-{kind}.gguf"
 
     @property
@@ -38,7 +38,7 @@ class Plan:
         return None if kept else self.reference
 
     def check_room(self, model: Base, threads: int) -> None:
-        """Raise `NerEdgeError` if disk space or memory will not suffice."""
+        """Raise `NerEdgeError` if there is not enough disk space or memory."""
         quants = [*self.direct.values(), *self.quantized, *[QUANTS["q8_0"]] * self.recipe_count]
         check_disk_space(self.folder, sum(_estimated_bytes(model, quant) for quant in quants))
         needed = working_bytes(threads)
@@ -66,10 +66,10 @@ def plan_files(request: ExportRequest, name: str, scratch: Path) -> Plan:
 
 
 def _estimated_bytes(model: Base, quant: Quant) -> int:
-    """Errs on the large side."""
+    """Return an estimate that errs on the large side."""
     bits = quant.bits_per_weight
     if quant.name not in DIRECT:
-        bits *= 1.15  # in small models the embedding, kept at more bits, weighs more
+        bits *= 1.15  # in small models the embedding, which keeps more bits, is a larger share
         if any(tensor.shape[-1] % 256 for tensor in model.tensors.values()):
             bits = max(bits, 7.0)  # rows that k-quants do not fit fall back to larger types
     return model_bytes(list(model.tensors.values()), bits)

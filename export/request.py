@@ -32,8 +32,8 @@ class ExportRequest:
     task: Task | None = None
     """The task to embed; None means the one saved beside the adapter or model, or in the base."""
     imatrix: Imatrix | ImatrixData | None = None
-    """The importance matrix to weight rounding errors by, or sentences to collect it from. A
-    collected one is written beside the files."""
+    """The importance matrix that weights rounding errors, or sentences to collect one from. A
+    collected matrix is written beside the files."""
     recipes: Sequence[Recipe] = ()
     sizes: Sequence[int] = ()
     """For each size in bytes, find the recipe with the least loss."""
@@ -67,7 +67,7 @@ class ExportRequest:
 
     @property
     def recipe_count(self) -> int:
-        """The number of files written by a recipe, whether given or still to be found."""
+        """The number of files with a recipe, whether given or still to be found."""
         return len(self.recipes) + len(self.sizes) + len(self.max_losses)
 
     @property

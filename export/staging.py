@@ -65,7 +65,7 @@ class Staging:
         if error is None:
             try:
                 self._sync()
-            except OSError as problem:  # no file has been renamed yet
+            except OSError as problem:  # before any file is renamed
                 self._stack.__exit__(OSError, problem, None)
                 raise
         self._stack.__exit__(kind, error, traceback)

@@ -35,7 +35,7 @@ _ALIGNMENT = 32  # GGUF's default
 _SLAB = 1 << 23  # weights read, merged and encoded at a time
 _THREADS = 4  # the disk is the bottleneck beyond that
 
-# Metadata about the base's file, not the model: rewritten, or meaningless in a new file.
+# Metadata of the base's file rather than the model: written anew, or meaningless in a new file.
 _NOT_COPIED = (
     "general.alignment",
     "general.architecture",
@@ -54,7 +54,7 @@ Result = TypeVar("Result")
 
 
 class F16Overflow(ModelError):
-    """A weight is out of f16's range."""
+    """A weight out of f16's range."""
 
 
 def text_value(text: str) -> GGUFValue:
@@ -104,7 +104,7 @@ def _encode_slab(path: Path, quants: Sequence[Quant], slab: Slab) -> list[NDArra
     for kind in kinds:
         if largest > _LIMITS.get(kind, np.inf):
             raise F16Overflow(
-                f"{path}: {tensor.name} holds {largest:.3g}, which is out of the range of "
+                f"{path}: {tensor.name} contains {largest:.3g}, which is out of the range of "
                 f"{kind.name.lower()}; export to bf16 or f32"
             )
     return [_encode(weight, kind) for kind in kinds]

@@ -1,4 +1,4 @@
-"""Named-entity recognition with small language models: train, shrink, run on a laptop."""
+"""Named-entity recognition with small language models: train, quantize, run on a laptop."""
 
 from typing import TYPE_CHECKING, Any
 

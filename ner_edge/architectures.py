@@ -1,7 +1,7 @@
 """The architectures that can be trained, exported and run: one row each.
 
-To add a family, add a row. Tensor names and what llama.cpp computes:
-https://github.com/ggml-org/llama.cpp, `src/models` and `conversion`.
+To add a family, add a row. For tensor names and what llama.cpp computes, see `src/models` and
+`conversion` in https://github.com/ggml-org/llama.cpp.
 """
 
 import re
@@ -41,10 +41,10 @@ _QKV = ("attn_q", "attn_k", "attn_v")
 
 
 class Licence(NamedTuple):
-    """The terms that every model of a family is under."""
+    """The licence that covers every model of a family."""
 
     identifier: str
-    """As in a model card on Hugging Face's hub."""
+    """Its identifier in model cards on the Hugging Face hub."""
     name: str
     url: str
 
@@ -61,16 +61,16 @@ class Architecture:
     model_type: str
     """Hugging Face's name, in `config.json`."""
     layer: Mapping[str, str]
-    """The modules of a layer that have weights, and their GGUF tensors."""
+    """The modules of a layer that have weights, each with its GGUF tensor."""
     biases: tuple[str, ...] = ()
-    """The matrices of a layer that have a bias."""
+    """The matrices of a layer that always have a bias."""
     optional_biases: tuple[str, ...] = _QKV
-    """Those that may have one."""
+    """The matrices that may have one."""
     permuted: tuple[str, ...] = ()
     """The matrices whose rows are in another order in GGUF: llama.cpp rotates neighbouring pairs
     of a head, transformers its halves."""
     norm_shift: float = 0.0
-    """transformers adds this to the weights of norms; in GGUF they contain it."""
+    """transformers adds this to the weights of norms; GGUF stores the sum."""
     activation: str = "silu"
     query_pre_attn_scalar: bool = False
     """transformers scales attention by this setting, llama.cpp by the head width."""
@@ -83,12 +83,12 @@ class Architecture:
     """The default of `sliding_window`, in tokens; None: attention is never limited."""
     global_every: int | None = None
     """Every n-th layer attends to all tokens, the others to the window; None: llama.cpp ignores the
-    window, so the context must end with it."""
+    window, so the context must not be longer."""
     tied: bool = False
     """The default of `tie_word_embeddings`."""
     tokenizer: str = BYTE_LEVEL
     licence: Licence | None = None
-    """None: each model has its own."""
+    """None: each model of the family has its own."""
 
     def tensor(self, module: str) -> str | None:
         """Return the GGUF name of a module's tensor: `model.layers.3.mlp.up_proj` →
@@ -138,10 +138,10 @@ BY_NAME = {row.name: row for row in reversed(_ROWS)}  # of rows with one name, t
 
 
 def find_architecture(name: object, rows: Mapping[str, Architecture], path: Path) -> Architecture:
-    """Look up a row by a name found in `path`. Raises `ModelError` with the supported names."""
+    """Return the row of an architecture that `path` names. Raises `ModelError` if there is none."""
     if not isinstance(name, str) or name not in rows:
         supported = ", ".join(sorted(rows))
         raise ModelError(
-            f"{path}: architecture '{name}' cannot be exported; supported: {supported}"
+            f"{path}: architecture '{name}' is not supported; choose one of: {supported}"
         )
     return rows[name]

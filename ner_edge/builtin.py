@@ -1,4 +1,4 @@
-"""The built-in models: each is exported on first use from a base and an adapter in the package."""
+"""The built-in models, each exported on first use from a base and an adapter in the package."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """A model exported on first use from a named base and an adapter that the package holds."""
+    """A model exported on first use from a named base and an adapter in the package."""
 
     base: str
     folder: str
@@ -72,7 +72,7 @@ def built_in_model(model: str, quant: str = "") -> Path:
             return path
         request = _request(path.parent, name, quant, adapter)
         with exclusive(cache_folder("models") / f"{name}.making", "", wait=True):
-            if not path.is_file():  # another process may have made it meanwhile
+            if not path.is_file():  # another process may have built it in the meantime
                 base = named_base(built_in.base)
                 print(f"Making {model}:{quant} (first use only) ...", file=sys.stderr, flush=True)
                 _export(base, adapter, request)
@@ -98,6 +98,6 @@ def _export(base: Path, adapter: Path, request: "ExportRequest") -> None:
 
 
 def _digest(adapter: Path) -> str:
-    """A hash of all files that the model is made from; the scores only describe it."""
+    """Return a hash of the files from which the model is made; the scores only describe it."""
     digests = [sha256_of(file) for file in sorted(adapter.iterdir()) if file.name != "scores.json"]
     return hashlib.sha256("".join(digests).encode()).hexdigest()

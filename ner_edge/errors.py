@@ -34,9 +34,9 @@ class ModelError(NerEdgeError):
 
 
 class NerEdgeWarning(UserWarning):
-    """Something that a user should know about a result, which is correct nonetheless."""
+    """A caveat about a result that is still correct."""
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error message of another library, which may be pages long."""
+    """Return the first line of another library's error message, which may be pages long."""
     return str(error).strip().partition("\n")[0]

@@ -33,6 +33,6 @@ def check_memory(needed: int) -> None:
     available = available_memory()
     if available is not None and available < needed:
         raise NerEdgeError(
-            f"needs about {needed / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB are available; "
+            f"needs about {needed / 1e9:.1f} GB of memory; {available / 1e9:.1f} GB are available: "
             "close other programs"
         )

@@ -1,8 +1,8 @@
-"""The prompt of a sentence, as text and as tokens: the only place where it is put together.
+"""Build the prompt of a sentence, as text and as tokens; no other module does.
 
 A prompt is `prefix`, the words joined by single spaces, and `suffix`; the answer follows. Prefix
-and suffix come from the task's template and may hold special tokens. The words are a user's text,
-which is never parsed for special tokens.
+and suffix come from the task's template and may contain special tokens. The words are a user's
+text, which is never parsed for special tokens.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Protocol
 TEMPLATES = {
     "plain": "{instruction}\n{input}\n",
     "alpaca": "### Instruction:\n{instruction}\n{input}\n\n### Response:\n",
-    # The prompts that LLaMA-Factory's templates of these names make of an instruction and an input.
+    # As LLaMA-Factory's templates of these names format an instruction and an input.
     "llamafactory-alpaca": (
         "Below is an instruction that describes a task. Write a response that appropriately "
         "completes the request.\n\n### Instruction:\n{instruction}\n{input}\n\n### Response:\n"
@@ -30,21 +30,21 @@ TEMPLATES = {
 
 
 def prompt_prefix(template: str, instruction: str) -> str:
-    """The text before the sentence, the same for all sentences of a task."""
+    """Return the text before the sentence, the same for all sentences of a task."""
     before = TEMPLATES[template].partition("{input}")[0]
     return before.replace("{instruction}", instruction)
 
 
 def prompt_suffix(template: str) -> str:
-    """The text between the sentence and the answer."""
+    """Return the text between the sentence and the answer."""
     return TEMPLATES[template].partition("{input}")[2]
 
 
 class Tokenize(Protocol):
-    """Return the token ids of a text, adding none of the tokenizer's own.
+    """Return the token ids of a text, without those that the tokenizer would add.
 
-    Parse special tokens only if `special`. If `start`, put the model's begin-of-sequence token
-    first, provided that its tokenizer adds one.
+    Special tokens are parsed only if `special`. `start` prepends the begin-of-sequence token, if
+    the tokenizer adds one.
     """
 
     def __call__(self, text: str, *, special: bool = False, start: bool = False) -> list[int]: ...
@@ -64,5 +64,5 @@ class PromptTokenizer:
         return self.with_suffix(self._tokenize(" ".join(words)))
 
     def with_suffix(self, sentence: list[int]) -> list[int]:
-        """Return the same for a sentence that is tokenized already."""
+        """Return the same for a sentence that has been tokenized already."""
         return sentence + self.suffix

@@ -39,7 +39,7 @@ def segment(text: str, *, max_words: int = MAX_WORDS) -> Iterator[list[Word]]:
         words = []
         for first, last in _words(shape, start, end):
             for i in range(first, last, MAX_WORD):
-                begin, stop = trimmed(text, i, min(i + MAX_WORD, last))  # a split leaves joiners
+                begin, stop = trimmed(text, i, min(i + MAX_WORD, last))  # a split may leave joiners
                 words.append(Word(text[begin:stop], visible.start(begin), visible.end(stop)))
         yield from _split(words, max_words)
 
@@ -53,9 +53,9 @@ def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-# The *shape* of a text has its length, with a mark for every character that modifies or belongs to
-# the one before it, a sign for every character that is a word by itself, and a space for every
-# character that cannot be part of a word.
+# The *shape* of a text is equally long. It has a mark in place of each character that modifies or
+# belongs to the one before it, a sign for each character that is a word by itself, and a space for
+# each character that cannot be part of a word.
 _MARK, _SIGN = "\u0301\u3013"
 _SHAPE_OF = {"Mn": _MARK, "Mc": _MARK, "Me": _MARK, "Cf": _MARK, "Cc": " ", "Cs": " "}
 # Kana, Bopomofo and Han, and the scripts of Unicode's line breaking class SA: Thai, Lao, Burmese,
@@ -123,7 +123,7 @@ def _next_space(shape: str, start: int, end: int) -> int:
     return found.start() if found else end
 
 
-# Only these keep their dot before a capital. A missing one costs a dot, a wrong one perhaps more.
+# Only these keep their dot before a capital. A missing one costs a dot, a wrong one may cost more.
 _ABBREVIATIONS = (
     "Adm Assn Assoc Ave Bldg Blvd Brig Bros Capt Cie Cmdr Co Col Corp Cos Cpl Dept Dist Dr Drs Esq"
     " Est Fr Ft Gen Gov Govt Hon Inc Jr Lt Ltd Maj Messrs Mfg Mgr Mme Mlle Mr Mrs Ms Msgr Mt Nos"

@@ -1,4 +1,4 @@
-"""The sizes of a model, and which tensors of which shapes follow from them.
+"""The sizes of a model, and the tensors and shapes that follow from them.
 
 Names and shapes are GGUF's, rows first as in numpy: https://github.com/ggml-org/llama.cpp,
 `src/llama-model.cpp`.
@@ -59,8 +59,8 @@ class Hyperparameters:
         }
 
     def required(self) -> dict[str, Shape]:
-        """Return the shapes of the tensors that such a model must have. The output matrix is not
-        among them, since it may be the embedding."""
+        """Return the shapes of the tensors that such a model must have. The output matrix is
+        optional, because the embedding may serve as one."""
         shapes: dict[str, Shape] = {
             "token_embd.weight": (self.vocabulary, self.width),
             "output_norm.weight": (self.width,),
@@ -84,8 +84,8 @@ class Hyperparameters:
         return shapes
 
     def heads_to_permute(self, tensor: str) -> int | None:
-        """Return how many heads' rows the GGUF holds in another order than Hugging Face; None if
-        the order of `tensor` is the same."""
+        """Return the number of heads in `tensor` if GGUF and Hugging Face order its rows
+        differently, else None."""
         kind = tensor.split(".")[-2]
         if kind not in self.architecture.permuted:
             return None

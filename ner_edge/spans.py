@@ -1,4 +1,4 @@
-"""Entity spans over words, and the IOB schemes, which write them as one tag per word."""
+"""Entity spans over words, and their IOB tags, one per word."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple

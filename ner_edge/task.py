@@ -24,7 +24,7 @@ _MAX_LABELS = 500
 class Task:
     """A label set with definitions, the instruction that explains it, and a prompt template.
 
-    `ner_edge.prompt` makes prompts of these. Raises `UsageError` for labels that the bracket
+    `ner_edge.prompt` builds prompts from these. Raises `UsageError` for labels that the bracket
     notation cannot hold, for an unknown template, and for a part that is too long.
     """
 

@@ -1,7 +1,7 @@
 """Temperature scaling (Guo et al. 2017): one number per model that calibrates its scores.
 
 A fully trained model is overconfident. Dividing the log-odds of a score by a temperature above 1
-moves it towards one half, and leaves the entities found unchanged. The temperature is fitted on
+moves it towards one half, without changing which entities are found. The temperature is fitted on
 labelled sentences that the model was not trained on. It is stored beside the adapter, and in the
 metadata of the GGUF.
 """

@@ -6,7 +6,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 
 MAX_MARKS = 4
-"""More combining marks in a row make no visible difference."""
+"""The most combining marks kept in a row; more make no visible difference."""
 
 # Default_Ignorable_Code_Point in Unicode's DerivedCoreProperties.txt
 _INVISIBLE = (
@@ -26,7 +26,7 @@ _is_cursive = re.compile(
 
 
 def is_blank(character: str) -> bool:
-    """Whether it is white space or invisible, so that no entity begins or ends with it."""
+    """Whether a character is white space or invisible; no entity begins or ends with such."""
     return character.isspace() or bool(_is_invisible(character))
 
 

@@ -1,9 +1,9 @@
-"""Keep llama.cpp from its AMX kernels, which crash (ggml-org/llama.cpp#20824).
+"""Keep llama.cpp from using its AMX kernels, which crash (ggml-org/llama.cpp#20824).
 
-ggml writes their 64-byte tile configuration and passes it to an intrinsic. gcc 12 assumes that the
-intrinsic reads only the first 8 bytes and optimizes the other stores away; loading the garbage left
-on the stack is a fault that ends the process. llama.cpp uses these kernels for weights in its
-"extra buffers". A model runs without those: llama.cpp has other kernels for every processor.
+ggml fills in a 64-byte tile configuration and passes it to an intrinsic. gcc 12 assumes that the
+intrinsic reads only the first 8 bytes and optimizes the other stores away; loading the garbage that
+is left on the stack crashes the process. llama.cpp uses these kernels for weights in its "extra
+buffers". It has other kernels for every processor, so a model runs without them.
 """
 
 from collections.abc import Callable

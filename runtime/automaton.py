@@ -1,8 +1,8 @@
 """The copy automaton: the output must be the input words in order, plus brackets.
 
 Its states are *outside, before word i* and *inside an entity that began at word b, before word i*.
-They make a right-linear grammar of 2n states. This module deals in words and text; `trie.py` turns
-the automaton into tokens, and `grammar.py` writes it as GBNF.
+They make a right-linear grammar of 2n states. This module deals with words and text; `trie.py`
+turns the automaton into tokens, and `grammar.py` writes it as GBNF.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,8 @@ class State(NamedTuple):
 class Move(NamedTuple):
     """A transition: write `chunks` and go to `target`. If it has a `label`, it closes an entity.
 
-    A chunk is a piece of output without white space, but for a space before it and a newline after.
+    A chunk is a piece of output without white space inside; it may begin with a space and end with
+    a newline.
     """
 
     chunks: tuple[str, ...]

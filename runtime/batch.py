@@ -42,7 +42,7 @@ class Batch:
         self.struct.logits = _pointer(self._wanted, ctypes.c_int8)
 
     def fill(self, runs: Sequence[Run]) -> list[dict[int, int]]:
-        """Replace the contents. Returns for each run its wanted indices with their rows."""
+        """Replace the contents. Returns, for each run, its wanted indices with their rows."""
         rows = []
         start = 0
         for run in runs:

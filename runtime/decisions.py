@@ -51,7 +51,8 @@ class Decision(NamedTuple):
 def answer_path(
     answer: Answer, labels: Sequence[str], prompts: PromptTokenizer, chunks: ChunkTokenizer
 ) -> AnswerPath:
-    """Return the tokens of a sentence and its answer, without the last, which decides nothing.
+    """Return the tokens of a sentence and its answer, without the last, after which nothing is
+    decided.
 
     An entity that contains a literal pipe is not marked, since the notation cannot express it.
     Raises `DataError` for a label that is not one of `labels`.

@@ -13,9 +13,9 @@ from ner_edge.runtime.trie import ChunkTokenizer
 from ner_edge.spans import ScoredSpan
 
 DECODER_VERSION = 2
-"""Raise this with every change to either decoder after which a model may give other entities or
-scores, even by rounding only, as batches of another shape do. Evaluation reuses cached predictions
-of the same version only."""
+"""Increment this with every change to either decoder that may alter entities or scores, even if
+only by rounding, as another shape of batches does. Evaluation reuses cached predictions of the same
+version only."""
 
 SHARED_BATCH = 63
 """The most tokens of a batch of several sentences. From 64 on, llama.cpp's attention on CPUs works
@@ -66,7 +66,7 @@ class CopyEngine:
         self._bracket_tokens = _most_bracket_tokens(self.chunks, labels)
 
     def tokens_needed(self, words: Sequence[str]) -> int:
-        """Return an upper bound of the tokens of a sentence in the context, without the prefix."""
+        """Return an upper bound on the tokens of a sentence in the context, without the prefix."""
         copied = 2 * len(self.chunks.of_words(words))
         return copied + len(self._prompts.suffix) + len(words) * self._bracket_tokens
 

@@ -1,7 +1,7 @@
-"""Refuse to run llama.cpp in a process forked after a model was loaded, where it would hang.
+"""Refuse to run llama.cpp in a process that was forked after a model was loaded: it would hang.
 
 A fork copies the memory of a process but only one of its threads. OpenMP, which runs llama.cpp's
-threads, does not notice and waits for the others: in the copied model and in any other.
+threads, does not notice and waits for the others, in the copied model and in any other.
 """
 
 import os

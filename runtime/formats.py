@@ -1,4 +1,4 @@
-"""The output formats of `ner-edge tag`. Another format is another row of `FORMATS`."""
+"""The output formats of `ner-edge tag`. To add a format, add a row to `FORMATS`."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +25,7 @@ def _lines(
 
 
 def as_brackets(tagger: "GGUFTagger", texts: Iterable[str]) -> Iterator[str]:
-    """Yield each text unchanged but for its entities, which are in brackets."""
+    """Yield each text, unchanged except that its entities are in brackets."""
     return _lines(tagger, texts, bracket_text)
 
 
@@ -59,4 +59,4 @@ def as_conll(tagger: "GGUFTagger", texts: Iterable[str]) -> Iterator[str]:
 
 
 FORMATS: dict[str, Format] = {"brackets": as_brackets, "jsonl": as_jsonl, "conll": as_conll}
-"""By name, as `--format` takes it; the first is the default."""
+"""By the name that `--format` takes; the first is the default."""

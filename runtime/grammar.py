@@ -13,7 +13,7 @@ def gbnf(words: Sequence[str], labels: Sequence[str]) -> str:
     """
     automaton = CopyAutomaton(words, labels)
     rules = [f"root ::= {_name(START)}"]
-    # What may follow does not depend on where an entity began, so one name serves all beginnings.
+    # Moves do not depend on where an entity began, so one rule serves all beginnings.
     states = [State(i, None) for i in range(len(words))]
     states += [State(i, 0) for i in range(1, len(words) + 1)]
     for state in states:

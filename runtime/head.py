@@ -1,9 +1,9 @@
 """The output layer of a model, computed only for the candidates of a decision.
 
-llama.cpp multiplies every wanted state with the rows of the whole vocabulary, of which the copy
+llama.cpp multiplies every wanted state by the rows of the whole vocabulary, of which the copy
 decoder needs two or three. `StateReader` stops the evaluation before that layer, and `OutputHead`
-multiplies only the rows needed. The layer holds a fifth of the weights of a 135M model; without it,
-a position whose logits are wanted takes hardly more time than any other.
+multiplies only the rows needed. The layer has a fifth of the weights of a 135M model; without it, a
+position whose logits are wanted takes barely more time than any other.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class OutputHead:
         tied = "output.weight" not in file.tensors
         name = "token_embd.weight" if tied else "output.weight"
         if name not in file.tensors:
-            raise ModelError(f"{file.path}: holds no output matrix")
+            raise ModelError(f"{file.path}: contains no output matrix")
         self.vocabulary_size, self.width = file.tensors[name].shape
 
         @lru_cache(_REMEMBERED)

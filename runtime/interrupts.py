@@ -11,8 +11,7 @@ from types import FrameType
 def interrupts_wait() -> Iterator[None]:
     """Delay Ctrl-C until the end of the block.
 
-    Python would run its handler inside our callback, and there the exception that it raises is
-    lost.
+    Python would run its handler inside our callback, where the exception that it raises is lost.
     """
     handler = signal.getsignal(signal.SIGINT)
     if not callable(handler) or threading.current_thread() is not threading.main_thread():

@@ -1,7 +1,6 @@
-"""A model and its memory: a layer over llama.cpp's C interface, as thin as is safe.
+"""A model and its memory: a thin, safe layer over llama.cpp's C interface.
 
-A failed assertion in native code ends the process, so this module first checks whatever could cause
-one.
+A failed assertion in native code ends the process, so this module checks its arguments first.
 """
 
 import ctypes
@@ -45,10 +44,10 @@ class LlamaModel:
     """A GGUF file loaded into llama.cpp, with one context. Call `close` to free it.
 
     `context` is the number of tokens that all sequences together may hold, `batch` the most tokens
-    of one `decode`. `gpu_layers` None means all if llama.cpp was built for a GPU. `head` replaces
-    llama.cpp's own last layer on a CPU, so that `all_logits` has no values; without a head, `nodes`
-    receives the values of the graph. Unless `tried`, a file that is not known to load is first
-    loaded in a child process.
+    of one `decode`. `gpu_layers` None means all if llama.cpp was built for a GPU. On a CPU, `head`
+    replaces llama.cpp's own last layer, and `all_logits` works only after a `whole` decode. Without
+    a head, `nodes` receives the values of the graph. Unless `tried`, a file that is not known to
+    load is first loaded in a child process.
     """
 
     def __init__(
@@ -153,7 +152,7 @@ class LlamaModel:
             self._head = None
 
     def drop_head(self) -> None:
-        """From now on, compute the logits of the whole vocabulary."""
+        """Compute the logits of the whole vocabulary from now on."""
         self._head = None
 
     def decode(self, runs: Sequence[Run], *, whole: bool = False) -> list[dict[int, int]]:
@@ -244,7 +243,7 @@ class LlamaModel:
 
     def close(self) -> None:
         """Free the native memory; afterwards the object is unusable."""
-        # A process forked since lacks the threads that would be ended: the system frees the memory.
+        # In a forked process there are no threads to end, so only the system can free the memory.
         if self._process != os.getpid():
             self._context = self._model = None
         if self._context:

@@ -1,7 +1,8 @@
 """Read the values inside a running evaluation, through llama.cpp's eval callback.
 
-ggml-backend.h documents the callback: the scheduler asks whether each node is wanted, computes up
-to it, passes it on, and "if the user returns false, the scheduler will cancel the graph compute".
+ggml-backend.h documents the callback: the scheduler asks whether a node is wanted, computes the
+graph up to it, and passes it to the callback; "if the user returns false, the scheduler will cancel
+the graph compute".
 """
 
 import ctypes

@@ -12,9 +12,9 @@ Guess = Choice | None
 class DraftPolicy:
     """Guesses the move at a decision, or None to wait for the model.
 
-    A rejected guess costs the evaluation of the tokens drafted after it, but never changes the
-    result. In most scripts with case, names begin with a capital: there drafting stops. After the
-    first word of an entity, a lower-case word closes it.
+    A rejected guess wastes the evaluation of the tokens drafted after it, but never changes the
+    result. Names usually begin with a capital or a digit, so drafting stops there. A word in lower
+    case closes an entity.
     """
 
     max_tokens = 48
@@ -30,7 +30,7 @@ class DraftPolicy:
 
 
 class BoldPolicy(DraftPolicy):
-    """The policy for a sentence alone in its batch, where a few more tokens take hardly more time.
+    """The policy for a sentence alone in its batch, where a few more tokens cost little.
 
     A capital opens an entity, and the last capital in a row ends it.
     """
@@ -50,11 +50,11 @@ class BoldPolicy(DraftPolicy):
 class AdaptiveDraft:
     """Adapts the drafts of one sentence to the decisions taken in it so far.
 
-    Otherwise unusual text, such as a table or a line of capitals, would cost a rejected draft at
-    every word.
+    Without it, unusual text, such as a table or a line of capitals, would cost a rejected draft per
+    word.
     """
 
-    _SHORTEST = 12  # fewer tokens take hardly less time
+    _SHORTEST = 12  # fewer tokens save little
     _IN_A_ROW = 3
 
     def __init__(self) -> None:

@@ -1,9 +1,9 @@
 """The prompt prefix, with the task's instruction: evaluated once, then loaded from a cache on disk.
 
-The published instruction has two hundred tokens, as many as several sentences. The state of the
-model after it is stored under a hash of everything that it depends on. A stored state is used only
-if the file is undamaged and if the model, given the last token after it, returns bit for bit the
-logits stored with it.
+The published instruction has two hundred tokens, as many as several sentences. The model's state
+after it is stored under a hash of everything that it depends on. A stored state is used only if its
+file is undamaged, and if the model computes the stored logits for the last token of the prefix, bit
+for bit.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ def read_prefix(
 ) -> bool:
     """Evaluate `tokens` into the sequence `PREFIX` of `model`, which was loaded from `files`.
 
-    The state of a long prefix is kept in `folder`. Returns whether it was found there.
+    The state of a long prefix is cached in `folder`. Returns whether it was found there.
     """
     state: Path | None = None
     if len(tokens) >= _WORTH_KEEPING:

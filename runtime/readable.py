@@ -1,7 +1,7 @@
-"""Leave out the parts of a sentence that are not language: base64, rows of emoji, rules of dashes.
+"""Leave out the parts of a sentence that are not language: base64, rows of emoji, lines of dashes.
 
-They have many times the tokens of ordinary text, and the time to tag a text grows with its tokens.
-They hold no entity, and none spans them.
+They have many times as many tokens as ordinary text, and tagging time grows with the number of
+tokens. No entity lies in them or spans them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,10 +10,10 @@ from itertools import groupby
 from ner_edge.segment import MAX_WORD
 
 MAX_TOKENS = 48
-"""Words of more tokens are left out, and so are words of `MAX_WORD` characters, which are pieces of
-something longer."""
+"""Words of more tokens are left out, and so are words of `MAX_WORD` characters, which were split
+from something longer."""
 MAX_SIGNS = 8
-"""More words than these in a row are left out if none holds a letter or a digit."""
+"""Longer runs of words without a letter or digit are left out."""
 
 
 def readable_spans(

@@ -1,4 +1,4 @@
-"""Decode one sentence along the automaton: what to feed the model, and what it decided."""
+"""Decode one sentence along the automaton: choose the tokens to feed, and take the decisions."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -55,11 +55,11 @@ class GGUFTagger:
     """
 
     output: str | None = None
-    """The text that the model wrote for the sentence yielded last. None, since these decoders write
-    nothing but the sentence with its entities in brackets."""
+    """The raw output for the last sentence. None, because these decoders can only copy the sentence
+    and place brackets."""
 
     version = f"{DECODER_VERSION}, {LIBRARY}"
-    """Taggers of one version with the same file, task and decoder give the same results."""
+    """Taggers of the same version, file, task and decoder give the same results."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class GGUFTagger:
         metadata = describe(path)
         if metadata.task is None:
             raise ModelError(
-                f"{path}: holds no ner-edge task; make the file with `ner-edge export`, "
+                f"{path}: contains no ner-edge task; make the file with `ner-edge export`, "
                 "which embeds one"
             )
         llama = LlamaModel(
@@ -180,7 +180,7 @@ class GGUFTagger:
     def tag_words(self, sentences: Iterable[Sequence[str]]) -> Generator[list[ScoredSpan]]:
         """Yield the entities, as spans of words, of sentences already split into words.
 
-        Raises `DataError` for a word that is empty or holds white space.
+        Raises `DataError` for a word that is empty or contains white space.
         """
         if not self._in_use.acquire(blocking=False):
             raise UsageError(
@@ -219,9 +219,9 @@ class GGUFTagger:
             yield []
 
     def completion_request(self, words: Sequence[str]) -> dict[str, Any]:
-        """Return the body of a request that asks a stock `llama-server` with this model the same.
+        """Return the body of a request with which a stock `llama-server` tags the same sentence.
 
-        The request goes to its `/completion`. Raises `DataError` as `tag_words` does.
+        It is a POST request to `/completion`. Raises `DataError` as `tag_words` does.
         """
         _check(words)
         prompt = self._prompts.prefix + self._prompts.prompt(words)
@@ -229,11 +229,11 @@ class GGUFTagger:
         return completion_request(prompt, words, list(self.task.labels), longest)
 
     def fits(self, words: Sequence[str]) -> bool:
-        """Whether the context holds this sentence; longer ones are split to be tagged."""
+        """Whether this sentence fits the context; longer ones are split."""
         return self._engine.tokens_needed(words) <= self._engine.longest
 
     def round_trip(self, text: str) -> str:
-        """Return `text` as the vocabulary encodes and decodes it: unchanged, if it is complete."""
+        """Return `text` encoded and decoded; it is unchanged if the vocabulary covers it."""
         pieces = (self._model.piece(token) for token in self._model.tokenize(text))
         return b"".join(pieces).decode("utf-8", "replace")
 
@@ -279,7 +279,7 @@ def _check(words: Sequence[str]) -> None:
         raise TypeError("a sentence is a list of words, not a str")
     for word in words:
         if word.split() != [word] or "\0" in word:
-            raise DataError(f"{word!r} is not a word: it is empty or holds white space or a NUL")
+            raise DataError(f"{word!r} is not a word: it is empty or contains white space or a NUL")
 
 
 def _moved(spans: Iterable[ScoredSpan], by: int) -> list[ScoredSpan]:

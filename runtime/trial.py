@@ -1,8 +1,8 @@
 """Try the first load of a model file in a child process.
 
-llama.cpp trusts its input: a file that contradicts itself can end the process. `gguf.check` refuses
-the contradictions that are known; any other ends only the child. The cache remembers files that
-passed by their SHA-256.
+llama.cpp trusts its input, so a file that contradicts itself can end the process. `gguf.check`
+rejects the known contradictions; any other ends only the child. The cache remembers the SHA-256 of
+files that passed.
 """
 
 import hashlib
@@ -22,8 +22,8 @@ from ner_edge.files.hashing import sha256_of
 from ner_edge.gguf.check import check_model
 from ner_edge.gguf.file import GGUFFile
 
-_CHECKS = 1  # raise it when the checks become stricter, so that every file is tried again
-_SECONDS = 12  # of processor time, and one more for this many bytes:
+_CHECKS = 1  # increment it when the checks become stricter, so that every file is tried again
+_SECONDS = 12  # of processor time, plus the file's size divided by:
 _BYTES_PER_SECOND = 20_000_000
 _WALL = 5  # times as many seconds by the clock, since other programs may keep the processors busy
 _STARTED = b"trial of a model"
@@ -65,7 +65,7 @@ def _try(path: Path) -> bool:
             "too busy, so try again; if this recurs, fetch or export the file again"
         ) from None
     if _STARTED not in child.stdout:
-        return False  # as where Python is part of another program
+        return False  # `sys.executable` is another program, in which Python is embedded
     if hasattr(signal, "SIGXCPU") and child.returncode == -signal.SIGXCPU:
         raise ModelError(
             f"{path}: llama.cpp did not load it within {limit} seconds of processor time; "
@@ -131,14 +131,14 @@ def _run(path: Path) -> None:
 
 
 def _identity(path: Path) -> str:
-    # Any change to a file changes its ctime, which no program can set.
+    # Every change to a file changes its ctime, which programs cannot set.
     status = path.stat()
     times = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     return f"{os.path.realpath(path)} {times}"
 
 
 def _marker(name: str) -> Path | None:
-    """Return the file whose presence in the cache says that `name` passed; None without a cache."""
+    """Return the file that marks `name` as passed in the cache; None without a writable cache."""
     text = f"{name} {_CHECKS} {llama_cpp.__version__}"
     try:
         folder = cache_folder("loadable")

@@ -1,17 +1,15 @@
 """The copy automaton in tokens: which tokens may come next, and which move they spell."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from ner_edge.prompt import Tokenize
 from ner_edge.runtime.automaton import CopyAutomaton, Move, State
-
-Tokenize = Callable[[str], list[int]]
-"""Text → token ids, without parsing special tokens."""
 
 Moves = tuple[Move, ...]
 Node = dict[int, "Node | Moves"]
-"""Next token → the rest of the trie, or the moves that this token completes, nearly always one."""
+"""Next token → the rest of the trie, or the moves that this token completes (nearly always one)."""
 
 _BATTERY = (
     "EU rejects German call .",
@@ -47,7 +45,7 @@ class ChunkTokenizer:
 
 
 def chunks_tokenize_alone(tokenize: Tokenize) -> bool:
-    """Whether a vocabulary starts a new pre-token at each space, on a battery of difficult text."""
+    """Whether a vocabulary starts a new pre-token at each space in a battery of difficult texts."""
     chunks = ChunkTokenizer(tokenize)
     return all(chunks.of_words(text.split(" ")) == tokenize(text) for text in _BATTERY)
 
@@ -55,8 +53,8 @@ def chunks_tokenize_alone(tokenize: Tokenize) -> bool:
 def build_trie(automaton: CopyAutomaton, state: State, chunks: ChunkTokenizer) -> Node:
     """Return the trie of all moves from `state`; its paths tell any two moves apart."""
     paths = [_Path(chunks.of_move(move), (move,)) for move in automaton.moves(state)]
-    # The tokens of one move may begin those of another: ` [` and ` [[` if the word is a bracket.
-    # The moves that may follow the shorter one then tell them apart.
+    # The tokens of one move may be a prefix of another's: ` [` and ` [[` if the word is a bracket.
+    # They are then told apart by the moves that may follow the shorter one.
     while shorter := _begins_another(paths):
         paths.remove(shorter)
         for move in automaton.moves(shorter.moves[-1].target):

@@ -1,6 +1,6 @@
-"""Imported first by every Python script here: run it with the Python of the clone's .venv.
+"""Imported first by every Python script here, to run it with the Python of the clone's .venv.
 
-Without a .venv the script goes on with the Python that started it.
+Without a .venv, the script runs with the Python that started it.
 """
 
 import os

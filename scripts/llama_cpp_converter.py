@@ -17,7 +17,7 @@ source, pre, *arguments = sys.argv[1:]
 sys.path.insert(0, source)
 sys.path.insert(1, source + "/gguf-py")
 from conversion.base import TextModel
-if pre:  # it knows pre-tokenizers by what they make of one text; a made-up vocabulary is unknown
+if pre:  # it recognizes pre-tokenizers by their tokens of one text, which depend on the vocabulary
     TextModel.get_vocab_base_pre = lambda self, tokenizer: pre
 sys.argv = ["convert_hf_to_gguf.py", *arguments]
 runpy.run_path(source + "/convert_hf_to_gguf.py", run_name="__main__")
@@ -34,7 +34,7 @@ sys.exit(llama_cpp.llama_model_quantize(source.encode(), target.encode(), ctypes
 
 
 def llama_cpp_source() -> Path:
-    """llama.cpp as the installed llama-cpp-python has it; downloaded once (77 MB)."""
+    """Return the source of the installed llama-cpp-python's llama.cpp; downloaded once (77 MB)."""
     version = importlib.metadata.version("llama-cpp-python")
     name = f"llama_cpp_python-{version}"
     folder = cache_dir() / "sources"
@@ -49,7 +49,7 @@ def llama_cpp_source() -> Path:
 
 
 def convert_command(source: Path, model: Path, out: Path, kind: str, pre: str = "") -> list[str]:
-    """The command that converts the Hugging Face folder `model` to `out`.
+    """Return the command that converts the Hugging Face folder `model` to `out`.
 
     `pre` names the pre-tokenizer, where the vocabulary is not a published one.
     """
@@ -58,7 +58,7 @@ def convert_command(source: Path, model: Path, out: Path, kind: str, pre: str = 
 
 
 def quantize_command(source: Path, target: Path, file_type: int, threads: int) -> list[str]:
-    """The command that quantizes as llama.cpp's `llama-quantize` does."""
+    """Return the command that quantizes as llama.cpp's `llama-quantize` does."""
     return [sys.executable, "-c", _QUANTIZE, str(source), str(target), str(file_type), str(threads)]
 
 
@@ -77,7 +77,7 @@ def write_sentencepiece(path: Path, file: GGUFFile) -> None:
         pieces += _field(1, piece)
     names = ("unknown", "bos", "eos", "padding")
     ids = [file.get(f"tokenizer.ggml.{name}_token_id") for name in names]
-    trainer = _field(3, 2) + _field(35, 1)  # BPE, with bytes for what has no token
+    trainer = _field(3, 2) + _field(35, 1)  # BPE, with byte fallback
     trainer += b"".join(_field(number, value) for number, value in enumerate(ids, 40))
     path.write_bytes(bytes(pieces) + _field(2, trainer))
 
@@ -95,5 +95,5 @@ def _varint(value: int) -> bytes:
 
 
 def with_threads(threads: int) -> dict[str, str]:
-    """The environment in which numpy and torch use so many threads."""
+    """Return an environment in which numpy and torch use this many threads."""
     return {**os.environ, "OMP_NUM_THREADS": str(threads)}

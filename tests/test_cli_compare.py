@@ -185,7 +185,7 @@ def test_entities_are_widened_to_words_and_overlaps_dropped(folder):
             r"x\.jsonl:3: has extra text after the gold's last sentence: 'More\.'",
         ),
         ([{"text": "Zoe"}], r"x\.jsonl:1: has no list of entities"),
-        ([], r"x\.jsonl: holds no predictions"),
+        ([], r"x\.jsonl: contains no predictions"),
     ],
 )
 def test_where_the_texts_part_is_said(folder, records, message):
@@ -208,7 +208,7 @@ def test_where_the_texts_part_is_said(folder, records, message):
         ([".", "--gold", "gold.conll"], r"\.: is a folder, not a file", 1),
         (["right.jsonl", "--gold", "."], r"\.: is a folder, not a file", 1),
         (["latin.jsonl", "--gold", "gold.conll"], r"latin\.jsonl:1: not UTF-8", 1),
-        (["nul.conll", "--gold", "gold.conll"], r"nul\.conll:1: the word holds a NUL", 1),
+        (["nul.conll", "--gold", "gold.conll"], r"nul\.conll:1: the word contains a NUL", 1),
     ],
 )
 def test_mistakes_are_one_line(folder, arguments, message, exit_code):

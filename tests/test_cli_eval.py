@@ -100,7 +100,7 @@ def test_cached_run_says_so(tiny, data):
     [
         (["absent"], "absent: no such file", 1),
         (["."], r"\.: is a folder, not a file", 1),
-        (["empty"], "empty: holds no sentence", 1),
+        (["empty"], "empty: contains no sentences", 1),
         (["column"], "column:2: expected a word and its tag, found 'alone'", 1),
         (["tag"], "tag:1: 'X-PER' is not an IOB tag", 1),
         (["latin"], "latin:1: not UTF-8", 1),
@@ -109,7 +109,7 @@ def test_cached_run_says_so(tiny, data):
             "--baseline x: no such model; choose one of: tiny",
             2,
         ),
-        (["nul"], "nul:2: the word holds a NUL", 1),
+        (["nul"], "nul:2: the word contains a NUL", 1),
         (["gold.conll", "--json", "absent/r.json"], "absent: no such folder", 2),
         (["gold.conll", "--json", "."], r"--json \.: is a folder", 2),
         (["gold.conll", "--report", "closed/a"], "--report closed/a: closed: cannot be written", 2),

@@ -233,7 +233,7 @@ def test_unreadable_files_are_refused_before_the_model_loads(tag, tmp_path, monk
         ("empty.gguf", "not a GGUF file"),
         ("header.gguf", "damaged or incomplete GGUF file"),
         ("half.gguf", "damaged or incomplete GGUF file"),
-        ("plain.gguf", "holds no ner-edge task; make the file with `ner-edge export`"),
+        ("plain.gguf", "contains no ner-edge task; make the file with `ner-edge export`"),
         ("x" * 5000, "no such file"),
     ],
 )

@@ -378,18 +378,18 @@ def test_of_several_processes_one_prints(files, monkeypatch):
         (["--set", "rank=0"], "--set rank=0: rank must be positive, not 0", 2),
         (["--task", "conll2004"], "no task 'conll2004'", 2),
         (["--base", "./none"], "none: no such file or folder, and not a hub id", 2),
-        (["--base", "empty"], r"empty: holds no config\.json", 1),
+        (["--base", "empty"], r"empty: contains no config\.json", 1),
         (["--base", "text.gguf"], r"text\.gguf: not a GGUF file", 1),
         (["--base", "cut"], r"cut/model\.safetensors: damaged or incomplete safetensors file", 1),
         (["--base", "lacking"], r"lacking: its weights lack blk\.2\.", 1),
         (
             ["--base", "gpt2"],
-            "gpt2: architecture 'gpt2' cannot be exported; supported: gemma3_text",
+            "gpt2: architecture 'gpt2' is not supported; choose one of: gemma3_text",
             1,
         ),
         (["--dev", "none.conll"], "none.conll: no such file", 1),
         (["--dev", "other.conll"], "labels ANIMAL are not in task 'conll2003'", 1),
-        (["--dev", "plain.conll"], "plain.conll: holds no entity", 1),
+        (["--dev", "plain.conll"], "plain.conll: contains no entities", 1),
         (["--out", "text.gguf"], "--out text.gguf: text.gguf: is not a folder", 2),
     ],
 )
@@ -425,8 +425,8 @@ def save_gpt2(tiny, folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds no sentence"),
-        ("Rex O\n", "holds no entity, so there is nothing to learn"),
+        ("", "contains no sentences"),
+        ("Rex O\n", "contains no entities, so there is nothing to learn"),
         ("Rex I-ANIMAL\n", r"labels ANIMAL are not in task 'conll2003' \(ORG, PER, LOC, MISC\)"),
         ("Rex S-ANIMAL\n", "labels ANIMAL are not in task"),
         ('{"text": "Rex", "entities": [[0, 3, "ANIMAL"]]}\n', "labels ANIMAL are not in task"),

@@ -110,7 +110,7 @@ def test_weights_that_are_no_numbers_are_found(quant, name, tiny, tmp_path):
     path.with_suffix(".json").unlink()
     result = run("verify", path, "--threads", 1)
     assert result.exit_code == 1
-    assert f"✗ finite: {name} holds NaN or infinite values\n" in result.stdout
+    assert f"✗ finite: {name} contains NaN or infinite values\n" in result.stdout
 
 
 def test_a_model_without_a_task_fails(tmp_path):

@@ -87,9 +87,9 @@ def test_text_is_what_the_model_sees() -> None:
         (b"a O\nb O\nlonely\n", ":3: expected a word and its tag, found 'lonely'"),
         (b"a O\n\nb O\nc X-PER\n", ":4: 'X-PER' is not an IOB tag (O, B-LABEL or I-LABEL)"),
         (b"a O\nb\xe9 O\n", ":2: not UTF-8 text (byte 0xe9): save the file as UTF-8"),
-        (b"", ": holds no sentence in CoNLL columns"),
-        (b"-DOCSTART- -X- O O\n\n", ": holds no sentence in CoNLL columns"),
-        (b"a O\nb\0 O\n", ":2: the word holds a NUL"),
+        (b"", ": contains no sentences in CoNLL columns"),
+        (b"-DOCSTART- -X- O O\n\n", ": contains no sentences in CoNLL columns"),
+        (b"a O\nb\0 O\n", ":2: the word contains a NUL"),
         (
             b"a PER\nb O\nalone\n",
             ":1: 'PER' is not an IOB tag (O, B-LABEL or I-LABEL)"
@@ -302,7 +302,7 @@ def test_a_sentence_whose_entity_cuts_a_word_is_left_out(tmp_path: Path) -> None
 def test_an_entity_over_two_sentences_leaves_out_both(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     write_jsonl(path, {"text": TEXT, "entities": [[11, 23, "PER"]]})
-    with pytest.raises(DataError, match=r"no sentence \(line 1: .* runs into the next sentence"):
+    with pytest.raises(DataError, match=r"no sentences \(line 1: .* runs into the next sentence"):
         read_labelled(path)
 
 

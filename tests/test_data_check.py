@@ -99,7 +99,8 @@ def test_a_terminal_shows_the_first_fifty_and_json_all(write):
     stdout = run("data", "check", name).stdout
     assert "bad.conll:50: " in stdout
     assert "bad.conll:51: " not in stdout
-    assert "problem: 11 more; --json lists all" in stdout  # one is that the file holds no entity
+    # One of the 61 problems is that the file contains no entities.
+    assert "problem: 11 more; --json lists all" in stdout
     assert len(checked(name)[1]) == 61
 
 
@@ -107,7 +108,7 @@ def test_a_terminal_shows_the_first_fifty_and_json_all(write):
 def test_nothing_to_learn_is_a_problem(write, text):
     code, (problem,), _, _ = checked(write("none.conll", text))
     assert code == 1
-    assert "holds no" in problem
+    assert "contains no" in problem
 
 
 def test_what_is_doubtful_is_a_warning(write):
@@ -129,7 +130,7 @@ x I-LOC
         "odd.conll:7 'B-PER' begins an entity; most in this file begin with I-",
         "odd.conll:10 has 2 columns; most lines have 3",
         "odd.conll:4 same sentence as line 1, labelled differently",
-        "odd.conll:7 an entity holds the word '|', so no model can find it",
+        "odd.conll:7 an entity contains the word '|', so no model can find it",
         "odd.conll: labels that differ in case only: PER, per",
     ]
 
@@ -155,7 +156,7 @@ def test_labels_are_compared_between_files_and_with_the_task(write):
     a, b = write("a.conll", "Zoe B-PER\n"), write("b.conll", "Rome B-CITY\n\nAda B-PER\n")
     code, problems, warnings, _ = checked(a, b)
     assert (code, problems) == (0, [])
-    assert warnings == ["a.conll: holds no CITY, which another file does"]
+    assert warnings == ["a.conll: contains no CITY, which another file does"]
     code, problems, _, _ = checked(a, b, "--task", "conll2003")
     assert code == 1
     assert problems == ["b.conll: 1 entity of label CITY, which the task does not have"]
@@ -187,7 +188,7 @@ def test_mistakes_are_one_line(write):
     assert_error(run("data", "check", "absent"), "absent: no such file")
     assert_error(run("data", "check", "."), r"\.: is a folder, not a file")
     code, (problem, *_), _, _ = checked(write("nul", "Zo\0e B-PER\n"))
-    assert (code, problem) == (1, "nul:1 the word holds a NUL")
+    assert (code, problem) == (1, "nul:1 the word contains a NUL")
     good = write("good.conll", GOOD)
     assert_error(run("data", "check", good, "--task", "none"), "no task 'none'", 2)
     assert_error(run("data", "check", good, "-m", "absent"), "absent: no such file")

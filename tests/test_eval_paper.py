@@ -186,7 +186,7 @@ def test_the_adapter_s_own_base_and_a_task_of_one_s_own(tiny, adapter, data, tmp
 def test_an_adapter_without_a_task_is_asked_as_told(tiny, tmp_path):
     bare = tmp_path / "bare"
     add_adapter(load_model(tiny.folder), bare)
-    with pytest.warns(NerEdgeWarning, match=r"bare: holds no task, so conll2003 is used;"):
+    with pytest.warns(NerEdgeWarning, match=r"bare: contains no task, so conll2003 is used;"):
         candidate = paper_candidate(str(bare), str(tiny.folder))
     assert candidate.load().task == load_task("conll2003")
     with warnings.catch_warnings():
@@ -202,7 +202,7 @@ def test_an_adapter_without_a_task_is_asked_as_told(tiny, tmp_path):
         (["--adapter", "x"], "--adapter, --base and --task need --protocol paper", 2),
         (["--protocol", "paper", "--adapter", "x"], "x: no such adapter folder", 2),
         (["--protocol", "paper", "--adapter", "MINE", "--base", "x"], "x: no such file", 2),
-        (["--protocol", "paper", "--adapter", "EMPTY"], "does not say which base", 2),
+        (["--protocol", "paper", "--adapter", "EMPTY"], "names no base", 2),
         (
             ["--protocol", "paper", "--adapter", "EMPTY", "--base", "BASE"],
             "not an adapter",

@@ -89,7 +89,7 @@ def test_damaged_or_missing_weights(base, tmp_path):
         with pytest.raises(ModelError, match="damaged or incomplete safetensors file"):
             export_model(base, adapter, tmp_path, ["f16"])
     path.rename(adapter / "adapter_model.bin")
-    with pytest.raises(ModelError, match=r"holds no adapter_model\.safetensors; a \.bin file"):
+    with pytest.raises(ModelError, match=r"contains no adapter_model\.safetensors; a \.bin file"):
         export_model(base, adapter, tmp_path, ["f16"])
     with pytest.raises(ModelError, match="not an adapter"):
         export_model(base, tmp_path, tmp_path, ["f16"])

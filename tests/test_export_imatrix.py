@@ -195,7 +195,7 @@ def test_a_file_of_a_given_size_and_its_recipe(tiny, data, tmp_path):
             ["--max-loss", "2"],
             "--max-loss measures the decisions on labelled sentences: give them with",
         ),
-        (["--columns", "1,4"], "--columns describes the sentences for --imatrix"),
+        (["--columns", "1,4"], "--columns describes the file of --imatrix"),
         (["--recipe", "absent.toml"], "absent.toml: no such file"),
         (["-q", "iq2_xs"], "iq2_xs needs an importance matrix: give training sentences"),
     ],

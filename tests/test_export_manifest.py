@@ -257,5 +257,5 @@ def test_a_modelfile_beside_each_file(tiny, adapter, tmp_path):
 
 def test_a_modelfile_needs_a_task(tiny, tmp_path):
     result = run("export", "--base", tiny.folder, "-o", tmp_path, "--modelfile")
-    assert_error(result, "a Modelfile holds the prompt of the model's task; give --task", 2)
+    assert_error(result, "a Modelfile contains the prompt of the model's task: give --task", 2)
     assert list(tmp_path.iterdir()) == []

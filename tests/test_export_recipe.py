@@ -99,7 +99,7 @@ def test_types_for_a_loss_are_about_the_smallest(table, data):
         assert sums(changed)[1] > allowed - 1e-9 or sums(changed)[0] >= taken
     every = [sums(few) for few in product(*table.values())]
     assert taken <= min(n for n, d in every if d <= allowed) + most(table, "nbytes")
-    with pytest.raises(UsageError, match="no recipe loses as little as"):
+    with pytest.raises(UsageError, match="no recipe stays within"):
         choose_for_loss(table, least - 0.001)
 
 

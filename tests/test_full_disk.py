@@ -97,7 +97,7 @@ import sys
 from pathlib import Path
 from ner_edge.cli.app import main
 from ner_edge.train import run
-check = run.check_disk
+check = run.disk_check
 
 def check_and_fill(*arguments):
     found = check(*arguments)
@@ -106,7 +106,7 @@ def check_and_fill(*arguments):
     fill(Path({str(disk)!r}), {room})
     return found
 
-run.check_disk = check_and_fill
+run.disk_check = check_and_fill
 main(sys.argv[1:])
 """
     out = disk / "out"

@@ -56,12 +56,12 @@ def test_metadata_are_those_of_llama_cpp_s_converter(root):
     assert file.get("tokenizer.ggml.merges") is None
     tokens = file.items("tokenizer.ggml.tokens")
     columns = [file.items(f"tokenizer.ggml.{key}") for key in ("token_type", "scores")]
-    facts = dict(zip(tokens, zip(*columns, strict=True), strict=True))
-    assert facts[b"<bos>"] == (TokenType.CONTROL, -1000.0)
-    assert facts[b"\n\n"] == (TokenType.USER_DEFINED, -1000.0)
-    assert facts[b"<0x41>"] == (TokenType.BYTE, 0.0)
-    assert facts[tokens[-1]] == (TokenType.UNUSED, -10000.0)
-    normal = [score for kind, score in facts.values() if kind == TokenType.NORMAL]
+    rows = dict(zip(tokens, zip(*columns, strict=True), strict=True))
+    assert rows[b"<bos>"] == (TokenType.CONTROL, -1000.0)
+    assert rows[b"\n\n"] == (TokenType.USER_DEFINED, -1000.0)
+    assert rows[b"<0x41>"] == (TokenType.BYTE, 0.0)
+    assert rows[tokens[-1]] == (TokenType.UNUSED, -10000.0)
+    normal = [score for kind, score in rows.values() if kind == TokenType.NORMAL]
     assert normal == [-float(i) for i in range(len(normal))]
 
 

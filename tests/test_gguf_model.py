@@ -117,7 +117,7 @@ def test_a_vocabulary_must_fit_itself(tiny, tokens, tmp_path):
         check_model(GGUFFile(rewrite(tiny.gguf, tmp_path / "a.gguf", values)))
 
     twice = [tokens[7], *tokens[1:]]
-    with pytest.raises(ModelError, match=r"vocabulary holds .* twice"):
+    with pytest.raises(ModelError, match=r"vocabulary contains .* twice"):
         check({"tokenizer.ggml.tokens": array(twice, GGUFValueType.STRING)})
     with pytest.raises(ModelError, match=r"token_embd\.weight is"):
         check({"tokenizer.ggml.tokens": array(tokens[:-1], GGUFValueType.STRING)})

@@ -141,7 +141,7 @@ def test_every_failure_has_its_reason(index, tmp_path, monkeypatch):
     monkeypatch.setattr(Handler, "do_GET", lambda handler: threading.Event().wait(0.5))
     assert reason() == "127.0.0.1: no answer"
     monkeypatch.setenv("PIP_PROXY", "http://127.0.0.1:9")
-    assert reason() == "127.0.0.1: the proxy refuses"
+    assert reason() == "127.0.0.1: the proxy refused the connection"
     monkeypatch.setenv("PIP_INDEX_URL", "https://127.0.0.1:9")
     monkeypatch.setenv("PIP_CERT", str(tmp_path / "none.pem"))
     assert "none.pem" in reason()

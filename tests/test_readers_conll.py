@@ -115,7 +115,7 @@ NESTED = "# x\n1\tMarta\tB-PER\tO\n2\tGent\tI-PER\tB-LOC\n3\tlacht\tO\tO\n"
 
 
 def test_two_columns_of_tags_are_refused_until_one_is_chosen(path: Path) -> None:
-    said = ": columns 3 and 4 each hold tags: choose with --columns 2,3 or --columns 2,4"
+    said = ": columns 3 and 4 each contain tags: choose with --columns 2,3 or --columns 2,4"
     assert refused(path, NESTED) == said
     words = ["Marta", "Gent", "lacht"]
     for columns, span in ((Columns(2, 3), Span(0, 2, "PER")), (Columns(2, 4), Span(1, 2, "LOC"))):
@@ -209,7 +209,7 @@ def test_every_tag_of_a_scheme_goes_over_all_words_of_its_row(path: Path) -> Non
         ),
         (
             "Ada NNP\tB-PER\nlacht VBZ\tO\n",
-            ":1: every word holds a space: separate all columns by tabs, or all by spaces",
+            ":1: every word contains a space: separate all columns by tabs, or all by spaces",
         ),
         ("a\tO\n\tB-LOC\n", ":2: the word is empty"),
         ("a O\n\u00a0 B-LOC\n", ":2: the word is empty"),

@@ -314,10 +314,10 @@ def test_all_entities_are_read_or_counted_as_left_out(tmp_path: Path) -> None:
         {"text": "Bo sleeps.", "spans": [[0, 2, "PER"]]},
     ]
     path.write_text("\n".join(map(json.dumps, records)))
-    (facts,) = check_data([path]).files
-    assert (facts.sentences, facts.left_out, facts.entities) == (4, 3, 1)
-    assert facts.labels == {"PER": 1}
-    assert facts.account.endswith(", 5 entities left out")
+    (summary,) = check_data([path]).files
+    assert (summary.sentences, summary.left_out, summary.entities) == (4, 3, 1)
+    assert summary.labels == {"PER": 1}
+    assert summary.account.endswith(", 5 entities left out")
     with pytest.warns(NerEdgeWarning, match="left out: 5 entities, 3 sentences "):
         assert len(read_labelled(path)) == 1
 

@@ -25,7 +25,7 @@ from ner_edge.task import Task
 from ner_edge.train.loss import packed_loss
 from ner_edge.train.model import save_adapter
 from ner_edge.train.packing import pack
-from ner_edge.train.preflight import check_memory
+from ner_edge.train.preflight import memory_check
 from ner_edge.train.run import run_training
 from ner_edge.train.settings import resolve_settings
 from ner_edge.train.start import Recovery, open_start
@@ -244,7 +244,7 @@ def test_the_memory_of_the_teacher_is_counted(made):
     examples = [encoder.example(s) for s in read_labelled(made.root / "train.conll")]
 
     def said(teacher):
-        text = check_memory(start.model, teacher, len(encoder.prefix), examples, settings, 1).text
+        text = memory_check(start.model, teacher, len(encoder.prefix), examples, settings, 1).text
         return float(re.search(r"weights ([\d.]+)", text)[1])
 
     class Large(torch.nn.Module):
@@ -334,7 +334,7 @@ def test_command_line(made, tmp_path):
     ]
     assert stored[0] == stored[1], "of the same size"
     check = run(*made.command(after, "--dry-run")).stdout
-    assert "made with another adapter, so not compared" in check
+    assert "not compared, since it was made with another adapter" in check
 
 
 def test_mistakes_are_one_line(made, careful, tmp_path):

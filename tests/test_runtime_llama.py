@@ -128,17 +128,17 @@ def test_a_damaged_prefix_is_evaluated_anew(tmp_path: Path, tiny: TinyModel, dam
     expected = answer_after(model, len(LONG))
     model.close()
     (state,) = tmp_path.glob("*.state")
-    facts = state.with_suffix(".json")
+    sample = state.with_suffix(".json")
     if damage == "state":
         content = bytearray(state.read_bytes())
         content[len(content) // 2] ^= 255
         state.write_bytes(content)
     elif damage == "json":
-        facts.write_text("{")
+        sample.write_text("{")
     elif damage == "answer":
-        facts.write_text(facts.read_text().replace('"answer": [', '"answer": [0.5, '))
+        sample.write_text(sample.read_text().replace('"answer": [', '"answer": [0.5, '))
     else:
-        facts.unlink()
+        sample.unlink()
     for expected_hit in (False, True):  # the damaged state is replaced
         model = load(tiny.gguf)
         assert read_prefix(model, LONG, tmp_path, [tiny.gguf]) is expected_hit

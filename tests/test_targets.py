@@ -68,12 +68,12 @@ REFUSED = [
     ("train gold.conll --out dangling", "--out dangling: dangling: is not a folder"),
     ("train gold.conll --from own --out own", "--out own: is the folder of --from; give another"),
     ("train gold.conll --from own --out link", "--out link: is the folder of --from"),
-    ("train gold.conll --base base --out base", "--out base: holds a base model"),
-    ("train gold.conll --base m.gguf --out .", r"--out \.: holds a base model"),
-    ("train gold.conll --out base", "--out base: holds a base model; give another folder"),
+    ("train gold.conll --base base --out base", "--out base: contains a base model"),
+    ("train gold.conll --base m.gguf --out .", r"--out \.: contains a base model"),
+    ("train gold.conll --out base", "--out base: contains a base model; give another folder"),
     (
         "train gold.conll --out foreign",
-        "--out foreign: holds adapter_model.safetensors, which `ner-edge train` did not write",
+        "--out foreign: contains adapter_model.safetensors, which `ner-edge train` did not write",
     ),
     (
         "train gold.conll --config own/training_settings.json --out own",
@@ -109,7 +109,8 @@ def test_a_checkpoint_that_is_none_stays(kind, folder):
         socket.socket(socket.AF_UNIX).bind(str(path))
     train = ["train", "gold.conll", "--base", "base", "--task", "tiny.toml", "--out", "new"]
     message = (
-        "--out new: holds checkpoint.pt, which `ner-edge train` did not write; give another folder"
+        "--out new: contains checkpoint.pt, which `ner-edge train` did not write; "
+        "give another folder"
     )
     assert_error(run(*train), message, exit_code=2)
     result = run(*train, "--resume")

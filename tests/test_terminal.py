@@ -67,12 +67,12 @@ def shell(folder, command, **environment):
         (
             "tag text -m m.gguf >>text",
             2,
-            "error: text: is the file that the results are written to\n",
+            "error: text: the results would be written to this input file\n",
         ),
         (
             "tag -m m.gguf <text >>text",
             2,
-            "error: -: is the file that the results are written to\n",
+            "error: -: the results would be written to this input file\n",
         ),
     ],
 )

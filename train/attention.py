@@ -1,9 +1,9 @@
 """Attention for sequences that share one prefix.
 
 A packed sequence is `prefix, example 1, example 2, ...`; each example attends to the prefix and to
-itself. With a mask over the whole sequence, the scores of every pair of examples would be computed
-and thrown away. Instead, the examples become the rows of a padded batch, each with the keys of the
-prefix in front of its own.
+itself. A mask over the whole sequence would compute the scores of every pair of examples, only to
+discard them. Instead, the examples become the rows of a padded batch, each with the keys of the
+prefix before its own.
 
 Sliding windows are ignored: preflight refuses prompts and answers longer than one.
 """
@@ -72,7 +72,7 @@ def shared_prefix_attention(
     scaling: float,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of a packed sequence, with the signature that transformers calls.
+    """Compute the attention of a packed sequence, with the signature that transformers calls.
 
     Query [1, heads, T, dim], key and value [1, kv heads, T, dim] → output [1, T, heads, dim].
     """

@@ -1,8 +1,8 @@
-"""The mean of several LoRA adapters of one base: often better than each of them ("model soups",
-Wortsman et al. 2022), at the cost of one.
+"""The mean of several LoRA adapters of one base, which is often better than each of them ("model
+soups", Wortsman et al. 2022) and no larger.
 
-The mean is taken of the updates scaling·B·A that adapters add to the weights, not of A and B: the
-factors of adapters trained separately are not aligned.
+It is the mean of the updates scaling·B·A that the adapters add to the weights. A mean of A and of B
+would be meaningless, because separately trained factors are not aligned.
 """
 
 import json
@@ -43,8 +43,8 @@ class _Adapter(NamedTuple):
 def average_adapters(folders: Sequence[Path], out: Path, rank: int | None = None) -> float:
     """Write the mean of the adapters in `folders` to the new folder `out`, with their task.
 
-    The exact mean has the sum of their ranks; it is truncated to `rank`, by default that of the
-    first. Returns the share of the mean's squared Frobenius norm that this keeps. Raises
+    The rank of the exact mean is the sum of their ranks; it is truncated to `rank`, by default the
+    first adapter's. Returns the share of the mean's squared Frobenius norm that remains. Raises
     `ModelError` if the adapters do not belong together, `UsageError` if there are fewer than two,
     if `out` exists or cannot be written, or if `rank` is not positive.
     """
@@ -117,7 +117,7 @@ def _save(
         "mean_of": [adapter.settings for adapter in adapters],
     }
     write_text(json.dumps(record, indent=2) + "\n", str(out / SETTINGS_FILE))
-    with atomic_path(out / WEIGHTS_FILE) as path:  # last: without them, it is no adapter
+    with atomic_path(out / WEIGHTS_FILE) as path:  # last: without weights it is no adapter
         save_file(weights, path, {"format": "pt"})
 
 

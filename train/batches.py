@@ -1,4 +1,4 @@
-"""Which sentences are trained on together, in which order, and in which copies."""
+"""The batches of an epoch: their sentences, their order, and copies in lower case."""
 
 import math
 import random
@@ -38,7 +38,7 @@ def plan_epoch(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -
 def batches_from(
     step: int, lengths: Sequence[int], batch_size: int, seed: int
 ) -> Iterator[list[int]]:
-    """Yield the batches of one epoch after another, without end, beginning with that of `step`."""
+    """Yield the batches of one epoch after another, without end, from that of `step` on."""
     first_epoch, position = divmod(step, steps_per_epoch(len(lengths), batch_size))
     for epoch in count(first_epoch):
         yield from plan_epoch(lengths, batch_size, seed, epoch)[position:]

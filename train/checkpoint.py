@@ -31,12 +31,12 @@ def save_checkpoint(
     with atomic_path(folder / CHECKPOINT_FILE) as path, path.open("wb") as file:
         try:
             torch.save(contents, file)
-        except RuntimeError as error:  # its cause, an OSError, says what failed
+        except RuntimeError as error:  # its context, an OSError, has the reason
             raise error.__context__ or error from None
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Return whether `save_checkpoint` wrote this file; reads little of it."""
+    """Whether `save_checkpoint` wrote this file; reads little of it."""
     try:
         with _explained(path):
             return _load(path, mmap=True).keys() == {"adapter", "optimizer", "state"}
@@ -45,7 +45,7 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def check_checkpoint(folder: Path, settings: dict[str, Any]) -> None:
-    """Raise the errors of `load_checkpoint`, but read little and compare no weights."""
+    """Raise the errors that `load_checkpoint` would raise, without reading the weights."""
     path = folder / CHECKPOINT_FILE
     if os.path.lexists(path):
         with _explained(path):

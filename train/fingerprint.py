@@ -1,4 +1,4 @@
-"""Fingerprints of base models, which tell bases apart where their names or paths do not."""
+"""Fingerprints of base models, which identify a base whatever its name or path."""
 
 import zlib
 from pathlib import Path

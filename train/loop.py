@@ -58,12 +58,12 @@ def train(
 ) -> None:
     """Train the adapter of `model` (a peft model) in place, with checkpoints in `folder`.
 
-    Only a run with the same `identity` can resume a checkpoint. With a `rounding`, the model is
-    trained, and left, with rounded weights; with a `teacher`, the teacher's distributions replace
-    the labels as the target.
+    Only a run with the same `identity` can resume a checkpoint. With a `rounding`, the model has
+    rounded weights during training and afterwards. With a `teacher`, its distributions are the
+    target instead of the labels.
 
-    Under `torchrun`, each process takes its share of every batch and the gradients are summed, so
-    the result depends on the number of processes only by floating-point rounding.
+    Under `torchrun`, each process takes its share of every batch, and gradients are summed, so the
+    number of processes affects the result only by floating-point rounding.
     """
     rank, world = rank_and_world()
     base = model.get_base_model()
@@ -118,9 +118,9 @@ def run_identity(
     examples: Sequence[Example],
     origin: Mapping[str, str | None],
 ) -> dict[str, Any]:
-    """Return everything that decides the result of a run; `origin` is its starting point by flag.
+    """Return everything that determines the result of a run; `origin` is its start by flag.
 
-    A checkpoint is resumed only where all of it is the same.
+    Only a checkpoint with the same values is resumed.
     """
     decisive = {k: v for k, v in asdict(settings).items() if "check" not in k and k != "shard"}
     return {

@@ -1,7 +1,7 @@
-"""LoRA layers with fewer passes over memory than peft's own forward, and the same result.
+"""LoRA layers with fewer passes over memory than peft's own, and the same result.
 
-On a small model the matrix products are quick, and the scaling, the sum and the casts around them
-cost as much again. peft still makes, names and saves the weights.
+In a small model the matrix products are quick, and the scaling, sum and casts around them take as
+long again. peft still creates, names and saves the weights.
 """
 
 from types import MethodType

@@ -6,7 +6,7 @@ import torch
 
 from ner_edge.train.packing import PackedBatch
 
-ROWS = 128  # so that the logits of one chunk stay in the cache
+ROWS = 128  # tokens per chunk, whose logits then fit the processor's cache
 
 
 class _HeadCrossEntropy(torch.autograd.Function):

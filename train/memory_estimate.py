@@ -77,7 +77,7 @@ def kept_activations(
     widths = {"attn_q_norm": heads * dim, "attn_k_norm": kv_heads * dim}
     layer_tensors = BY_MODEL_TYPE[config.model_type].layer.values()
     normed = sum(widths.get(name, hidden) for name in layer_tensors if name.endswith("norm"))
-    norms = tokens * normed * 4  # in float32 whatever the model's
+    norms = tokens * normed * 4  # in float32 in every model
     products = tokens * (2 * hidden + heads * dim + 4 * inner + 7 * rank)
     rows = examples * (longest * heads * dim + 2 * seen * kv_heads * dim)
     attention = heads * (examples * longest * seen + prefix * prefix)

@@ -1,4 +1,4 @@
-"""The LoRA adapter: created, loaded and saved in the format of peft."""
+"""Create, load and save LoRA adapters in peft's format."""
 
 from copy import copy
 from pathlib import Path

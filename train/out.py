@@ -25,7 +25,7 @@ def check_out(
     if start and same_file(out, start):
         raise UsageError(f"{option}: is the folder of --from; give another")
     if is_model(out) or (base.is_file() and same_file(out, base.parent)):
-        raise UsageError(f"{option}: holds a base model; give another folder")
+        raise UsageError(f"{option}: contains a base model; give another folder")
     for name in (*_ADAPTER, SETTINGS_FILE, CHECKPOINT_FILE):
         check_not_input(option, out / name, inputs)
     checkpoint = out / CHECKPOINT_FILE
@@ -39,5 +39,5 @@ def check_out(
 
 def _foreign(option: str, path: Path) -> UsageError:
     return UsageError(
-        f"{option}: holds {path.name}, which `ner-edge train` did not write; give another folder"
+        f"{option}: contains {path.name}, which `ner-edge train` did not write; give another folder"
     )

@@ -63,10 +63,10 @@ def preflight(
     """Yield the checks of a run that trains the model of `start` on `examples`."""
     model, rounding = start.model, start.rounding
     _, world = rank_and_world()
-    yield check_data("data", sentences, encoder.task)
+    yield data_check("data", sentences, encoder.task)
     if dev_sentences:
-        yield check_data("dev", dev_sentences, encoder.task)
-    yield check_template(sentences, encoder.task)
+        yield data_check("dev", dev_sentences, encoder.task)
+    yield template_check(sentences, encoder.task)
     architecture = BY_MODEL_TYPE[model.config.model_type]
     if licence := architecture.licence:
         yield Check("licence", f"the base and models trained from it are under the {licence}")
@@ -76,16 +76,16 @@ def preflight(
         limits.append((window, "the model's sliding window"))  # which packed attention ignores
     limit, name = min(limits)
     check_vocabulary(encoder.prefix, examples, model.config.vocab_size)
-    yield check_tokens(encoder.prefix, examples, sentences, limit, name)
+    yield token_check(encoder.prefix, examples, sentences, limit, name)
     if rounding:
-        yield check_rounding(rounding, model, start.adapter)
-    memory = check_memory(model, start.teacher, len(encoder.prefix), examples, settings, world)
+        yield rounding_check(rounding, model, start.adapter)
+    memory = memory_check(model, start.teacher, len(encoder.prefix), examples, settings, world)
     yield memory
     if memory.ok or (settings.shard and world > 1):  # all processes must take part
-        yield check_time(start, encoder.prefix, examples, settings, world)
+        yield time_check(start, encoder.prefix, examples, settings, world)
 
 
-def check_disk(out: Path, base: Hyperparameters, rank: int, recovers: bool) -> Check:
+def disk_check(out: Path, base: Hyperparameters, rank: int, recovers: bool) -> Check:
     """Check that the disk of `out`, which need not exist, has room for an adapter and two
     checkpoints: a new one is written before it replaces the last."""
     weights = rank * sum(sum(shape) for shape in base.matrices().values()) * base.layers
@@ -101,7 +101,7 @@ def check_disk(out: Path, base: Hyperparameters, rank: int, recovers: bool) -> C
     return Check("disk", text, error is None, error=error)
 
 
-def check_data(name: str, sentences: Sequence[Sentence], task: Task) -> Check:
+def data_check(name: str, sentences: Sequence[Sentence], task: Task) -> Check:
     """Count the sentences, and the entities of each label."""
     found = Counter(span.label for sentence in sentences for span in sentence.spans)
     labels = ", ".join(f"{label} {grouped(found[label])}" for label in task.labels)
@@ -109,7 +109,7 @@ def check_data(name: str, sentences: Sequence[Sentence], task: Task) -> Check:
     return Check(name, f"{total} ({labels})")
 
 
-def check_template(sentences: Sequence[Sentence], task: Task) -> Check:
+def template_check(sentences: Sequence[Sentence], task: Task) -> Check:
     """Show the prompt and the answer of the first sentence that has an entity."""
     shown = next(sentence for sentence in sentences if sentence.spans)
     answer = write_brackets(shown.words, shown.spans)
@@ -118,7 +118,7 @@ def check_template(sentences: Sequence[Sentence], task: Task) -> Check:
     return Check("template", f"{task.template}, task {task.name}", details=details)
 
 
-def check_tokens(
+def token_check(
     prefix: Sequence[int],
     examples: Sequence[Example],
     sentences: Sequence[Sentence],
@@ -157,10 +157,10 @@ def check_vocabulary(prefix: Sequence[int], examples: Sequence[Example], size: i
         )
 
 
-def check_rounding(rounding: Rounding, model: Any, adapter: Path | None) -> Check:
-    """Check on a few matrices that rounding here reproduces the weights in the file.
+def rounding_check(rounding: Rounding, model: Any, adapter: Path | None) -> Check:
+    """Check on a few matrices that rounding them here gives the weights in the file.
 
-    Only possible with the adapter that the file was made with. Rounds the frozen weights of
+    This is possible only with the adapter that the file was made with. Rounds the frozen weights of
     `model` in place.
     """
     rounding.refresh(model)
@@ -168,7 +168,7 @@ def check_rounding(rounding: Rounding, model: Any, adapter: Path | None) -> Chec
     text = f"{rounding.file.path.name}: {rounding.types}; {kept}; "
     recorded = rounding.file.text("ner_edge.adapter_sha256")
     if adapter is None or sha256_of(adapter / WEIGHTS_FILE) != recorded:
-        return Check("rounding", text + "made with another adapter, so not compared")
+        return Check("rounding", text + "not compared, since it was made with another adapter")
     modules = rounding.modules[:_COMPARED]
     for module in modules:
         here, there = rounding.rounded(model, module), rounding.in_file(module)
@@ -195,7 +195,7 @@ def histogram(values: Sequence[int]) -> list[str]:
     ]
 
 
-def check_memory(
+def memory_check(
     model: Any,
     teacher: Any,
     prefix: int,
@@ -232,7 +232,7 @@ def check_memory(
     return Check("memory", text, ok)
 
 
-def check_time(
+def time_check(
     start: Start,
     prefix: Sequence[int],
     examples: Sequence[Example],

@@ -1,4 +1,4 @@
-"""The processes of a run: `torchrun` starts them, and each takes its share of every batch."""
+"""The processes of a run, started by `torchrun`; each takes its share of every batch."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -28,7 +28,7 @@ def rank_and_world() -> tuple[int, int]:
 
 
 def is_main_process() -> bool:
-    """Return whether this is the process that prints and writes files."""
+    """Whether this is the process that prints and writes files."""
     return rank_and_world()[0] == 0
 
 

@@ -1,8 +1,8 @@
-"""Training on the weights that a quantized file would hold, so that the adapter learns to make up
+"""Train with the weights as a quantized file stores them, so that the adapter learns to compensate
 for their rounding (LR-QAT: Bondarenko et al. 2024).
 
-The forward pass sees W + scale·B·A + E, where E is the error of rounding W + scale·B·A to the types
-of a GGUF file. Between refreshes E is constant, so the gradients of A and B are as ever.
+The forward pass uses W + scale·B·A + E, where E is the error of rounding W + scale·B·A to the types
+of a GGUF file. E is constant between refreshes, so the gradients of A and B are the usual ones.
 """
 
 import time
@@ -26,7 +26,7 @@ from ner_edge.gguf.row_order import permute_rows, restore_rows
 from ner_edge.shapes import listed
 from ner_edge.train.checkpoint import adapter_weights
 
-# q8_0 loses next to nothing, and where it is all that a file holds, export rounds to it by itself.
+# q8_0 loses next to nothing, and export rounds to it without llama.cpp if it is the only type.
 _EXACT = (
     GGMLQuantizationType.F32,
     GGMLQuantizationType.F16,
@@ -37,11 +37,11 @@ Weights = NDArray[np.float32]
 
 
 class Rounding:
-    """Round the matrices of a model to the types that a GGUF file holds them in.
+    """Round the matrices of a model to the types that they have in a GGUF file.
 
-    `model` is in float32 and has no adapter yet. Its matrices are kept here, so the model must then
-    be given copies. Raises `ModelError` if the file is no model of the same shapes, or its types
-    cannot be rounded to.
+    `model` is in float32 and has no adapter yet. This object keeps its matrices, so the model needs
+    copies for training. Raises `ModelError` if the file has other matrices, or types that cannot be
+    rounded to.
     """
 
     def __init__(self, model: Any, file: GGUFFile, imatrix: Imatrix | None = None) -> None:
@@ -70,7 +70,7 @@ class Rounding:
 
     @property
     def digest(self) -> str:
-        """Eight hex digits that depend on everything that decides how a weight is rounded."""
+        """Eight hex digits that identify the types and the importance matrix."""
         digest = zlib.crc32(repr(self._types).encode())
         for name, sums in self._imatrix.sums.items():
             digest = zlib.crc32(f"{name} {self._imatrix.counts[name]}".encode(), digest)
@@ -79,7 +79,7 @@ class Rounding:
 
     @property
     def nbytes(self) -> int:
-        """The memory of the exact weights that are kept."""
+        """The memory of the unrounded weights, in bytes."""
         return sum(weight.nbytes for weight in self._weights.values())
 
     @property
@@ -106,7 +106,9 @@ class Rounding:
             for _ in pool.map(set_frozen, self._weights):
                 pass
         adapted = [module for module in self._weights if self._pair(model, module)]
-        self._weights = {module: self._weights[module] for module in adapted}  # the rest is done
+        self._weights = {
+            module: self._weights[module] for module in adapted
+        }  # the others never change again
         self.seconds = time.perf_counter() - started
 
     def rounded(self, model: Any, module: str) -> Weights:
@@ -146,7 +148,7 @@ class Rounding:
 def _types(
     file: GGUFFile, weights: Mapping[str, torch.Tensor], names: Mapping[str, str]
 ) -> dict[str, GGMLQuantizationType]:
-    """Return the type that `file` holds each matrix in, by module; `names` are its tensors."""
+    """Return the type of each module's matrix in `file`; `names` are their tensors."""
     modules = {name: module for module, name in names.items()}
     found = {name: info for name, info in file.tensors.items() if len(info.shape) > 1}
     problems = [f"{name} (only in the base)" for name in modules if name not in found]
@@ -187,6 +189,6 @@ def _check_types(
         name = names[module]
         if found is not None and len(found) != (columns := file.tensors[name].shape[1]):
             raise ModelError(
-                f"the importance matrix is for another model: {name} has {columns} columns, "
-                f"there {len(found)}"
+                f"the importance matrix is for another model: it has {len(found)} columns for "
+                f"{name}, which has {columns}"
             )

@@ -25,7 +25,7 @@ from ner_edge.train.dev import dev_f1
 from ner_edge.train.loop import StepReport, run_identity, train
 from ner_edge.train.model import save_adapter
 from ner_edge.train.out import check_out
-from ner_edge.train.preflight import Check, check_disk, preflight
+from ner_edge.train.preflight import Check, disk_check, preflight
 from ner_edge.train.processes import is_main_process
 from ner_edge.train.settings import TrainSettings
 from ner_edge.train.start import Recovery, Start, open_start, with_dtype
@@ -46,20 +46,22 @@ def run_training(
     dry_run: bool = False,
     say: Callable[[Check], None] = lambda check: None,
     update: Update,
-    read: Sequence[Path] = (),
+    other_inputs: Sequence[Path] = (),
 ) -> float | None:
-    """Train an adapter for `base` on `train_file` and write it to `out`: a new one, or that in the
-    folder `start`. With a `recovery`, it learns to answer with the rounded weights of that file as
-    it did before.
+    """Train an adapter for `base` on `train_file`, and write it to `out`.
 
-    `out` receives the adapter (float16 safetensors, peft's format), the task and the settings; the
-    run overwrites only what a run wrote there, and no file read here or, as `read`, by the caller.
+    The adapter is a new one, or starts from the one in the folder `start`. With a `recovery`, it
+    learns to give its previous answers with the rounded weights of that file. `out` receives the
+    adapter (float16 safetensors, peft's format), the task and the settings. Only files of an
+    earlier run are overwritten, and no inputs, among them the `other_inputs` that the caller read.
+
     `say` receives each check before training starts; a `dry_run` ends there and writes nothing.
-    Returns the strict micro F1 in percent on `dev_file`, None without one and in all processes but
-    the main one. Raises a `NerEdgeError` if an input is wrong or resources are missing.
+    Returns the strict micro F1 on `dev_file` in percent; None without one, and in all processes but
+    the main one. Raises a `NerEdgeError` if an input is wrong or resources are insufficient.
     """
     settings = with_dtype(settings)
-    inputs = [train_file, *filter(None, [dev_file]), *(recovery.inputs if recovery else []), *read]
+    inputs = [train_file, *filter(None, [dev_file]), *(recovery.inputs if recovery else [])]
+    inputs += other_inputs
     check_out(out, base=Path(base), start=start, inputs=inputs, resume=resume)
     sentences, note = _read(train_file, task, columns)
     dev_sentences, dev_note = _read(dev_file, task, columns) if dev_file else ([], "")
@@ -70,7 +72,7 @@ def run_training(
         if check.error:
             raise check.error
 
-    disk = check_disk(out, check_base(resolve_base(base)), settings.rank, recovery is not None)
+    disk = disk_check(out, check_base(resolve_base(base)), settings.rank, recovery is not None)
     if disk.error:  # before the model is loaded
         pass_on(disk)
     opened = open_start(base, settings, start, recovery)
@@ -142,7 +144,7 @@ def _finish(
 
 
 def _read(path: Path, task: Task, columns: Columns | None) -> tuple[list[Sentence], str]:
-    """Return the sentences of a file, and a note on its layout and on what was left out.
+    """Return the sentences of a file, and a note on its layout and on the entities left out.
 
     Raises `DataError` if the file has no entity, or one with a label that the task does not have.
     """
@@ -157,6 +159,6 @@ def _read(path: Path, task: Task, columns: Columns | None) -> tuple[list[Sentenc
             f"({', '.join(task.labels)})"
         )
     if not found:
-        raise DataError(f"{path}: holds no entity, so there is nothing to learn")
+        raise DataError(f"{path}: contains no entities, so there is nothing to learn")
     notes = [labelled.account(), "" if labelled.plain else labelled.layout]
     return sentences, "".join(f"; {note}" for note in notes if note)

@@ -1,4 +1,4 @@
-"""Training settings: `--set` over a TOML file over a preset, each of them checked."""
+"""Training settings: `--set` overrides a TOML file, which overrides a preset."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from ner_edge.files.inputs import read_input
 from ner_edge.files.typed import MEGABYTE, read_toml
 
 SETTINGS_FILE = "training_settings.json"
-# Settings that must be positive, each with the largest value that makes sense.
+# Settings that must be positive, with the largest sensible value of each.
 _LARGEST = {
     "rank": 8192,
     "alpha": 10**6,
@@ -31,7 +31,7 @@ _LARGEST = {
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Everything that decides a training run apart from the base, the task and the data.
+    """Everything that determines a training run, apart from the base, the task and the data.
 
     The defaults are the recipe published for Qwen2.5-7B on CoNLL-2003. Raises `UsageError` if a
     value has the wrong type or is out of range.
@@ -168,7 +168,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _yaml_error(path: Path) -> UsageError:
-    """The error for a file of an older version, which shows its settings as TOML."""
+    """Return the error for an old settings file, which shows its settings as TOML."""
     text = read_input(path, MEGABYTE, error=UsageError).decode("utf-8", "replace")
     found = dict(re.findall(r"^(\w+)[ \t]*:[ \t]*([^\s#]+)", text, re.MULTILINE))
     values = {name: _typed(name, value.strip("\"'")) for name, value in found.items()}

@@ -28,8 +28,8 @@ from ner_edge.train.settings import TrainSettings
 
 @dataclass(frozen=True)
 class Recovery:
-    """The quantized GGUF whose rounding errors the adapter learns to compensate, and the
-    importance matrix that the file was quantized with, if any."""
+    """The quantized GGUF whose rounding errors the adapter learns to compensate for, and the
+    importance matrix that it was quantized with, if any."""
 
     file: Path
     imatrix: Path | None = None
@@ -51,11 +51,11 @@ class Start:
     adapter: Path | None
     rounding: Rounding | None
     teacher: Any
-    """The model before rounding, when recovering from it; else None."""
+    """The unrounded model, when recovering from rounding; else None."""
 
     @property
     def identity(self) -> dict[str, str | None]:
-        """Digests, by flag, that must match for a run to be resumed."""
+        """Digests by flag; a run is resumed only if they match."""
         return {
             "--base": self.base_fingerprint,
             "--from": adapter_digest(self.adapter) if self.adapter else None,

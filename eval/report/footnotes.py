@@ -25,7 +25,7 @@ _FAULTS = (
 
 
 def footnotes(comparison: Comparison) -> list[str]:
-    """The counts of the data, then an explanation of each column shown."""
+    """Return the counts of the data, then an explanation of each column shown."""
     shown = {column for table in summaries(comparison) for column in table.columns}
     explanations = {
         "ECE (%)": [_ECE],

@@ -28,7 +28,7 @@ class Piece(NamedTuple):
 
 
 def page(comparison: Comparison) -> str:
-    """The page, with styles and plots embedded."""
+    """Return the page, with styles and plots embedded."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = environment.from_string(
         files("ner_edge.eval.report").joinpath("page.html").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from ner_edge.files.atomic import write_text
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
-    """Every number of the tables, unrounded: scores in percent, ΔF1 in percentage points."""
+    """Return every number of the tables, unrounded: scores in percent, ΔF1 in points."""
     gold = comparison.gold
     return {
         "data": str(gold.path),

@@ -38,7 +38,7 @@ _PLACES = [
 
 
 def plots(comparison: Comparison) -> dict[str, Plot]:
-    """The plots by file name; each leaves out models whose figure is unknown."""
+    """Return the plots by file name; each leaves out models whose figure is unknown."""
     results = comparison.results
 
     def against(label: str, x: Callable[[ModelResult], float | None]) -> Plot:
@@ -60,7 +60,7 @@ def plots(comparison: Comparison) -> dict[str, Plot]:
 
 
 def svg(plot: Plot, theme: str) -> str:
-    """The plot as a standalone SVG with a transparent background; `theme` is `light` or `dark`."""
+    """Return a standalone SVG with a transparent background; `theme` is `light` or `dark`."""
     stream = io.StringIO()
     _save(plot, stream, _FOREGROUND[theme], format="svg", transparent=True, metadata={"Date": None})
     return stream.getvalue()

@@ -78,6 +78,6 @@ RESULTS = (
 
 
 def published(gold: Gold) -> list[Published]:
-    """The results published on this data, if its counts are those of a known file."""
+    """Return the results published on this data, if its counts are those of a known file."""
     counts = (len(gold.sentences), gold.tokens, gold.entities)
     return [row for row in RESULTS if (row.sentences, row.tokens, row.entities) == counts]

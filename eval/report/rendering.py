@@ -59,7 +59,7 @@ def _fitted(table: Table, width: int) -> Iterator[Table]:
 
 
 def markdown(comparison: Comparison) -> str:
-    """All tables and footnotes as GitHub Markdown, ending in a newline."""
+    """Return all tables and footnotes as GitHub Markdown, ending in a newline."""
     blocks = []
     for title, columns, rows in tables(comparison):
         rule = ["---", *["---:"] * (len(columns) - 1)]

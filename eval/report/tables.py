@@ -22,18 +22,18 @@ class Table(NamedTuple):
 
 
 def tables(comparison: Comparison) -> list[Table]:
-    """Two tables per model, then the summaries, in the layout of the published model cards."""
+    """Return two tables per model, then the summaries, laid out as in the published model cards."""
     per_model = [table for result in comparison.results for table in model_tables(result)]
     return [*per_model, *summaries(comparison)]
 
 
 def model_tables(result: ModelResult) -> list[Table]:
-    """One model's scores by seqeval and by nervaluate."""
+    """Return one model's scores by seqeval and by nervaluate."""
     return [_seqeval_table(result), _nervaluate_table(result)]
 
 
 def summaries(comparison: Comparison) -> list[Table]:
-    """All models side by side; if a decoder was unconstrained, also the faults of its outputs."""
+    """Return all models side by side; after unconstrained decoding, also the faults of outputs."""
     unconstrained = any(result.faults for result in comparison.results)
     faults = [_faults_table(comparison)] if unconstrained else []
     return [_comparison_table(comparison), *faults]

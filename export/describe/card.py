@@ -15,16 +15,16 @@ from ner_edge.export.describe.manifest import Manifest
 from ner_edge.export.read.source import Source
 from ner_edge.files.inputs import read_input
 from ner_edge.files.typed import MEGABYTE, read_json
-from ner_edge.gguf.metadata import ModelFacts
+from ner_edge.gguf.metadata import ModelMetadata
 from ner_edge.task import Task
 
 SCORES_FILE = "scores.json"
 
-Files = Sequence[tuple[ModelFacts, Manifest]]
+Files = Sequence[tuple[ModelMetadata, Manifest]]
 
 
 def card_path(folder: Path, name: str) -> Path:
-    """The path of the card for all files of an export."""
+    """Return the path of the card for all files of an export."""
     return folder / f"{name}.md"
 
 
@@ -44,8 +44,8 @@ def model_card(source: Source, name: str, files: Files) -> str:
 
 
 def licence_of(source: Source) -> str | None:
-    """Return the base's licence by its short name: that of its architecture, or the one that its
-    metadata or its own model card names; None if there is none."""
+    """Return the identifier of the base's licence: its architecture's, or the one named in its
+    metadata or model card; None if there is none."""
     if terms := source.base.architecture.licence:
         return terms.identifier
     value = source.base.metadata.get("general.license")
@@ -169,7 +169,7 @@ class _ScoresFile(msgspec.Struct):
 
 
 def _read_scores(adapter: Path) -> _ScoresFile | None:
-    """The scores in `scores.json` beside the adapter; None if the file is missing or foreign."""
+    """The scores in `scores.json` beside the adapter; None if the file is missing or another's."""
     with suppress(ModelError):
         return read_json(adapter / SCORES_FILE, _ScoresFile, "scores")
     return None

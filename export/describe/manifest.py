@@ -1,7 +1,8 @@
 """The manifest beside a model file: its metadata, its provenance, and the checks it passed.
 
-A manifest lets anyone who receives both check that the file is still the one that was exported. It
-is written after its file, and removed before the file is replaced, so it never describes another.
+With it, anyone who receives the model can check that it is the file that was exported. The manifest
+is removed before its model is replaced, and the new one is written afterwards, so that it never
+describes another file.
 """
 
 import json
@@ -15,7 +16,7 @@ import msgspec
 from ner_edge.export.describe.modelfile import modelfile_path
 from ner_edge.files.inputs import name_as_text
 from ner_edge.files.typed import read_json
-from ner_edge.gguf.metadata import ModelFacts
+from ner_edge.gguf.metadata import ModelMetadata
 
 _TOOLS = ("ner-edge", "llama-cpp-python", "gguf", "numpy")
 
@@ -50,7 +51,7 @@ class FileRecord(msgspec.Struct, frozen=True):
     task: str | None
 
     @classmethod
-    def of(cls, metadata: ModelFacts) -> "FileRecord":
+    def of(cls, metadata: ModelMetadata) -> "FileRecord":
         """Make the record of a file from the metadata read from it."""
         return cls(
             name_as_text(metadata.path),
@@ -73,8 +74,8 @@ class Manifest:
     provenance: Provenance
     checks: list[CheckResult]
 
-    def contradictions(self, metadata: ModelFacts) -> list[str]:
-        """List what the file's own metadata contradicts, like `bytes 5, not 4`."""
+    def contradictions(self, metadata: ModelMetadata) -> list[str]:
+        """List the entries that the file's own metadata contradicts, like `bytes 5, not 4`."""
         claimed = msgspec.structs.asdict(self.record)
         actual = msgspec.structs.asdict(FileRecord.of(metadata))
         return [
@@ -84,7 +85,7 @@ class Manifest:
         ]
 
     def to_json(self) -> str:
-        """The text of the manifest file."""
+        """Return the text of the manifest file."""
         record = msgspec.structs.asdict(self.record)
         manifest = {
             "file": record.pop("file"),
@@ -98,12 +99,12 @@ class Manifest:
 
 
 def manifest_path(model: Path) -> Path:
-    """The path of a model's manifest: `name.json` for `name.gguf`."""
+    """Return the path of a model's manifest: `name.json` for `name.gguf`."""
     return model.with_suffix(".json")
 
 
 def descriptions(model: Path) -> list[Path]:
-    """The paths of the files that describe a model, whether they exist or not."""
+    """Return the paths of the files that describe a model, whether they exist or not."""
     return [manifest_path(model), modelfile_path(model)]
 
 

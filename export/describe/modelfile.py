@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from ner_edge.errors import UsageError
-from ner_edge.gguf.metadata import ModelFacts
+from ner_edge.gguf.metadata import ModelMetadata
 from ner_edge.task import Task
 
 _COMMENT = """\
@@ -27,21 +27,21 @@ PARAMETER temperature 0
 PARAMETER stop "
 "
 """
-# Text that Go's templates or Ollama's parser would not take literally: a brace and the end of a
-# quoted string. (Unprintable characters, which the parser drops, are handled in `_literal`.)
+# Text that is special in Go's templates or to Ollama's parser: a brace, and the end of a quoted
+# string. (`_literal` handles unprintable characters, which the parser drops.)
 _SPECIAL = re.compile(r'\{|"(?="")|(?<=")"(?=")|(?<="")"')
 
 
 def modelfile_path(model: Path) -> Path:
-    """The path of a model's Modelfile: `name.Modelfile` for `name.gguf`."""
+    """Return the path of a model's Modelfile: `name.Modelfile` for `name.gguf`."""
     return model.with_suffix(".Modelfile")
 
 
-def modelfile(metadata: ModelFacts) -> str:
-    """Write the Modelfile of a model file. Raises `UsageError` if the file holds no task."""
+def modelfile(metadata: ModelMetadata) -> str:
+    """Write the Modelfile of a model file. Raises `UsageError` if the file contains no task."""
     model = metadata.path
     if metadata.task is None:
-        raise UsageError(f"{model}: holds no task, so there is no prompt for a Modelfile")
+        raise UsageError(f"{model}: contains no task, so there is no prompt for a Modelfile")
     lines = [
         _COMMENT.format(name=model.stem.lower(), path=modelfile_path(model)),
         f"FROM ./{model.name}\n",

@@ -1,9 +1,9 @@
 """Choose a type for each tensor, for a given file size or a given loss.
 
-The KL divergence of a whole model is taken to be the sum of what each tensor's type adds to it, so
-tensors can be chosen one by one: put a price on bytes (Lagrangian relaxation; Everett 1963) and
-raise it until the file is small enough, or until the divergence exceeds the limit. A last greedy
-pass spends what is left.
+The KL divergence of a model is assumed to be the sum of the divergences that its tensors' types
+cause. Types can then be chosen tensor by tensor: put a price on bytes (Lagrangian relaxation;
+Everett 1963), and raise it until the file is small enough, or until the divergence exceeds the
+limit. A final greedy pass uses up the rest of the size or the limit.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,9 +34,9 @@ Measure = Callable[[Choice], float]
 def choose_for_size(choices: Mapping[str, Sequence[Choice]], size: int) -> Chosen:
     """Choose types with little KL divergence for at most `size` bytes.
 
-    No other choice for a single tensor has less divergence and fits, and no set of choices of that
-    size has less by more than the largest difference within one tensor. Raises `UsageError` if
-    even the smallest choices are too large.
+    Changing the type of any one tensor cannot improve the result, and it exceeds the least possible
+    divergence by no more than the largest difference between two types of one tensor. Raises
+    `UsageError` if even the smallest choices are too large.
     """
     check_size(sum(min(c.nbytes for c in options) for options in choices.values()), size)
 
@@ -53,8 +53,8 @@ def choose_for_size(choices: Mapping[str, Sequence[Choice]], size: int) -> Chose
 def choose_for_loss(choices: Mapping[str, Sequence[Choice]], kl: float) -> Chosen:
     """Choose small types whose KL divergence is at most `kl` nats.
 
-    No other choice for a single tensor is smaller and keeps within the limit. Raises `UsageError`
-    if even the choices with the least divergence exceed it.
+    Changing the type of any one tensor cannot improve the result. Raises `UsageError` if even the
+    choices with the least divergence exceed the limit.
     """
 
     def fits(chosen: Chosen) -> bool:
@@ -63,8 +63,8 @@ def choose_for_loss(choices: Mapping[str, Sequence[Choice]], kl: float) -> Chose
     best = _at_price(choices, 0.0)
     if not fits(best):
         raise UsageError(
-            f"no recipe loses as little as {1000 * kl:g} millinats; the largest types are "
-            f"predicted to lose {1000 * total_kl(best):.3g}"
+            f"no recipe stays within {1000 * kl:g} millinats; the largest types are predicted to "
+            f"lose {1000 * total_kl(best):.3g}"
         )
     smallest = {
         name: min(options, key=lambda c: (c.nbytes, c.kl)) for name, options in choices.items()
@@ -85,7 +85,7 @@ def check_size(smallest: int, size: int) -> None:
 
 
 def total_kl(chosen: Chosen) -> float:
-    """The KL divergence expected of all choices together, in nats."""
+    """Return the KL divergence expected of all choices together, in nats."""
     return sum(choice.kl for choice in chosen.values())
 
 

@@ -15,10 +15,10 @@ from ner_edge.gguf.imatrix import Imatrix, read_imatrix
 from ner_edge.spans import Span
 from ner_edge.task import Task
 
-_SENTENCES = 400  # more hardly change the matrix
+_SENTENCES = 400  # more barely change the matrix
 
-# llama.cpp's names of the inputs of a layer's matrices (src/llama-graph.cpp). They are the same for
-# every architecture that can be exported.
+# llama.cpp's names for the inputs of a layer's matrices (src/llama-graph.cpp), the same for every
+# architecture that can be exported.
 _READ_BY = {
     "attn_norm": ("attn_q", "attn_k", "attn_v"),
     "kqv_out": ("attn_output",),
@@ -66,7 +66,7 @@ def collect_imatrix(
     each weight matrix.
 
     `progress` gets the sentences done and their total. Raises `ModelError` if llama.cpp does not
-    show these inputs, `DataError` if a label is not one of the task's.
+    expose these inputs, `DataError` if a label is not one of the task's.
     """
     from ner_edge.runtime.decisions import read_decisions
     from ner_edge.runtime.llama import LlamaModel
@@ -75,7 +75,7 @@ def collect_imatrix(
     if not nodes_can_be_read():
         raise ModelError(
             "an importance matrix cannot be collected on this system, because llama.cpp does not "
-            "show its intermediate results; give --imatrix a matrix collected elsewhere"
+            "expose its intermediate results; pass a matrix collected elsewhere to --imatrix"
         )
     imatrix = Imatrix(dataset=data.name, dataset_sha256=data.sha256)
 
@@ -92,7 +92,7 @@ def collect_imatrix(
     finally:
         llama.close()
     if not imatrix.sums:
-        raise ModelError(f"{model}: llama.cpp does not show the inputs of its weights")
+        raise ModelError(f"{model}: llama.cpp does not expose the inputs of its weights")
     return imatrix
 
 

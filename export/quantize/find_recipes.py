@@ -23,7 +23,7 @@ from ner_edge.gguf.file import GGUFFile
 from ner_edge.gguf.imatrix import Imatrix
 from ner_edge.task import Task
 
-_ANSWERS = 80  # read for each group of matrices
+_ANSWERS = 80  # sentences read for each group of matrices
 
 
 def find_recipes(

@@ -1,7 +1,7 @@
 """Quantize a 16- or 32-bit GGUF with llama.cpp, in a child process.
 
-A child process, because a failed native assertion aborts the process it happens in, and because
-Ctrl-C must end a native call that may run for an hour.
+In a child process, a failed native assertion aborts only the child, and Ctrl-C can end a native
+call that may run for an hour.
 """
 
 import ctypes
@@ -28,7 +28,7 @@ _BUFFER_BYTES = 1 << 30  # of tensor rows held at once; llama.cpp's default is 8
 
 def quantizing_bytes(largest_tensor: int) -> int:
     """Estimate the memory that quantizing takes, in bytes, from the largest tensor's weights."""
-    return min(_BUFFER_BYTES, 7 * largest_tensor)  # 16 bits, 32, and the result
+    return min(_BUFFER_BYTES, 7 * largest_tensor)  # in 16 bits, in 32, and the result
 
 
 def quantize(

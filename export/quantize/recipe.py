@@ -19,18 +19,18 @@ class Recipe:
     name: str
     types: dict[str, str]
     predicted_kl_millinats: float | None = None
-    """The mean KL divergence of the task's decisions that the search predicted, if it was found by
-    one."""
+    """The mean KL divergence of the task's decisions, as predicted by the search that found the
+    recipe; None if it was written by hand."""
 
     def provenance(self) -> dict[str, str | float]:
-        """Its name and prediction, for a manifest."""
+        """Return its name and prediction, for a manifest."""
         if self.predicted_kl_millinats is None:
             return {"name": self.name}
         prediction = round(self.predicted_kl_millinats, 4)
         return {"name": self.name, "predicted_kl_millinats": prediction}
 
     def to_toml(self) -> str:
-        """The recipe as TOML, one tensor per line."""
+        """Return the recipe as TOML, one tensor per line."""
         lines = [f'name = "{self.name}"']
         if self.predicted_kl_millinats is not None:
             lines.append(f"predicted_kl_millinats = {self.predicted_kl_millinats:.4f}")

@@ -1,9 +1,10 @@
 """Measure how sensitive the decisions of a model are to the quantization of each of its parts.
 
-Matrices of different kinds and layers tolerate rounding differently. So matrices are grouped by
-kind and by band of layers, each group is quantized alone, and the KL divergence of the automaton's
-decisions from those of the full-precision model is measured. Within a group, a matrix's share of
-the divergence is taken to be proportional to its rounding error, weighted by the importance matrix.
+Matrices of different kinds and layers tolerate rounding differently. They are therefore grouped by
+kind and by third of the layers, each group is quantized alone, and the KL divergence of the
+automaton's decisions from the full-precision model's is measured. Within a group, a matrix's share
+of the divergence is assumed to be proportional to its rounding error, weighted by the importance
+matrix.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,10 +24,10 @@ from ner_edge.runtime.decisions import Answer, Decision, mean_kl, read_decisions
 from ner_edge.runtime.llama import LlamaModel
 from ner_edge.task import Task
 
-# Types whose kernels round the inputs alike, which causes a loss of its own: in blocks of 32 for
-# the first family, of 256 for the k-quants. Each family is measured with its first type, which is
-# small enough to have an effect. q4_1 and q5_1 are left out: they keep sums of inputs in 16 bits,
-# which ruined a small model, and llama.cpp has no fast kernels for them.
+# The types of a family have kernels that round the inputs alike, which adds to the loss: in blocks
+# of 32 for the first family, of 256 for the k-quants. A family is measured with its first type,
+# which is small enough to have an effect. q4_1 and q5_1 are left out: they keep sums of inputs in
+# 16 bits, which ruined a small model, and llama.cpp has no fast kernels for them.
 _FAMILIES = (("q4_0", "iq4_nl", "q5_0", "q8_0"), ("q4_k", "q3_k", "q5_k", "q6_k"))
 _BANDS = 3  # of layers
 _ROWS = 128  # of a matrix, enough to estimate its rounding error
@@ -93,7 +94,7 @@ class _Trial:
         self._floor = self._kl({})
 
     def kl(self, types: Mapping[str, str]) -> float:
-        """The KL divergence, in nats per decision, beyond that of a copy wholly in q8_0."""
+        """Return the KL divergence, in nats per decision, beyond that of a copy all in q8_0."""
         return max(self._kl(types) - self._floor, 0.0)
 
     def _kl(self, types: Mapping[str, str]) -> float:
@@ -134,7 +135,7 @@ def rounding_errors(
 
 
 def matrix_groups(file: GGUFFile) -> list[list[str]]:
-    """The names of the matrices that can be quantized, grouped by kind and third of the layers."""
+    """Return the names of the matrices that can be quantized, by kind and third of the layers."""
     layers = 1 + max(int(name.split(".")[1]) for name in file.tensors if name.startswith("blk."))
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, info in file.tensors.items():
@@ -151,7 +152,7 @@ def _group(name: str, layers: int) -> tuple[str, ...]:
 
 
 def type_families(file: GGUFFile, names: Sequence[str]) -> list[tuple[str, ...]]:
-    """The families of types whose blocks fit the rows of all these matrices."""
+    """Return the families of types whose blocks fit the rows of all these matrices."""
     return [
         family
         for family in _FAMILIES
@@ -160,7 +161,7 @@ def type_families(file: GGUFFile, names: Sequence[str]) -> list[tuple[str, ...]]
 
 
 def bytes_as(kind: str, shape: tuple[int, ...]) -> int:
-    """The size of a matrix in a ggml type."""
+    """Return the bytes of a matrix in a ggml type."""
     block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[kind.upper()]]
     return shape[0] * shape[1] // block * block_bytes
 

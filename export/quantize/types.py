@@ -1,4 +1,4 @@
-"""The quantization types that llama.cpp can write, with bits per weight and advice for each."""
+"""The quantization types that `export` offers, with bits per weight and advice for each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ QUANTS = {quant.name: quant for quant in _ALL}
 
 
 def quant_table() -> str:
-    """All quantization types as a table, largest first within each family."""
+    """Return all quantization types as a table, largest first within each family."""
     lines = [f"{'name':<8} {'bits/weight':>11}  advice"]
     for quant in _ALL:
         advice = quant.advice + (" (needs --imatrix)" if quant.needs_imatrix else "")
@@ -67,7 +67,7 @@ def quant_table() -> str:
 
 
 def parse_quants(names: Sequence[str], *, has_imatrix: bool = False) -> list[Quant]:
-    """Return the quantization types of these names, in any case, without duplicates.
+    """Return the quantization types of these names, in upper or lower case, without duplicates.
 
     Raises `UsageError` with the whole table if a name is unknown, and for a type that needs an
     importance matrix unless the export `has_imatrix`.

@@ -83,7 +83,7 @@ def open_adapter(folder: Path, base: Base) -> Adapter:
         hint = ""
         if (folder / "adapter_model.bin").is_file():
             hint = "; a .bin file can run code when read, save the adapter as safetensors"
-        raise ModelError(f"{folder}: holds no {WEIGHTS_FILE}{hint}")
+        raise ModelError(f"{folder}: contains no {WEIGHTS_FILE}{hint}")
     file = SafetensorsFile(weights)
     file.check_floats()
     pairs, problems = {}, []

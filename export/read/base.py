@@ -49,7 +49,7 @@ class Base:
 
 
 def open_gguf_base(path: Path) -> Base:
-    """Open a GGUF as base: its dequantized weights are the full-precision model.
+    """Open a GGUF as a base: its dequantized weights are the full-precision model.
 
     Raises `ModelError` if it is damaged, contradicts itself, or is of another architecture.
     """

@@ -1,8 +1,9 @@
 """A byte-level BPE vocabulary as GGUF metadata.
 
-llama.cpp knows pre-tokenizers by name only, so this one must equal a known one. It also leaves out
-Unicode normalization (Qwen's NFC): text that is not in NFC gets other tokens. And in tekken
-(Mistral) it knows only ASCII capitals, which matters within words such as `приВЕТ`.
+llama.cpp knows pre-tokenizers by name only, so the tokenizer's must equal a known one. llama.cpp
+differs in two respects: it skips Unicode normalization (Qwen's NFC), so other text gets other
+tokens; and in tekken (Mistral) it recognizes only ASCII capitals, which matters within words
+such as `приВЕТ`.
 """
 
 from pathlib import Path

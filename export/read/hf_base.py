@@ -1,4 +1,4 @@
-"""A Hugging Face folder as base: config.json, tokenizer.json and safetensors, read in place."""
+"""A Hugging Face folder as a base: config.json, tokenizer.json and safetensors, read in place."""
 
 from pathlib import Path
 

@@ -11,7 +11,7 @@ from ner_edge.hf.folder import HFFolder
 
 
 def refuse_unsupported(folder: HFFolder) -> None:
-    """Raise `ModelError` naming the settings that llama.cpp would compute otherwise."""
+    """Raise `ModelError` naming the settings with which llama.cpp would compute something else."""
     config, rope = folder.config, folder.config.rope
     wrong = []
     architecture = config.architecture
@@ -99,10 +99,10 @@ def add_hyperparameters(writer: GGUFWriter, folder: HFFolder) -> None:
 
 
 def rope_factors(folder: HFFolder) -> NDArray[np.float32] | None:
-    """What llama.cpp divides each rotary frequency by, `(head_width / 2,)`; None if by nothing.
+    """Return the divisors of the rotary frequencies, `(head_width / 2,)`; None if there are none.
 
-    Llama 3.1 slows low frequencies only, and those between by interpolation (transformers,
-    `_compute_llama3_parameters`).
+    Llama 3.1 divides low frequencies by a constant, high ones by 1, and interpolates between
+    (transformers, `_compute_llama3_parameters`).
     """
     rope, width = folder.config.rope, folder.hyperparameters.head_width
     if rope.kind != "llama3":
@@ -114,7 +114,9 @@ def rope_factors(folder: HFFolder) -> NDArray[np.float32] | None:
     assert high is not None
     assert context is not None
     if not low < high:
-        raise ModelError(f"{folder.path}: its rope scaling has no frequencies from {low} to {high}")
+        raise ModelError(
+            f"{folder.path}: its rope scaling has low_freq_factor {low} and high_freq_factor {high}"
+        )
     exponents = np.arange(0, width, 2, dtype=np.float64) / width
     wavelengths = 2 * pi * _rope_theta(folder) ** exponents
     smooth = np.clip((context / wavelengths - low) / (high - low), 0, 1)

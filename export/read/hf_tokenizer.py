@@ -30,7 +30,7 @@ def add_tokenizer(writer: GGUFWriter, model: HFFolder) -> None:
             special.special_token_ids["eos"] = _first_eos(model)
         special.add_to_gguf(writer, quiet=True)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        # gguf takes the types in those files for granted.
+        # gguf does not check the types in those files.
         raise ModelError(f"{folder}: its tokenizer's settings cannot be read ({error})") from error
     is_text = all(isinstance(merge, str) for merge in special.merges)
     if has_merges and not (special.merges and is_text):

@@ -2,7 +2,7 @@
 
 llama.cpp joins the two neighbours whose union has the highest score. Hugging Face stores the same
 vocabulary as BPE, which joins the first pair in a list of merges. Both give the same tokens if
-token numbers follow the merges and every way to split a token is a merge.
+token ids are in the order of the merges, and every way to split a token is a merge.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from ner_edge.export.read.tokenizer_json import Model, Node, Tokenizer, vocabula
 
 _SPACE = "▁"
 _NORMALIZER = {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE}
-# After that normalizer there are no spaces to split at.
+# After that normalizer there are no spaces left to split at.
 _NO_SPLIT = Node("Split", behavior="MergedWithPrevious", pattern={"String": " "})
 _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 _SCORES = {TokenType.BYTE: 0.0, TokenType.UNUSED: -10000.0}
@@ -28,7 +28,7 @@ def add_sentencepiece(writer: GGUFWriter, path: Path, tokenizer: Tokenizer, size
     Raises `ModelError` if llama.cpp would split text differently.
     """
     _check_steps(path, tokenizer)
-    # Gemma's text models list the image token of its other models, which they have no embedding of.
+    # Gemma's text models list the image token of its other models, but have no embedding for it.
     known = [token for token in tokenizer.added_tokens or [] if token.id < size]
     tokens, types = vocabulary(path, Tokenizer(tokenizer.model, known), size)
     ids = {token: number for number, token in enumerate(tokens)}
@@ -74,8 +74,8 @@ def _check_merges(path: Path, model: Model, normal: Mapping[str, int]) -> None:
 
 
 def _scores(types: Sequence[TokenType]) -> list[float]:
-    """Return scores that fall as token numbers rise: those of the original vocabulary, except for
-    its gaps."""
+    """Return scores that fall as token ids rise, like those of the original vocabulary, which has
+    gaps."""
     first = next((i for i, kind in enumerate(types) if kind == TokenType.NORMAL), 0)
     return [
         float(first - i) if kind == TokenType.NORMAL else _SCORES.get(kind, _SCORE_OF_ADDED)

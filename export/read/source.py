@@ -33,7 +33,7 @@ class Source:
     temperature: float | None
     merged: Base
     changed: set[str]
-    """Tensors of `merged` that differ from the base's; complete when all have been read."""
+    """Tensors of `merged` that differ from the base's; complete once all have been read."""
     base_sha256: str
 
     @property
@@ -55,25 +55,25 @@ class Source:
 
     def metadata(self) -> dict[str, GGUFValue]:
         """Return the provenance, the task and the temperature as metadata of an exported file."""
-        facts = {"ner_edge.version": __version__, "ner_edge.base_sha256": self.base_sha256}
+        values = {"ner_edge.version": __version__, "ner_edge.base_sha256": self.base_sha256}
         if self.adapter is not None:
-            facts["ner_edge.adapter_sha256"] = self.adapter.sha256
+            values["ner_edge.adapter_sha256"] = self.adapter.sha256
         if self.task is not None:
-            facts[GGUF_KEY] = self.task.to_json()
+            values[GGUF_KEY] = self.task.to_json()
         if self.temperature is not None:
-            facts[TEMPERATURE_KEY] = str(self.temperature)
-        return {key: text_value(value) for key, value in facts.items()}
+            values[TEMPERATURE_KEY] = str(self.temperature)
+        return {key: text_value(value) for key, value in values.items()}
 
     def provenance(self) -> Provenance:
         """Return the provenance for the manifest."""
-        facts: dict[str, str | Mapping[str, str | float]] = {
+        provenance: dict[str, str | Mapping[str, str | float]] = {
             "ner-edge": __version__,
             "base": {"name": name_as_text(self.base.path.resolve()), "sha256": self.base_sha256},
         }
         if self.adapter is not None:
             name = name_as_text(self.adapter.path.resolve())
-            facts["adapter"] = {"name": name, "sha256": self.adapter.sha256}
-        return facts
+            provenance["adapter"] = {"name": name, "sha256": self.adapter.sha256}
+        return provenance
 
     def check_merged(self) -> CheckResult | None:
         """Check that the adapter changed a tensor; None if there is no adapter."""

@@ -13,12 +13,11 @@ from msgspec import Meta
 
 from ner_edge.errors import ModelError
 from ner_edge.files.typed import read_json
-
-_LIMIT = 256_000_000  # bytes
+from ner_edge.hf.folder import TOKENIZER_LIMIT
 
 
 class AddedToken(msgspec.Struct):
-    """A token that is found before all others."""
+    """A token that is matched before all others."""
 
     id: Annotated[int, Meta(ge=0)]
     content: str
@@ -61,11 +60,11 @@ class Tokenizer(msgspec.Struct):
 def read_tokenizer(path: Path) -> Tokenizer:
     """Read a `tokenizer.json`. Raises `ModelError` if it is missing or damaged."""
     if path.exists():
-        return read_json(path, Tokenizer, "a tokenizer", limit=_LIMIT)
+        return read_json(path, Tokenizer, "a tokenizer", limit=TOKENIZER_LIMIT)
     hint = ""
     if path.with_name("tokenizer.model").exists():
         hint = ", only tokenizer.model; save the tokenizer with transformers' save_pretrained"
-    raise ModelError(f"{path.parent}: holds no {path.name}{hint}")
+    raise ModelError(f"{path.parent}: contains no {path.name}{hint}")
 
 
 def vocabulary(path: Path, tokenizer: Tokenizer, size: int) -> tuple[list[str], list[TokenType]]:
@@ -92,5 +91,5 @@ def vocabulary(path: Path, tokenizer: Tokenizer, size: int) -> tuple[list[str], 
 
 
 def _looks_special(token: str) -> bool:
-    """Is it a control token by its form (llama.cpp, `does_token_look_special`)?"""
+    """Whether llama.cpp takes it for a control token (`does_token_look_special`)."""
     return re.fullmatch(r"<\|.*\|>|<｜.*｜>|<unused.*>|<pad>|<mask>", token, re.DOTALL) is not None

@@ -49,7 +49,7 @@ def check_integrity(
     if broken is None:
         finite = CheckResult("finite", True, f"all weights of {len(tensors)} tensors")
     else:
-        finite = CheckResult("finite", False, f"{broken} holds NaN or infinite values")
+        finite = CheckResult("finite", False, f"{broken} contains NaN or infinite values")
     return Integrity(digest.hexdigest(), finite)
 
 

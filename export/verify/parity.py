@@ -2,7 +2,7 @@
 
 Both read the same prompts of the task, with answers, and their next-token distributions are
 compared at every position. In float32 they must agree to a few digits, which shows that merging
-and conversion are right. f16 and bf16 round weights and activations, so their limits are wider.
+and conversion are correct. f16 and bf16 round weights and activations, so their limits are wider.
 Smaller quantization types have no limit: `ner-edge eval` measures their loss.
 """
 
@@ -20,15 +20,15 @@ from ner_edge.export.describe.manifest import CheckResult
 from ner_edge.export.read.adapter import open_adapter
 from ner_edge.export.read.source import base_sha256, open_base
 from ner_edge.export.verify.tokens import BATTERY, check_tokens
-from ner_edge.gguf.metadata import ModelFacts, describe
+from ner_edge.gguf.metadata import ModelMetadata, describe
 from ner_edge.memory import check_memory
 from ner_edge.spans import Span
 from ner_edge.task import Task
 
 
 class DistributionDifference(NamedTuple):
-    """How far two arrays of distributions are apart: the largest difference of a probability, and
-    the mean KL(expected ‖ actual), in nats."""
+    """The largest difference between two arrays of distributions in a probability, and their mean
+    KL(expected ‖ actual), in nats."""
 
     probability: float
     mean_kl: float
@@ -41,9 +41,9 @@ LIMITS = {
 }
 """The largest difference allowed for each quantization type; other types have no limit.
 
-Measured: the default model 5.7e-6, 3.3e-3 and 2.2e-2 in probability (7e-9, 3e-3 and 0.16
-millinats), Qwen2.5-Coder-0.5B 1.1e-5, 2.1e-3 and 1.3e-2. With a random adapter, which enlarges
-activations, Qwen's f16 reached 6.4e-2. A wrong conversion is off by nats."""
+Measured differences in probability: 5.7e-6, 3.3e-3 and 2.2e-2 for the default model (7e-9, 3e-3 and
+0.16 millinats), 1.1e-5, 2.1e-3 and 1.3e-2 for Qwen2.5-Coder-0.5B, and 6.4e-2 for its f16 with a
+random adapter, which enlarges activations. A wrong conversion is off by nats."""
 
 
 def check_parity(
@@ -52,11 +52,11 @@ def check_parity(
     """Compare a GGUF file with `base` and `adapter` in torch: provenance, tokens, distributions.
 
     Needs torch, and memory for the base in float32. Raises `UsageError` if torch is not installed,
-    the file holds no task, or its adapter is not given; `ModelError` if base or adapter is damaged.
+    the file has no task, or its adapter is not given; `ModelError` if base or adapter is damaged.
     """
     metadata = describe(model)
     if metadata.task is None:
-        raise UsageError(f"{model}: holds no task, so there are no prompts to compare")
+        raise UsageError(f"{model}: contains no task, so there are no prompts to compare")
     if adapter is None and "adapter" in metadata.provenance:
         raise UsageError(f"{model}: was made with an adapter; give its folder with --adapter")
     try:
@@ -78,7 +78,7 @@ def check_parity(
     yield _check_distributions(metadata, torch_model, prompts, threads)
 
 
-def _check_provenance(metadata: ModelFacts, base: Path, adapter: Path | None) -> CheckResult:
+def _check_provenance(metadata: ModelMetadata, base: Path, adapter: Path | None) -> CheckResult:
     """Compare the hashes of base and adapter with those in the file's metadata."""
     opened = open_base(base)
     given = {"base": base_sha256(opened)}
@@ -106,7 +106,7 @@ def _prompts(task: Task, tokenizer: Any) -> list[list[int]]:
 
 
 def _check_distributions(
-    metadata: ModelFacts, torch_model: Any, prompts: Sequence[list[int]], threads: int | None
+    metadata: ModelMetadata, torch_model: Any, prompts: Sequence[list[int]], threads: int | None
 ) -> CheckResult:
     difference = _compare_prompts(metadata.path, torch_model, prompts, threads)
     limit = LIMITS.get(metadata.quant)

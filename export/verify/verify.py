@@ -15,7 +15,7 @@ from ner_edge.export.describe.manifest import (
 from ner_edge.export.verify.integrity import check_integrity
 from ner_edge.export.verify.tokens import BATTERY
 from ner_edge.files.atomic import write_text
-from ner_edge.gguf.metadata import ModelFacts, describe
+from ner_edge.gguf.metadata import ModelMetadata, describe
 
 
 class Verification:
@@ -95,7 +95,7 @@ class Verification:
 
             yield from check_parity(self.model, self._against, self._adapter, threads=self._threads)
 
-    def _compare_with_manifest(self, sha256: str, metadata: ModelFacts) -> Iterator[CheckResult]:
+    def _compare_with_manifest(self, sha256: str, metadata: ModelMetadata) -> Iterator[CheckResult]:
         """Compare hash and metadata, and repeat the checks that failed during the export."""
         name = manifest_path(self.model).name
         try:
@@ -114,7 +114,7 @@ class Verification:
             yield from (check for check in recorded.checks if check.ok is False)
 
 
-def _provenance(metadata: ModelFacts) -> Provenance:
+def _provenance(metadata: ModelMetadata) -> Provenance:
     """The provenance as far as the file's own metadata holds it."""
     hashed = ("base", "adapter")
     return {k: {"sha256": v} if k in hashed else v for k, v in metadata.provenance.items()}

@@ -1,4 +1,4 @@
-"""The command line. Each command imports what it needs when it runs, so that --help is quick."""
+"""The command line. Commands import libraries only when they run, so that --help is fast."""
 
 import logging
 import os

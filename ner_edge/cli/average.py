@@ -20,7 +20,7 @@ def average(
 ) -> None:
     """Average LoRA adapters trained for the same base and task.
 
-    The mean of runs with different seeds or data is often better than each of them.
+    The mean of runs with different seeds or data is often better than any of them.
     """
     try:
         from ner_edge.train.average import average_adapters

@@ -39,7 +39,7 @@ def compare(
 ) -> None:
     """Score the predictions of any tool against gold data, as `eval` does for models.
 
-    Their text must match the gold's, except for white space and line breaks.
+    Their text must match the gold data's, except for white space and line breaks.
     """
     from ner_edge.data.readers.columns import parse_columns
     from ner_edge.eval.prediction_files import compare_files

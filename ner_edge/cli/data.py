@@ -35,9 +35,10 @@ def check(
     columns: ColumnsOption = None,
     json: JsonOption = None,
 ) -> None:
-    """Count, and report problems that would spoil training or evaluation (exit code 1).
+    """Count sentences and entities, and report problems.
 
-    Illegal tags with their lines, sentences that occur in several files, unknown labels.
+    Illegal tags, sentences that occur in several files, and unknown labels would
+    spoil training or evaluation. Exits with 1 if there are any.
     """
     from ner_edge.data.check import check_data
     from ner_edge.data.readers.columns import parse_columns

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from ner_edge.cli.options import ColumnsOption, ThreadsOption
+from ner_edge.cli.options import ColumnsOption
 from ner_edge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,15 +34,15 @@ def export(
     size: Annotated[
         list[str] | None,
         typer.Option(
-            help="Find the recipe with the least loss for a file size, like 80MB. Repeatable."
+            help="Find the recipe with the least loss for this file size, like 80MB. Repeatable."
         ),
     ] = None,
     max_loss: Annotated[
         list[float] | None,
         typer.Option(
             min=0,
-            help="Find the smallest recipe within a KL divergence, in millinats per decision, "
-            "like 2. Repeatable.",
+            help="Find the smallest recipe with at most this KL divergence, in millinats per "
+            "decision, like 2. Repeatable.",
         ),
     ] = None,
     imatrix: Annotated[
@@ -67,7 +67,7 @@ def export(
     adapter_only: Annotated[
         bool, typer.Option("--adapter-only", help="Write only the adapter, as a GGUF LoRA.")
     ] = False,
-    threads: ThreadsOption = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all).")] = None,
 ) -> None:
     """Merge a LoRA adapter into its base model and write GGUF files.
 
@@ -121,7 +121,7 @@ def _read_imatrix(path: Path | None, columns: str | None) -> "Imatrix | ImatrixD
     if path is not None:
         return imatrix_or_data(path, parse_columns(columns))
     if columns is not None:
-        raise UsageError("--columns describes the sentences for --imatrix: give both or neither")
+        raise UsageError("--columns describes the file of --imatrix: give both or neither")
     return None
 
 
@@ -136,7 +136,7 @@ def _export_adapter(model: "_Sources", request: "ExportRequest") -> Path:
     from ner_edge.export.lora_gguf import export_adapter
 
     if model.adapter is None:
-        raise UsageError(f"--adapter-only needs an adapter; {model.base} holds a whole model")
+        raise UsageError(f"--adapter-only needs an adapter; {model.base} is a whole model")
     name = request.name or model.adapter.resolve().name
     path = request.folder / f"{name}-lora.gguf"
     return export_adapter(model.base, model.adapter, path, request.task)
@@ -157,7 +157,7 @@ def _hub_name(source: str | None) -> str | None:
 
 
 def _find_sources(adapter: str | None, base: str | None) -> _Sources:
-    """Tell apart an adapter with its base, a merged model, and a base alone."""
+    """Find an adapter with its base, a merged model, or a base alone."""
     from ner_edge.models.resolve import base_of, is_adapter, resolve_base, resolve_folder
 
     if adapter is None:
@@ -168,5 +168,5 @@ def _find_sources(adapter: str | None, base: str | None) -> _Sources:
     if is_adapter(folder) or not (folder / "config.json").is_file():
         return _Sources(resolve_base(base) if base else base_of(folder), folder)
     if base is None:
-        return _Sources(folder, None)  # an adapter was merged into it
-    raise UsageError(f"{adapter}: holds a whole model, not an adapter; leave out --base")
+        return _Sources(folder, None)  # an adapter has been merged into it
+    raise UsageError(f"{adapter}: is a whole model, not an adapter; leave out --base")

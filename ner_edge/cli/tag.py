@@ -56,7 +56,7 @@ def tag(
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
     with (
         Tagger.load(path, decoder=decoder.value, threads=threads, gpu_layers=gpu_layers) as tagger,
-        # On a terminal the results themselves show the progress.
+        # On a terminal, the results themselves show the progress.
         progress_bar("tagging", total, hidden=sys.stdout.isatty()) as update,
     ):
         tagger.min_score = min_score
@@ -93,4 +93,4 @@ def _check_output_is_no_input(paths: Sequence[Path]) -> None:
         for path in paths if S_ISREG(target.st_mode) else []:
             source = os.fstat(sys.stdin.fileno()) if path == STDIN else path.stat()
             if os.path.samestat(source, target):
-                raise UsageError(f"{path}: is the file that the results are written to")
+                raise UsageError(f"{path}: the results would be written to this input file")

@@ -23,7 +23,7 @@ TaskOption = Annotated[
     str, typer.Option(help="Labels and instruction: a built-in task or a TOML file.")
 ]
 DevOption = Annotated[
-    Path | None, typer.Option(help="Labelled sentences to measure F1 on after training.")
+    Path | None, typer.Option(help="Labelled sentences to measure F1 on at the end.")
 ]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder to write the adapter to.")]
 PresetOption = Annotated[
@@ -63,7 +63,7 @@ RecoverOption = Annotated[
     str | None,
     typer.Option(
         metavar="GGUF",
-        help="Compensate the quantization error of this file, exported from --from.",
+        help="Compensate for the quantization error of this file, exported from --from.",
         rich_help_panel=_FURTHER,
     ),
 ]
@@ -150,7 +150,7 @@ def train(
             dry_run=dry_run,
             say=checklist,
             update=update,
-            read=[*([config] if config else []), *task_files(task)],
+            other_inputs=[*([config] if config else []), *task_files(task)],
         )
     if dry_run:
         raise typer.Exit(0 if checklist.passed else 1)

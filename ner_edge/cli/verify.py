@@ -13,21 +13,22 @@ def verify(
     model: Annotated[str, typer.Argument(help="GGUF file, or conll2003-135m[:quant].")],
     against: Annotated[
         str | None,
-        typer.Option(help="Base model to compare with in torch, which must be installed."),
+        typer.Option(help="Base model to compare with in torch (needs the train extra)."),
     ] = None,
     adapter: Annotated[
         str | None, typer.Option(help="With --against: the adapter merged in, a folder or hub id.")
     ] = None,
     manifest: Annotated[
-        bool, typer.Option("--manifest", help="Write the results to the JSON manifest beside it.")
+        bool,
+        typer.Option("--manifest", help="Write the results to the JSON manifest beside the file."),
     ] = False,
     threads: ThreadsOption = None,
 ) -> None:
     """Check that a model file is intact, matches its manifest, and works on this machine.
 
     With --against, also compare its token probabilities with those of base and
-    adapter in torch. An f32, f16 or bf16 file must be close; for smaller types
-    the difference is only shown. Exits with 1 if a check fails.
+    adapter in torch. Those of an f32, f16 or bf16 file must be close; for smaller
+    types the difference is only shown. Exits with 1 if a check fails.
     """
     from ner_edge.builtin import resolve_model
     from ner_edge.export.verify.verify import Verification

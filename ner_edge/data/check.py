@@ -13,8 +13,8 @@ from ner_edge.segment import MAX_WORDS
 from ner_edge.terminal.counts import counted
 
 LEAK = 5.0
-"""Percent of a file's entities that may be in sentences that another file holds too. Headlines and
-table heads recur in honest splits: 1.8 % of CoNLL-2003's testa in its train."""
+"""The percentage of a file's entities that may be in sentences of another file. Headlines and table
+heads recur even in honest splits: 1.8 % of the entities of CoNLL-2003's testa are in its train."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class FileSummary:
     left_out: int
     """Sentences whose entities do not match word boundaries, or that an annotator rejected."""
     account: str
-    """What is left out and why; empty if nothing is."""
+    """The numbers of sentences and entities left out, with reasons; empty if there are none."""
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Sentences of `second` that `first` holds too."""
+    """Sentences of `second` that are in `first`, too."""
 
     first: Path
     second: Path
@@ -74,7 +74,7 @@ class DataReport:
     files: list[FileSummary]
     overlaps: list[Overlap]
     problems: list[Finding]
-    """They would spoil training or evaluation."""
+    """Findings that would spoil training or evaluation."""
     warnings: list[Finding]
 
 
@@ -85,7 +85,7 @@ def check_data(
     fits: Callable[[list[str]], bool] | None = None,
     columns: Columns | None = None,
 ) -> DataReport:
-    """Count, and find problems that would spoil training or evaluation.
+    """Count sentences and entities, and find problems that would spoil training or evaluation.
 
     `labels` are those of the task; `fits` tells whether a sentence fits the context of a model;
     `columns` locate word and tag in CoNLL files. Raises `DataError` for an unreadable file.
@@ -165,9 +165,10 @@ def _summary(labelled: Labelled, sentences: Sequence[Located]) -> FileSummary:
 
 def _empty(summary: FileSummary) -> list[Finding]:
     if not summary.sentences:
-        return [Finding(summary.path, None, "holds no sentence")]
+        return [Finding(summary.path, None, "contains no sentences")]
     if not summary.entities:
-        return [Finding(summary.path, None, "holds no entity: nothing to learn or to measure")]
+        message = "contains no entities, so there is nothing to learn or measure"
+        return [Finding(summary.path, None, message)]
     return []
 
 
@@ -196,7 +197,7 @@ def _labelled_twice(path: Path, sentences: Sequence[Located]) -> list[Finding]:
 
 def _literal_pipes(path: Path, sentences: Sequence[Located]) -> list[Finding]:
     return [
-        Finding(path, line, "an entity holds the word '|', so no model can find it")
+        Finding(path, line, "an entity contains the word '|', so no model can find it")
         for sentence, line, _ in sentences
         if any("|" in sentence.words[span.start : span.end] for span in sentence.spans)
     ]
@@ -232,7 +233,7 @@ def _similar_labels(summary: FileSummary) -> list[Finding]:
 def _missing_labels(files: Sequence[FileSummary]) -> list[Finding]:
     every = {label for summary in files for label in summary.labels}
     return [
-        Finding(summary.path, None, f"holds no {', '.join(missing)}, which another file does")
+        Finding(summary.path, None, f"contains no {', '.join(missing)}, which another file does")
         for summary in files
         if summary.entities and (missing := sorted(every - set(summary.labels)))
     ]

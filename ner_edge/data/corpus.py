@@ -28,7 +28,7 @@ class Sentence:
 
     @property
     def is_docstart(self) -> bool:
-        """Whether it is the line that opens a document, which published counts include."""
+        """Whether this is the line that opens a document, which published counts include."""
         return self.words == [DOCSTART]
 
 
@@ -45,8 +45,8 @@ class Located(NamedTuple):
     sentence: Sentence
     line: int
     unusable: str | None = None
-    """Why the sentence can neither train nor test, if so: its entities do not match word
-    boundaries, or an annotator rejected it."""
+    """Why the sentence cannot be used for training or evaluation: its entities do not match word
+    boundaries, or an annotator rejected it. None if it can be used."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class Labelled:
     doubtful: list[Problem]
     """Lines that were read, but perhaps not as they were meant."""
     left_out: list[Problem]
-    """Entities that spans of words cannot express: those inside others, and those that make a
-    sentence unusable. Also rejected records without entities."""
+    """Entities that spans of words cannot express (inside another entity, or not on word
+    boundaries), and rejected records without entities."""
 
     def sentences(self) -> Iterator[Sentence]:
         """Yield the usable sentences, and the `-DOCSTART-` lines."""
@@ -85,7 +85,7 @@ class Labelled:
         return self
 
     def account(self) -> str:
-        """Describe what is left out and why; empty if nothing is."""
+        """Return the numbers of sentences and entities left out, with reasons; empty if none."""
         reasons = Counter(located.unusable for located in self.located if located.unusable)
         counts = []
         if reasons:
@@ -109,13 +109,13 @@ class Labelled:
     def require_legal(self) -> None:
         """Raise `DataError` for the first illegal line or a file without sentences.
 
-        Warns of what is left out or doubtful.
+        Warns of doubtful lines and of entities that are left out.
         """
         refuse(self.path, self.illegal)
         left_out = _first_of(self.left_out)
         if all(sentence.is_docstart for sentence in self.sentences()):
             kind = "" if self.format.startswith("JSON") else " in CoNLL columns"
-            raise DataError(f"{self.path}: holds no sentence{kind} {left_out}".rstrip())
+            raise DataError(f"{self.path}: contains no sentences{kind} {left_out}".rstrip())
         if self.doubtful:
             lines = counted(len(self.doubtful), "line")
             _warn(f"{self.path}: {lines} may be misread {_first_of(self.doubtful)}")

@@ -27,11 +27,11 @@ class Document(NamedTuple):
     text: str
     spans: list[CharSpan]
     rejected: str = ""
-    """Why it is not gold, if an annotator rejected it."""
+    """Why an annotator rejected the text; empty if it is gold."""
 
 
 def sentences_of(document: Document) -> tuple[list[Located], list[Problem]]:
-    """Split a text into the sentences that `tag` would see. Returns also the entities left out.
+    """Split a text into the sentences that `tag` would see; also returns the entities left out.
 
     A sentence is unusable if one of its entities does not start and end at word boundaries, or if
     an annotator rejected the text. Of overlapping entities the longest is kept.

@@ -63,9 +63,9 @@ def scan_labelled(path: Path, columns: Columns | None = None) -> Labelled:
 def read_documents(path: Path) -> tuple[list[Document], str]:
     """Read the texts and entities of a file of predictions.
 
-    Returns also how they were read, if there were other ways, else an empty string. If there are
-    several columns of tags, the last holds the predictions, as for `conlleval`. Raises `DataError`
-    naming file and line.
+    Also returns how they were read, if that was ambiguous, else an empty string. If several columns
+    contain tags, the last one is the prediction, as for `conlleval`. Raises `DataError` naming file
+    and line.
     """
     contents, tagged = _read(path, None, predicted=True)
     refuse(path, _by_line(contents.illegal + tagged.illegal))

@@ -10,7 +10,7 @@ from ner_edge.spans import Span, spans_from_tags
 
 
 class Row(NamedTuple):
-    """A word with its tag, or several words, separated by white space, with a common one."""
+    """A word with its tag, or several words, separated by white space, with one tag for all."""
 
     line: int
     word: str
@@ -62,7 +62,7 @@ def read_tagged(sentences: Sequence[Tagged]) -> TaggedSentences:
 
 def _fault(word: str) -> str | None:
     if "\0" in word:
-        return "the word holds a NUL"
+        return "the word contains a NUL"
     return None if word and not word.isspace() else "the word is empty"
 
 
@@ -83,7 +83,7 @@ def _scheme(begins: dict[str, list[Row]]) -> str:
 
 
 def _mixed_begins(begins: dict[str, list[Row]]) -> list[Problem]:
-    """Return the entities that begin unlike most, whose real beginning may be missing."""
+    """Return entities that begin unlike most in the file: their real beginning may be missing."""
     few, many = sorted(begins, key=lambda prefix: len(begins[prefix]))
     return [
         Problem(row.line, f"{row.tag!r} begins an entity; most in this file begin with {many}-")

@@ -1,4 +1,4 @@
-"""Read texts, one per line, from files or standard input, whatever bytes they hold."""
+"""Read texts, one per line, from files or standard input, even if some bytes are invalid."""
 
 import os
 import stat
@@ -19,9 +19,9 @@ def read_texts(
 ) -> Iterator[str]:
     """Yield the lines of all files without their line ends; `-` is standard input.
 
-    A file is UTF-8 unless a signature names UTF-16 or UTF-32. Invalid bytes become U+FFFD, of which
-    `warn` is told once per file. `advance` receives the bytes of each line as it is read. Raises
-    `DataError`.
+    A file is UTF-8 unless a signature names UTF-16 or UTF-32. Invalid bytes become U+FFFD, with one
+    call of `warn` per file. `advance` receives the number of bytes of each line as it is read.
+    Raises `DataError` if a file cannot be read.
     """
     for path in paths:
         try:
@@ -79,7 +79,7 @@ def _texts(
                 warn(f"{path}:{number}: not {name} ({byte}); invalid bytes are read as \ufffd")
         if number == 1:
             text = text.removeprefix("\ufeff")
-        if text:  # else the file holds nothing but a signature
+        if text:  # else the file contains only a signature
             yield text
 
 

@@ -1,4 +1,4 @@
-"""Write files that appear complete or not at all, and remove what killed processes left."""
+"""Write files that appear complete or not at all, and remove the remains of killed processes."""
 
 import errno
 import os
@@ -28,7 +28,7 @@ def atomic_path(
     """Yield a path beside `target`, renamed to `target` on success and removed on failure.
 
     The path is an empty file. If `durable`, the file is flushed to disk, so that it survives a
-    power cut. The files `outdated`, which describe the previous content of `target`, are removed
+    power cut. The `outdated` files, which describe the previous content of `target`, are removed
     just before it is replaced. Raises `NerEdgeError` if the disk is full or the folder cannot be
     written.
     """
@@ -55,9 +55,9 @@ def atomic_path(
 def exclusive(path: Path, busy: str, *, wait: bool = False) -> Iterator[None]:
     """Keep other processes from working on `path`, by a lock on a hidden file beside it.
 
-    If another process holds the lock, raises `NerEdgeError` with the message `busy`, or waits if
-    `wait`. The lock ends with its process, however that ends. On file systems without locks there
-    is no exclusion.
+    If another process holds the lock, waits for it if `wait`, else raises `NerEdgeError` with the
+    message `busy`. The lock is released when its process ends, even if it is killed. File systems
+    without locks give no protection.
     """
     lock = path.with_name(f".{path.name}.lock")
     try:
@@ -87,10 +87,10 @@ def scratch_folder(folder: Path, name: str) -> Iterator[Path]:
 
 
 def remove_abandoned(folder: Path, name: str) -> None:
-    """Remove what killed processes left of `name`, and of names that begin with it."""
+    """Remove temporary files that killed processes left of `name` and names that begin with it."""
     pattern = re.compile(rf"\.{re.escape(name.lstrip('.'))}.*\.[0-9a-f]{{8}}\.part")
     for path in folder.iterdir():
-        # A process that writes it holds a lock on it, which ends with the process.
+        # A living writer holds a lock on the file.
         if pattern.fullmatch(path.name) and _is_unlocked(path):
             with suppress(OSError):  # it does no harm
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

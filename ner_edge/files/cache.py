@@ -17,7 +17,7 @@ def cache_dir() -> Path:
 def cache_folder(name: str) -> Path:
     """Return a folder of the cache, created if it is missing.
 
-    Raises `NerEdgeError`, with the way out, if it cannot be written.
+    Raises `NerEdgeError`, which names the variable to set, if it cannot be written.
     """
     folder = cache_dir() / name
     try:

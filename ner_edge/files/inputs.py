@@ -1,4 +1,4 @@
-"""Open input files, refusing kinds that cannot be read to an end."""
+"""Open input files, refusing those that have no end, such as endless devices."""
 
 import codecs
 import os

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from ner_edge.errors import UsageError
 
-# The files read from the folder of a model or an adapter.
+# The names of files that are read from the folder of a model or an adapter.
 _MODEL_FILE = re.compile(
     r".*config\.json|.*\.safetensors(\.index\.json)?|tokenizer.*|vocab\.json|merges\.txt"
     r"|(ner_edge|training)_.*\.json"
@@ -32,7 +32,7 @@ def check_folder(option: str, folder: Path) -> None:
 def check_not_input(option: str, target: Path, inputs: Iterable[Path]) -> None:
     """Raise `UsageError` naming `option` if `target` is one of `inputs`, even by another name.
 
-    The files of a model belong to its folder among `inputs`.
+    A folder among `inputs` stands for the model files in it.
     """
     for path in inputs:
         if path.is_dir() and _MODEL_FILE.fullmatch(target.name):

@@ -1,5 +1,5 @@
-"""Can llama.cpp run this GGUF? Its loader and its kernels end the process when a file contradicts
-itself, so everything they take for granted is checked first."""
+"""Check that llama.cpp can run a GGUF: its loader and kernels take much for granted, and end the
+process if a file contradicts itself."""
 
 import math
 from collections import Counter
@@ -114,7 +114,7 @@ def _check_vocabulary(file: GGUFFile, size: int) -> None:
         raise file.damaged("its tokens are not strings")
     if len(set(tokens)) != len(tokens):  # an assertion in llama.cpp
         (twice, _), *_ = Counter(tokens).most_common(1)
-        raise file.damaged(f"its vocabulary holds {twice!r} twice")
+        raise file.damaged(f"its vocabulary contains {twice!r} twice")
     for key, wanted in (("token_type", GGUFValueType.INT32), ("scores", GGUFValueType.FLOAT32)):
         key = f"tokenizer.ggml.{key}"
         if file.array_type(key) not in (None, wanted):

@@ -1,4 +1,4 @@
-"""Read a GGUF file: metadata at once, long arrays and tensors only on demand.
+"""Read a GGUF file: metadata when it is opened, long arrays and tensors on demand.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. `gguf.GGUFReader` takes seconds
 on a large vocabulary and reads out of bounds on a damaged file; this reader does neither.
@@ -67,8 +67,8 @@ class _Array:
 class GGUFFile:
     """A memory-mapped GGUF file.
 
-    Raises `ModelError` if the file is not a GGUF, is damaged or is shorter than its tensors: if
-    ggml's own reader (`gguf.cpp`) would refuse it.
+    Raises `ModelError` if the file is not a GGUF, is damaged, or is shorter than its tensors, as
+    ggml's own reader (`gguf.cpp`) does.
     """
 
     def __init__(self, path: Path) -> None:
@@ -100,7 +100,7 @@ class GGUFFile:
         return len(self._bytes)
 
     def get(self, key: str) -> Any:
-        """Return a metadata value; None if the key is absent or holds an array."""
+        """Return a metadata value; None if the key is absent or contains an array."""
         value = self._values[key][1] if key in self._values else None
         if isinstance(value, bytes):
             return value.decode("utf-8", "replace")
@@ -246,7 +246,7 @@ class GGUFFile:
             for _start, end in self._string_bounds(array):
                 self._position = end
         elif item_type == GGUFValueType.ARRAY:
-            raise ValueError("it holds nested arrays")
+            raise ValueError("it contains nested arrays")
         else:
             self._position += length * _SCALARS[item_type].size
         if self._position > len(self._bytes):

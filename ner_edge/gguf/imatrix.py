@@ -1,7 +1,7 @@
 """The importance matrix (imatrix): the mean squared inputs of each weight matrix.
 
-Columns with large inputs deserve a smaller rounding error. The file format is that of llama.cpp's
-`tools/imatrix` (GGUF since 2025), so its quantizer can read our files, and we can read its files.
+Columns with large inputs deserve a smaller rounding error. Files have the format of llama.cpp's
+`tools/imatrix` (GGUF since 2025), so each program can read the other's.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class Imatrix:
     sums: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     dataset: str = ""
-    """The name of the calibration file."""
+    """The name of the file of sentences."""
     dataset_sha256: str = ""
     """Its SHA-256, if known."""
 
@@ -73,7 +73,7 @@ def read_imatrix(path: Path) -> Imatrix:
         raise ModelError(f"{path}: not an importance matrix (GGUF of type imatrix)")
     first = next(iter(file.items("imatrix.datasets") or []), b"")
     if not isinstance(first, bytes):
-        raise file.damaged("imatrix.datasets holds no strings")
+        raise file.damaged("imatrix.datasets contains no strings")
     found = Imatrix(
         dataset=first.decode("utf-8", "replace"), dataset_sha256=file.text(_SHA256) or ""
     )
@@ -86,6 +86,6 @@ def read_imatrix(path: Path) -> Imatrix:
             )
         sums, (count,) = (file.float32(name + part).ravel() for part in (_SUMS, _COUNTS))
         if not np.isfinite(sums).all() or sums.min() < 0 or not 1 <= count < 1e15:
-            raise ModelError(f"{path}: {name} holds impossible values; collect the matrix again")
+            raise ModelError(f"{path}: {name} contains impossible values; collect the matrix again")
         found.sums[name], found.counts[name] = sums.astype(np.float64), int(count)
     return found

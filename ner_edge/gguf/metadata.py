@@ -1,4 +1,4 @@
-"""The metadata of a GGUF file, read without loading its weights."""
+"""The metadata of a GGUF file, read without its weights."""
 
 import json
 from collections import Counter
@@ -23,8 +23,8 @@ _PROVENANCE = {
 
 
 @dataclass(frozen=True)
-class ModelFacts:
-    """A GGUF file's description. `bits_per_weight` counts tensor data only, as achieved."""
+class ModelMetadata:
+    """The metadata of a GGUF file. `bits_per_weight` is the average over its tensors as stored."""
 
     path: Path
     architecture: str
@@ -75,7 +75,7 @@ class ModelFacts:
         return [("licence", str(row.licence))] if row and row.licence else []
 
 
-def describe(path: Path) -> ModelFacts:
+def describe(path: Path) -> ModelMetadata:
     """Read a model's metadata; takes milliseconds.
 
     Raises `ModelError` if the file is not a complete GGUF or the task in it is damaged.
@@ -89,7 +89,7 @@ def describe(path: Path) -> ModelFacts:
     types = Counter(tensor.type.name for tensor in file.tensors.values())
     task_text = file.text(GGUF_KEY)
     temperature_text = file.text(temperature.GGUF_KEY)
-    return ModelFacts(
+    return ModelMetadata(
         path=path,
         architecture=architecture,
         name=file.text("general.name") or path.stem,

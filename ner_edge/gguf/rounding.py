@@ -16,8 +16,8 @@ def round_trip(
 ) -> NDArray[np.float32]:
     """Quantize `weights`, [rows, columns], with ggml and dequantize them.
 
-    `importance`, [columns], weighs the rounding error of each column. Raises `ValueError` without
-    it if `needs_importance`.
+    `importance`, [columns], weights the rounding error of each column. Raises `ValueError` if it is
+    missing and `needs_importance`.
     """
     rows, columns = weights.shape
     block, block_bytes = GGML_QUANT_SIZES[kind]
@@ -42,7 +42,7 @@ def round_trip(
 
 
 def needs_importance(kind: GGMLQuantizationType) -> bool:
-    """Return whether ggml aborts when it quantizes to `kind` without an importance matrix."""
+    """Whether ggml aborts when it quantizes to `kind` without an importance matrix."""
     return bool(_functions().ggml_quantize_requires_imatrix(int(kind)))
 
 

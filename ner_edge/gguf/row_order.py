@@ -1,7 +1,7 @@
 """The order of rows in the query and key matrices of a GGUF file.
 
-llama.cpp rotates neighbouring pairs of a head in the architectures whose `permuted` names these
-matrices, and Hugging Face rotates halves, so the rows are interleaved on conversion.
+Hugging Face rotates the halves of a head, and so does llama.cpp, except in architectures with
+`permuted` matrices: there it rotates neighbouring pairs, so conversion interleaves the rows.
 """
 
 from collections.abc import Callable

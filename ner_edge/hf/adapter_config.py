@@ -31,7 +31,7 @@ _REPETITION = re.compile(r"(?:\.|\\[dw]|\[[\w-]+\])[*+]")
 _MAX_REPETITIONS = 2
 
 
-# Settings that change the arithmetic: an adapter with one of them is not plain LoRA.
+# Settings that change the computation: an adapter with one of them is not plain LoRA.
 _MORE_THAN_LORA = (
     "alora_invocation_tokens",
     "arrow_config",
@@ -69,7 +69,7 @@ class AdapterConfig(msgspec.Struct):
     layers_pattern: list[str] | str | None = None
     layers_to_transform: list[int] | int | None = None
     beyond: list[str] = []
-    """The settings that plain LoRA does not have."""
+    """The settings in use that go beyond plain LoRA."""
 
     def rank(self, module: str) -> int:
         """Return the rank of a module's update."""
@@ -104,7 +104,7 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
     """
     path = folder / CONFIG_FILE
     if not path.exists():
-        raise ModelError(f"{folder}: not an adapter (holds no {CONFIG_FILE})")
+        raise ModelError(f"{folder}: not an adapter (contains no {CONFIG_FILE})")
     config = read_json(path, AdapterConfig, "a LoRA configuration")
     values = read_json(path, dict[str, Any], "a LoRA configuration")
     config.beyond = [key for key in _MORE_THAN_LORA if values.get(key)]

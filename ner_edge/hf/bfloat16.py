@@ -1,7 +1,5 @@
-"""bfloat16 on processors without instructions for it.
-
-There torch takes several times as long for a product as in float32.
-"""
+"""bfloat16 on processors without instructions for it, where torch multiplies several times more
+slowly than in float32."""
 
 from functools import cache
 from time import perf_counter
@@ -15,7 +13,7 @@ _SLOWER = 2  # times; with the instructions it is faster, without them 5 to 10 t
 
 @cache
 def is_slow_on_cpu() -> bool:
-    """Return whether a product in bfloat16 takes more than twice as long as one in float32."""
+    """Whether a product in bfloat16 takes more than twice as long as one in float32."""
     return _seconds(torch.bfloat16) > _SLOWER * _seconds(torch.float32)
 
 
@@ -31,10 +29,10 @@ def _seconds(dtype: torch.dtype) -> float:
 
 
 def multiply_in_float32(model: torch.nn.Module) -> None:
-    """Let the linear layers of a bfloat16 model, for inference only, multiply in float32.
+    """Make the linear layers of a bfloat16 model multiply in float32; for inference only.
 
-    Inputs and weights are bfloat16 still, and so is the result, rounded once: what the instructions
-    would give, up to the order of summation.
+    Inputs, weights and results stay bfloat16. Each result is rounded once, as by the instructions;
+    only the order of summation differs.
     """
     for layer in model.modules():
         if type(layer) is torch.nn.Linear:

@@ -37,7 +37,7 @@ class Rope(msgspec.Struct):
 
 
 class HFConfig(msgspec.Struct):
-    """The settings that are read; whatever else the file holds is not."""
+    """The settings that ner-edge reads; all others are ignored."""
 
     model_type: str
     num_hidden_layers: Size
@@ -87,7 +87,7 @@ class HFConfig(msgspec.Struct):
 
     @property
     def is_tied(self) -> bool:
-        """Is the embedding also the output matrix?"""
+        """Whether the embedding is also the output matrix."""
         tied = self.tie_word_embeddings
         return self.architecture.tied if tied is None else tied
 
@@ -101,8 +101,8 @@ class HFConfig(msgspec.Struct):
 
     @property
     def context_length(self) -> int:
-        """In tokens. Where llama.cpp knows no window, it computes the same up to the window's
-        end."""
+        """In tokens. Where llama.cpp ignores the window, a context no longer than the window gives
+        the same results."""
         if self.window is None or self.architecture.global_every:
             return self.max_position_embeddings
         return min(self.max_position_embeddings, self.window)
@@ -131,8 +131,8 @@ def read_config(path: Path) -> HFConfig:
     """Read a `config.json`. Raises `ModelError` if a setting is missing or wrong, or if the
     architecture is not supported."""
     if not path.is_file():
-        raise ModelError(f"{path.parent}: holds no {path.name}")
-    # First: another architecture may lack the settings that are read here.
+        raise ModelError(f"{path.parent}: contains no {path.name}")
+    # First, because other architectures may lack settings that `HFConfig` requires.
     model_type = read_json(path, _ModelType, "a model's settings").model_type
     find_architecture(model_type, BY_MODEL_TYPE, path.parent)
     return read_json(path, HFConfig, "a model's settings")

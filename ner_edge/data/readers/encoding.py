@@ -31,9 +31,9 @@ def read_utf8(path: Path) -> bytes:
 
 
 def decoded(line: bytes) -> tuple[str, str | None]:
-    """Return the text of a line, and what is wrong with it, if anything.
+    """Return the text of a line, and an error message if it is not UTF-8.
 
-    A signature is dropped from any line, since concatenated files have some inside.
+    A signature is dropped from any line, because concatenated files have some in the middle.
     """
     rest = line.removeprefix(codecs.BOM_UTF8)
     if rest[:1] not in (b" ", b"\t"):  # else the signature itself is a word

@@ -23,7 +23,7 @@ _TOO_DEEP = "not JSON that can be read (nested too deeply)"
 
 
 def is_json(data: bytes) -> bool:
-    """Whether it begins like a list or an object. In CoNLL columns a bracket may be a word."""
+    """Whether `data` begins like a list or an object. In CoNLL columns a bracket may be a word."""
     match = _FIRST_LINE.match(data)
     if match is None:
         return False

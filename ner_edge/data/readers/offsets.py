@@ -70,7 +70,7 @@ def keys_of(record: dict[str, Any]) -> str:
 def document_from(
     text: str, items: list[Any], place: Place, contents: Contents, rejected: str = ""
 ) -> Document:
-    """Return a text with entities given as objects or as lists `[start, end, label]`.
+    """Return a text with its entities, which are objects or lists `[start, end, label]`.
 
     Objects have `start`, `end` and `label`. A `score` is kept; a `text` must match the offsets.
     """

@@ -17,19 +17,19 @@ from ner_edge.gguf.metadata import describe
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("facts")
+    folder = tmp_path_factory.mktemp("metadata")
     return export_model(save_model(folder / "base"), None, folder, ["q8_0"])[0]
 
 
-def test_facts(model):
-    facts = describe(model)
-    assert facts.architecture == "llama"
-    assert facts.name == "base"
-    assert facts.quant == "q8_0"
-    assert facts.size_bytes == model.stat().st_size
-    assert facts.tensor_types == {"Q8_0": 15, "F32": 5}
-    assert 8.5 <= facts.bits_per_weight < 8.7
-    assert facts.task is None
+def test_metadata(model):
+    metadata = describe(model)
+    assert metadata.architecture == "llama"
+    assert metadata.name == "base"
+    assert metadata.quant == "q8_0"
+    assert metadata.size_bytes == model.stat().st_size
+    assert metadata.tensor_types == {"Q8_0": 15, "F32": 5}
+    assert 8.5 <= metadata.bits_per_weight < 8.7
+    assert metadata.task is None
 
 
 def test_reader_agrees_with_ggufs_own(model):

@@ -22,9 +22,9 @@ from ner_edge.hf.torch_model import Answer, load_base
 from ner_edge.spans import Span
 from ner_edge.task import Task
 from ner_edge.train.attention import NAME as SHARED_PREFIX_ATTENTION
+from ner_edge.train.check import Check
 from ner_edge.train.dev import dev_f1
 from ner_edge.train.model import add_adapter
-from ner_edge.train.preflight import Check
 from ner_edge.train.run import run_training
 from ner_edge.train.settings import TrainSettings, resolve_settings
 

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from ner_edge.hf.prompts import Example
 from ner_edge.hf.torch_model import load_base
-from ner_edge.train import memory_estimate, preflight
+from ner_edge.train import memory_estimate, resource_checks
 from ner_edge.train.attention import NAME
 from ner_edge.train.fingerprint import fingerprint
 from ner_edge.train.lora import speed_up_lora
@@ -121,7 +121,7 @@ def test_a_sentence_too_long_is_refused(command: list[Any], tmp_path: Path) -> N
 
 
 def test_too_little_memory_is_said(command: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "free_memory", lambda _: 1000)
+    monkeypatch.setattr(resource_checks, "free_memory", lambda _: 1000)
     result = run(*command, "--dry-run")
     assert result.exit_code == 1
     last = result.stdout.splitlines()[-1]
@@ -139,7 +139,7 @@ def test_the_limit_of_a_container_is_honoured(monkeypatch: pytest.MonkeyPatch) -
 def test_unknown_free_memory_is_no_obstacle(
     command: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preflight, "free_memory", lambda _: None)
+    monkeypatch.setattr(resource_checks, "free_memory", lambda _: None)
     (line,) = (x for x in run_ok(*command, "--dry-run").splitlines() if x.startswith("✓ memory"))
     assert line.endswith(")"), "no figure for what is free"
 

@@ -25,7 +25,7 @@ from ner_edge.task import Task
 from ner_edge.train.loss import packed_loss
 from ner_edge.train.model import save_adapter
 from ner_edge.train.packing import pack
-from ner_edge.train.preflight import memory_check
+from ner_edge.train.resource_checks import memory_check
 from ner_edge.train.run import run_training
 from ner_edge.train.settings import resolve_settings
 from ner_edge.train.start import Recovery, open_start

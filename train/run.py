@@ -20,13 +20,15 @@ from ner_edge.task import Task
 from ner_edge.temperature import TEMPERATURE_FILE
 from ner_edge.terminal.progress import Update
 from ner_edge.train.batches import lower_cased
+from ner_edge.train.check import Check
 from ner_edge.train.checkpoint import CHECKPOINT_FILE, check_checkpoint
 from ner_edge.train.dev import dev_f1
 from ner_edge.train.loop import StepReport, run_identity, train
 from ner_edge.train.model import save_adapter
 from ner_edge.train.out import check_out
-from ner_edge.train.preflight import Check, disk_check, preflight
+from ner_edge.train.preflight import preflight
 from ner_edge.train.processes import is_main_process
+from ner_edge.train.resource_checks import disk_check
 from ner_edge.train.settings import TrainSettings
 from ner_edge.train.start import Recovery, Start, open_start, with_dtype
 

@@ -11,7 +11,7 @@ from ner_edge.errors import UsageError, missing_extra
 from ner_edge.terminal.streams import check_stdout_is_open, printable
 
 if TYPE_CHECKING:
-    from ner_edge.train.preflight import Check
+    from ner_edge.train.check import Check
 
 _FURTHER = "Options for training an adapter further"
 

@@ -109,18 +109,9 @@ def _check_vocabulary(file: GGUFFile, size: int) -> None:
     kind = file.text("tokenizer.ggml.model")
     if kind not in _TOKENIZERS:
         raise file.unsupported(f"its tokenizer is '{kind}', not {' or '.join(_TOKENIZERS)}")
-    tokens = file.items("tokenizer.ggml.tokens") or []
-    if not all(isinstance(token, bytes) for token in tokens):
-        raise file.damaged("its tokens are not strings")
-    if len(set(tokens)) != len(tokens):  # an assertion in llama.cpp
-        (twice, _), *_ = Counter(tokens).most_common(1)
-        raise file.damaged(f"its vocabulary contains {twice!r} twice")
-    for key, wanted in (("token_type", GGUFValueType.INT32), ("scores", GGUFValueType.FLOAT32)):
-        key = f"tokenizer.ggml.{key}"
-        if file.array_type(key) not in (None, wanted):
-            raise file.damaged(f"{key} is not an array of {wanted.name.lower()}")
-        if len(file.items(key) or tokens) != size:
-            raise file.damaged(f"{key} has {len(file.items(key) or [])} items for {size} tokens")
+    _check_tokens(file)
+    _check_token_array(file, "tokenizer.ggml.token_type", GGUFValueType.INT32, size)
+    _check_token_array(file, "tokenizer.ggml.scores", GGUFValueType.FLOAT32, size)
     if kind == BYTE_LEVEL:
         merges = file.items("tokenizer.ggml.merges") or []
         if not merges or not all(isinstance(m, bytes) and b" " in m[1:] for m in merges):
@@ -131,3 +122,21 @@ def _check_vocabulary(file: GGUFFile, size: int) -> None:
         number = file.get(key)
         if key.endswith("_token_id") and not (type(number) is int and 0 <= number < size):
             raise file.damaged(f"{key} is {number}, but there are {size} tokens")
+
+
+def _check_tokens(file: GGUFFile) -> None:
+    tokens = file.items("tokenizer.ggml.tokens") or []
+    if not all(isinstance(token, bytes) for token in tokens):
+        raise file.damaged("its tokens are not strings")
+    if len(set(tokens)) != len(tokens):  # an assertion in llama.cpp
+        (twice, _), *_ = Counter(tokens).most_common(1)
+        raise file.damaged(f"its vocabulary contains {twice!r} twice")
+
+
+def _check_token_array(file: GGUFFile, key: str, wanted: GGUFValueType, size: int) -> None:
+    found = file.array_type(key)
+    if found not in (None, wanted):
+        raise file.damaged(f"{key} is not an array of {wanted.name.lower()}")
+    items = file.items(key) or []
+    if items and len(items) != size:
+        raise file.damaged(f"{key} has {len(items)} items for {size} tokens")

@@ -131,21 +131,19 @@ def _blocks(texts: list[str], tabs: bool) -> list[list[_Line]]:
 def _find_layout(
     path: Path, blocks: list[list[_Line]], tabs: bool, columns: Columns | None, predicted: bool
 ) -> _Layout:
-    sure = list(_rows(blocks, hashes=False)) or list(_rows(blocks, hashes=True))
-    widths = Counter(len(line.cells) for block in sure for line in block)
-    if not widths:  # nothing but -DOCSTART- lines
+    rows = list(_rows(blocks, hashes=False)) or list(_rows(blocks, hashes=True))
+    if not rows:  # only -DOCSTART- lines
         return _Layout(tabs, 2, False, columns or Columns(1, 2))
-    # If two are equally frequent, the narrower, so that words with spaces are noticed.
-    width = min(widths, key=lambda width: (-widths[width], width < 2, width))
-    usual = [line.cells for block in sure for line in block if len(line.cells) == width]
-    numbered = width > 2 and is_counting([line.cells for line in block] for block in sure)
-    if numbered:
-        usual = [cells for cells in usual if not is_no_word(cells)] or usual
+    width = _most_frequent_width(rows)
+    numbered = width > 2 and is_counting([line.cells for line in block] for block in rows)
     if columns is None:
+        usual = [line.cells for block in rows for line in block if len(line.cells) == width]
+        if numbered:
+            usual = [cells for cells in usual if not is_no_word(cells)] or usual
         word = 2 if numbered else 1
         candidates = tag_columns(usual, word, width)
         columns = _chosen(
-            path, sure[0][0], usual, word, candidates[-1:] if predicted else candidates
+            path, rows[0][0], usual, word, candidates[-1:] if predicted else candidates
         )
     elif max(columns) > width:
         raise DataError(
@@ -153,6 +151,13 @@ def _find_layout(
             f"{counted(width, 'column')}"
         )
     return _Layout(tabs, width, numbered, columns)
+
+
+def _most_frequent_width(blocks: list[list[_Line]]) -> int:
+    """Return the usual number of cells; of two equally frequent ones, the smaller above 1, so that
+    words with spaces are noticed."""
+    widths = Counter(len(line.cells) for block in blocks for line in block)
+    return min(widths, key=lambda width: (-widths[width], width < 2, width))
 
 
 def _rows(blocks: list[list[_Line]], *, hashes: bool) -> Iterator[list[_Line]]:

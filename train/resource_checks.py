@@ -1,0 +1,116 @@
+"""Check the disk space, memory and time that a training run needs."""
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ner_edge.errors import NerEdgeError
+from ner_edge.files.targets import nearest
+from ner_edge.hf.prompts import Example
+from ner_edge.shapes import Hyperparameters
+from ner_edge.terminal.counts import counted
+from ner_edge.train.batches import plan_epoch, split_by_tokens
+from ner_edge.train.check import Check
+from ner_edge.train.checkpoint import CHECKPOINT_FILE
+from ner_edge.train.loop import add_gradients, count_steps
+from ner_edge.train.memory_estimate import free_memory, memory_need
+from ner_edge.train.settings import TrainSettings
+from ner_edge.train.start import Start
+
+
+def disk_check(out: Path, base: Hyperparameters, rank: int, recovers: bool) -> Check:
+    """Check that the disk of `out`, which need not exist, has room for an adapter and two
+    checkpoints: a new one is written before it replaces the last."""
+    weights = rank * sum(sum(shape) for shape in base.matrices().values()) * base.layers
+    # Weights and two moments per weight in float32; when recovering, also the rounded adapter.
+    checkpoint = weights * (16 if recovers else 12)
+    there = out / CHECKPOINT_FILE
+    need = 2 * weights + 2 * checkpoint - (there.stat().st_size if there.is_file() else 0)
+    free = shutil.disk_usage(nearest(out)).free
+    text = f"needs about {need / 1e9:.2f} GB; {free / 1e9:.1f} GB are free"
+    error = None
+    if free < need:
+        error = NerEdgeError(f"--out {out}: not enough disk space: the run {text}")
+    return Check("disk", text, error is None, error=error)
+
+
+def memory_check(
+    model: Any,
+    teacher: Any,
+    prefix: int,
+    examples: Sequence[Example],
+    settings: TrainSettings,
+    world: int,
+) -> Check:
+    """Check the memory for the largest packed sequence of the first epoch, in each process."""
+    parts = [
+        [len(example) for example in part]
+        for batch in _batches(examples, settings)
+        for part in split_by_tokens(batch[::world], prefix, settings.max_tokens)
+    ]
+    needs = [
+        memory_need(model, settings.rank, prefix, part, settings.gradient_checkpointing)
+        for part in sorted(parts, key=sum)[-8:]  # not only the largest: the shape matters too
+    ]
+    need = max(needs, key=lambda need: need.total)
+    if teacher is not None:
+        taught_by = sum(weight.nbytes for weight in teacher.parameters())
+        need = replace(need, weights=need.weights + taught_by)
+    free = free_memory(model.device)
+    ok = free is None or (need.adapter + need.activations) * world < free
+    text = (
+        f"needs about {need.total / 1e9:.1f} GB{f' in each of {world} processes' * (world > 1)} "
+        f"({settings.dtype} weights {need.weights / 1e9:.2f}, "
+        f"adapter and optimizer {need.adapter / 1e9:.2f}, "
+        f"activations {need.activations / 1e9:.2f})"
+    )
+    if free is not None:
+        text += f"; {free / 1e9:.1f} GB are free"
+    if not ok:
+        text += "; lower batch_size or max_tokens with --set, or --set gradient_checkpointing=true"
+    return Check("memory", text, ok)
+
+
+def time_check(
+    start: Start,
+    prefix: Sequence[int],
+    examples: Sequence[Example],
+    settings: TrainSettings,
+    world: int,
+) -> Check:
+    """Estimate the duration of the run from one step of median size; the model does not change."""
+    batches = sorted(_batches(examples, settings), key=lambda batch: sum(map(len, batch)))
+    batch = batches[len(batches) // 2][::world]
+    base = start.model.get_base_model()
+    start.model.train()
+
+    def try_step(batch: Sequence[Example]) -> float:
+        started = time.perf_counter()
+        add_gradients(base, prefix, batch, 1, settings.max_tokens, teacher=start.teacher)
+        return time.perf_counter() - started
+
+    try_step(batch[:1])  # warm up
+    seconds = try_step(batch)
+    start.model.zero_grad()
+    if start.rounding:
+        seconds += start.rounding.seconds / settings.round_every
+    steps = count_steps(len(examples), settings)
+    total = f"about {_duration(steps * seconds)}"
+    return Check("time", f"{total}: {counted(steps, 'step')} of {seconds:.2g} s")
+
+
+def _batches(examples: Sequence[Example], settings: TrainSettings) -> list[list[Example]]:
+    lengths = [len(example) for example in examples]
+    plan = plan_epoch(lengths, settings.batch_size, settings.seed, epoch=0)
+    return [[examples[i] for i in batch] for batch in plan]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"

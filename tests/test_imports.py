@@ -89,7 +89,7 @@ def test_a_planted_import_is_found(module, planted):
 
 
 def test_a_room_imports_only_rooms_above_it_in_the_table():
-    above = set()
+    above: set[str] = set()
     for room, rooms in allowed_imports().items():
         assert rooms - {room} <= above, room
         above.add(room)

@@ -110,7 +110,7 @@ def test_what_does_not_belong_together_is_refused(base, adapters, tmp_path):
     with pytest.raises(UsageError, match=r"--out .*: exists already; give a new folder"):
         average_adapters(adapters, adapters[0])
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="file: is no folder"):
+    with pytest.raises(UsageError, match="file: is not a folder"):
         average_adapters(adapters, tmp_path / "file" / "mean")
 
 

@@ -71,7 +71,7 @@ def test_importance_is_the_square_of_what_torch_sees(tiny, data, tmp_path):
 
 def test_labels_that_the_task_does_not_know_are_an_error(tiny):
     answers = ImatrixData([(["EU"], [Span(0, 1, "ORG")])], "train.conll")
-    with pytest.raises(DataError, match="label ORG is none of the task's"):
+    with pytest.raises(DataError, match="label ORG is not one of the task's"):
         collect_imatrix(tiny.gguf, tiny.task, answers, threads=1)
 
 

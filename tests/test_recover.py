@@ -349,7 +349,12 @@ def test_mistakes_are_one_line(made, careful, tmp_path):
         (made.files["f16"], [], "has no low-bit tensors, so there is nothing to recover", 1),
         (made.files["q8_0"], [], "has no low-bit tensors, so there is nothing to recover", 1),
         (calibrated, [], "importance matrix, collected from some.conll; give it with --imatrix", 1),
-        (calibrated, ["--imatrix", foreign], "for another model: .* 3 columns for .*, which has 256", 1),
+        (
+            calibrated,
+            ["--imatrix", foreign],
+            "for another model: .* 3 columns for .*, which has 256",
+            1,
+        ),
         (q3, ["--imatrix", imatrix], "differs from the same weights rounded here", 1),
         (q3, ["--imatrix", q3], "not an importance matrix", 1),
         (q3, ["--set", "round_every=0"], "round_every must be positive", 2),

@@ -3,7 +3,6 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -44,11 +43,7 @@ CONLL = "".join(
     for place in ("Rome", "England", "Oslo")
 )
 # Rows of 64 fit q4_0 and q5_0 only, those of 256 the k-quants too.
-SHAPE: dict[str, Any] = {
-    "hidden_size": 64,
-    "intermediate_size": 256,
-    "max_position_embeddings": 512,
-}
+SHAPE = {"hidden_size": 64, "intermediate_size": 256, "max_position_embeddings": 512}
 # 12 sentences, 4 in a step, 2 epochs: 6 steps.
 SETTINGS = {"rank": 4, "alpha": 8, "batch_size": 4, "epochs": 2, "dtype": "float32"}
 FLAGS = [x for key, value in SETTINGS.items() for x in ("--set", f"{key}={value}")]
@@ -221,7 +216,7 @@ def test_the_target_is_what_the_model_answered_before(made, tmp_path):
     file = made.files["q4_0"]
     losses = {}
     for recovery in (None, Recovery(file)):
-        notes: list[str] = []
+        notes = []
         run_training(
             str(made.base),
             made.root / "train.conll",
@@ -329,10 +324,10 @@ def test_command_line(made, tmp_path):
     saved = json.loads((tmp_path / "new" / "training_settings.json").read_text())
     assert saved["recover"] == "adapter-q3_k_m.gguf"
     (after,) = made.export(tmp_path, ["q3_k_m"], adapter=tmp_path / "new")
-    stored = [
+    types = [
         [i.type for i in GGUFFile(file).tensors.values()] for file in (made.files["q3_k_m"], after)
     ]
-    assert stored[0] == stored[1], "of the same size"
+    assert types[0] == types[1], "of the same size"
     check = run(*made.command(after, "--dry-run")).stdout
     assert "not compared, since it was made with another adapter" in check
 
@@ -354,7 +349,12 @@ def test_mistakes_are_one_line(made, careful, tmp_path):
         (made.files["f16"], [], "has no low-bit tensors, so there is nothing to recover", 1),
         (made.files["q8_0"], [], "has no low-bit tensors, so there is nothing to recover", 1),
         (calibrated, [], "importance matrix, collected from some.conll; give it with --imatrix", 1),
-        (calibrated, ["--imatrix", foreign], "another model: .* 3 columns for .*, which has 256", 1),
+        (
+            calibrated,
+            ["--imatrix", foreign],
+            "for another model: .* 3 columns for .*, which has 256",
+            1,
+        ),
         (q3, ["--imatrix", imatrix], "differs from the same weights rounded here", 1),
         (q3, ["--imatrix", q3], "not an importance matrix", 1),
         (q3, ["--set", "round_every=0"], "round_every must be positive", 2),

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,11 @@ CONLL = "".join(
     for place in ("Rome", "England", "Oslo")
 )
 # Rows of 64 fit q4_0 and q5_0 only, those of 256 the k-quants too.
-SHAPE = {"hidden_size": 64, "intermediate_size": 256, "max_position_embeddings": 512}
+SHAPE: dict[str, Any] = {
+    "hidden_size": 64,
+    "intermediate_size": 256,
+    "max_position_embeddings": 512,
+}
 # 12 sentences, 4 in a step, 2 epochs: 6 steps.
 SETTINGS = {"rank": 4, "alpha": 8, "batch_size": 4, "epochs": 2, "dtype": "float32"}
 FLAGS = [x for key, value in SETTINGS.items() for x in ("--set", f"{key}={value}")]
@@ -216,7 +221,7 @@ def test_the_target_is_what_the_model_answered_before(made, tmp_path):
     file = made.files["q4_0"]
     losses = {}
     for recovery in (None, Recovery(file)):
-        notes = []
+        notes: list[str] = []
         run_training(
             str(made.base),
             made.root / "train.conll",
@@ -324,10 +329,10 @@ def test_command_line(made, tmp_path):
     saved = json.loads((tmp_path / "new" / "training_settings.json").read_text())
     assert saved["recover"] == "adapter-q3_k_m.gguf"
     (after,) = made.export(tmp_path, ["q3_k_m"], adapter=tmp_path / "new")
-    types = [
+    stored = [
         [i.type for i in GGUFFile(file).tensors.values()] for file in (made.files["q3_k_m"], after)
     ]
-    assert types[0] == types[1], "of the same size"
+    assert stored[0] == stored[1], "of the same size"
     check = run(*made.command(after, "--dry-run")).stdout
     assert "not compared, since it was made with another adapter" in check
 

@@ -17,9 +17,10 @@ from ner_edge.spans import Span
 from ner_edge.train.attention import NAME
 from ner_edge.train.batches import batches_from, lower_cased, plan_epoch, split_by_tokens
 from ner_edge.train.lora import speed_up_lora
-from ner_edge.train.loss import packed_loss
+from ner_edge.train.loss import packed_loss, packed_losses
 from ner_edge.train.model import checkpoint_gradients
 from ner_edge.train.packing import pack
+from ner_edge.train.word_head import WordHead
 
 PREFIX = [5, 9, 2, 7]
 EXAMPLES = [
@@ -236,3 +237,49 @@ def test_a_share_of_the_cased_sentences_is_copied_in_lower_case() -> None:
         assert (copy.words[1], copy.spans) == ("left", original.spans)
     assert lower_cased(sentences, 0.3, seed=0) == copies
     assert lower_cased(sentences, 0.0, seed=0) == []
+
+
+READ = [
+    Example([11, 12, 13, 6], [21, 22], 3, [0, 2], [1, 0]),
+    Example([31, 6], [41, 42, 43, 44, 45], 1, [0], [2]),
+    Example([51, 52, 53, 54, 6], [61]),  # causally
+    Example([71, 72, 6], [81, 82, 83], 2, [0, 1], [3, 4]),
+]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_reading_both_ways_equals_one_sentence_at_a_time_with_a_mask(family: str) -> None:
+    naive, packed = tiny_model(family, "eager"), tiny_model(family, NAME)
+    speed_up_lora(packed)
+    heads = [WordHead(model.config, ["A", "B"], early=True) for model in (naive, packed)]
+
+    answer, words = torch.zeros(()), dict.fromkeys(heads[0].depths, torch.zeros(()))
+    for example in READ:
+        prompt = [*PREFIX, *example.prompt]
+        ids = torch.tensor([prompt + example.response])
+        length = ids.shape[1]
+        allowed = torch.ones(length, length).tril().bool()
+        sentence = slice(len(PREFIX), len(PREFIX) + example.sentence)
+        allowed[sentence, sentence] = True
+        mask = torch.where(allowed, 0.0, torch.finfo(torch.float32).min)[None, None]
+        output = naive(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+        answer = answer + torch.nn.functional.cross_entropy(
+            output.logits[0, len(prompt) - 1 : -1], torch.tensor(example.response), reduction="sum"
+        )
+        places = [len(PREFIX) + end for end in example.word_ends]
+        for depth in words if places else ():
+            logits = heads[0](output.hidden_states[depth][0, places], depth)
+            words[depth] = words[depth] + torch.nn.functional.cross_entropy(
+                logits, torch.tensor(example.tags), reduction="sum"
+            )
+    (answer + sum(words.values())).backward()
+    losses = packed_losses(packed.get_base_model(), pack(PREFIX, READ), head=heads[1])
+    (losses.answer + sum(losses.words.values())).backward()
+
+    assert losses.answer.item() == pytest.approx(answer.item(), rel=1e-5)
+    for depth, loss in words.items():
+        assert losses.words[depth].item() == pytest.approx(loss.item(), rel=1e-5)
+    for one, other in ((naive, packed), (heads[0], heads[1])):
+        for name, gradient in gradients(one).items():
+            assert gradient.abs().max() > 0
+            torch.testing.assert_close(gradients(other)[name], gradient, rtol=1e-4, atol=1e-5)

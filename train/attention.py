@@ -24,9 +24,9 @@ class PrefixLayout:
 
     `rows` [examples, longest] holds the position of each example's tokens in the sequence, padded
     with 0; `place` [T - prefix] holds the position of each of those tokens in the flattened rows.
-    The attention biases, 0 where a token may attend and -inf elsewhere, are `bias` [longest, prefix
-    + longest] for every example (padding comes last, where the causal mask hides it already) and
-    `prefix_bias` [prefix, prefix].
+    The attention biases are 0 where a token may attend and -inf elsewhere: `bias` [examples,
+    longest, prefix + longest], or [1, ...] if all examples are read causally (padding comes last,
+    where the causal mask hides it already), and `prefix_bias` [1, prefix, prefix].
     """
 
     prefix: int
@@ -37,9 +37,15 @@ class PrefixLayout:
 
     @classmethod
     def of(
-        cls, prefix: int, lengths: Sequence[int], device: torch.device | str, dtype: torch.dtype
+        cls,
+        prefix: int,
+        lengths: Sequence[int],
+        device: torch.device | str,
+        dtype: torch.dtype,
+        both_ways: Sequence[int] = (),
     ) -> "PrefixLayout":
-        """Return the layout of a prefix of `prefix` tokens and examples of `lengths` tokens."""
+        """Return the layout of a prefix of `prefix` tokens and examples of `lengths` tokens, of
+        which the first `both_ways` attend to one another in both directions."""
         longest = max(lengths)
         column = torch.arange(longest)
         length = torch.tensor(lengths)
@@ -47,7 +53,12 @@ class PrefixLayout:
         starts = prefix + length.cumsum(0) - length
         rows = torch.where(valid, starts[:, None] + column, 0)
         place = valid.flatten().nonzero().squeeze(1)
-        bias = torch.cat([torch.zeros(longest, prefix), _causal_bias(longest)], dim=1)
+        own = _causal_bias(longest)
+        if any(both_ways):
+            own = own.repeat(len(lengths), 1, 1)
+            for row, width in zip(own, both_ways, strict=True):
+                row[:width, :width] = 0
+        bias = torch.cat([torch.zeros(len(own), longest, prefix), own], dim=2)
         return cls(
             prefix,
             rows.to(device),
@@ -58,7 +69,7 @@ class PrefixLayout:
 
 
 def _causal_bias(length: int) -> torch.Tensor:
-    return torch.full((length, length), -torch.inf).triu(1)
+    return torch.full((1, length, length), -torch.inf).triu(1)
 
 
 def shared_prefix_attention(
@@ -112,15 +123,15 @@ def shared_prefix_attention(
 def _attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor, scaling: float
 ) -> torch.Tensor:
-    group = query.shape[2] // bias.shape[0]
+    group = query.shape[2] // bias.shape[1]
     # On CPU, the backward pass of the fused kernel is slow for rows this short.
     if query.device.type != "cpu":
-        bias = bias.repeat(group, 1)
+        bias = bias[:, None].repeat(1, 1, group, 1)
         return torch.nn.functional.scaled_dot_product_attention(
             query, key, value, attn_mask=bias, scale=scaling
         )
     scores = (query * scaling) @ key.transpose(2, 3)
-    weights = (scores.unflatten(2, (group, -1)) + bias).softmax(-1).flatten(2, 3)
+    weights = (scores.unflatten(2, (group, -1)) + bias[:, None, None]).softmax(-1).flatten(2, 3)
     out: torch.Tensor = weights @ value
     return out
 

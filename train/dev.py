@@ -3,11 +3,18 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import torch
+
 from ner_edge.brackets import parse_brackets
 from ner_edge.data.corpus import Sentence
 from ner_edge.hf.prompts import PromptEncoder
 from ner_edge.hf.torch_model import answer_sentences
-from ner_edge.spans import strict_f1
+from ner_edge.spans import Span, strict_f1
+from ner_edge.tags import best_path, spans_of
+from ner_edge.train.packing import pack
+
+_READ_TOGETHER = 16  # sentences
 
 
 def dev_f1(
@@ -37,4 +44,38 @@ def dev_f1(
             report(done, len(sentences))
     finally:
         base.set_attn_implementation(attention)
+    return strict_f1((sentence.spans for sentence in sentences), predicted)
+
+
+def read_f1(
+    model: Any,
+    encoder: PromptEncoder,
+    sentences: Sequence[Sentence],
+    report: Callable[[int, int], None] = lambda done, total: None,
+    depth: int | None = None,
+) -> float:
+    """Strict micro F1 in percent of the word head's tags, after `depth` layers (None: all)."""
+    base = model.get_base_model()
+    head, labels = base.word_head, list(encoder.task.labels)
+    order = sorted(range(len(sentences)), key=lambda i: len(sentences[i].words))
+    predicted: list[list[Any]] = [[] for _ in sentences]
+    for start in range(0, len(order), _READ_TOGETHER):
+        chosen = order[start : start + _READ_TOGETHER]
+        examples = [encoder.tagged_example(sentences[i]) for i in chosen]
+        batch = pack(encoder.prefix, examples, base.device, base.dtype)
+        with torch.inference_mode():
+            states = base.model(
+                input_ids=batch.input_ids,
+                position_ids=batch.position_ids,
+                layout=batch.layout,
+                use_cache=False,
+                output_hidden_states=True,
+            ).hidden_states
+            at = depth or head.last
+            scores = head(states[at][0, batch.words], at).log_softmax(-1).cpu().numpy()
+        ends = np.cumsum([len(example.word_ends) for example in examples])
+        for i, rows in zip(chosen, np.split(scores, ends[:-1]), strict=True):
+            path = best_path(rows, sentences[i].words)
+            predicted[i] = [Span(*span[:3]) for span in spans_of(path, rows, labels)]
+        report(min(len(order), start + _READ_TOGETHER), len(order))
     return strict_f1((sentence.spans for sentence in sentences), predicted)

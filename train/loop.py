@@ -1,6 +1,7 @@
 """The training loop."""
 
 import math
+import random
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +15,12 @@ from ner_edge.errors import NerEdgeError
 from ner_edge.hf.prompts import Example
 from ner_edge.train.batches import batches_from, split_by_tokens, steps_per_epoch
 from ner_edge.train.checkpoint import load_checkpoint, save_checkpoint
-from ner_edge.train.loss import packed_loss
+from ner_edge.train.loss import packed_losses
 from ner_edge.train.packing import pack
 from ner_edge.train.processes import rank_and_world, sum_over_processes
 from ner_edge.train.recover import Rounding
 from ner_edge.train.settings import TrainSettings
+from ner_edge.train.word_head import WordHead
 
 _SMOOTHED = 20  # steps
 
@@ -31,6 +33,8 @@ class StepReport:
     steps: int
     loss: float
     """Mean over the response tokens, in nats, smoothed over about 20 steps."""
+    word_loss: float
+    """The word head's mean over the words, in nats, times its weight; 0 without one."""
     learning_rate: float
     sentences_per_second: float
 
@@ -67,12 +71,18 @@ def train(
     """
     rank, world = rank_and_world()
     base = model.get_base_model()
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    head: WordHead | None = getattr(base, "word_head", None)
+    own = list(head.parameters()) if head else []
+    adapter = [w for w in model.parameters() if w.requires_grad and not any(w is h for h in own)]
+    weights = adapter + own
+    groups = [{"params": adapter, "factor": 1.0}, {"params": own, "factor": settings.word_rate}]
     optimizer = torch.optim.AdamW(
-        weights, lr=settings.learning_rate, weight_decay=settings.weight_decay
+        groups if own else groups[:1],
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
     )
     steps = count_steps(len(examples), settings)
-    first_step, mean_loss = 0, 0.0
+    first_step, mean_loss = 0, [0.0, 0.0]
     if resume and (state := load_checkpoint(folder, model, optimizer, identity)):
         first_step, mean_loss = state["step"], state["loss"]
         if rounding:
@@ -84,12 +94,13 @@ def train(
         started = time.perf_counter()
         if rounding and step % settings.round_every == 0:
             rounding.refresh(model)
-        batch = [examples[i] for i in next(batches)]
+        epoch = step // steps_per_epoch(len(examples), settings.batch_size)
+        batch = [_as_read(examples[i], i, epoch, settings) for i in next(batches)]
         loss = add_gradients(
             base,
             prefix,
             batch[rank::world],
-            sum(len(example.response) for example in batch),
+            LossWeights.of(batch, settings),
             settings.max_tokens,
             teacher=teacher,
             in_step_with=[batch[i::world] for i in range(world)] if settings.shard else (),
@@ -97,16 +108,18 @@ def train(
         if world > 1:
             sum_over_processes(weights, loss)
         rate = settings.learning_rate * learning_rate_factor(step, steps, settings.warmup_ratio)
-        _update(optimizer, weights, rate, settings.max_grad_norm)
+        _update(optimizer, rate, settings.max_grad_norm)
         done = step + 1
-        mean_loss += (loss.item() - mean_loss) / min(done, _SMOOTHED)
+        for which, value in enumerate(loss.tolist()):
+            mean_loss[which] += (value - mean_loss[which]) / min(done, _SMOOTHED)
         if rank == 0:
             if done % settings.checkpoint_every == 0 or done == steps:
                 state = {"step": done, "loss": mean_loss, "settings": identity}
                 state["rounded"] = rounding.adapter if rounding else None
                 save_checkpoint(folder, model, optimizer, state)
             speed = len(batch) / (time.perf_counter() - started)
-            report(StepReport(done, steps, mean_loss, rate, speed))
+            answer, words = mean_loss
+            report(StepReport(done, steps, answer, words, rate, speed))
     if rounding:
         rounding.refresh(model)
     model.eval()
@@ -136,18 +149,42 @@ def count_steps(examples: int, settings: TrainSettings) -> int:
     return math.ceil(steps_per_epoch(examples, settings.batch_size) * settings.epochs)
 
 
+def _as_read(example: Example, index: int, epoch: int, settings: TrainSettings) -> Example:
+    if not example.sentence:
+        return example
+    drawn = random.Random(f"{settings.seed}/{epoch}/{index}").random()
+    return example if drawn >= settings.causal_share else Example(example.prompt, example.response)
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Factors of the losses summed over parts of a batch."""
+
+    answer: float
+    word: float = 0.0
+    early_word: float = 0.0
+
+    @classmethod
+    def of(cls, batch: Sequence[Example], settings: TrainSettings) -> "LossWeights":
+        """Return the factors that make means over the response tokens and the words of a batch."""
+        targets = sum(len(example.response) for example in batch)
+        words = max(1, sum(len(example.word_ends) for example in batch))
+        word = settings.word_loss / words
+        return cls(1 / targets, word, word * settings.early_loss)
+
+
 def add_gradients(
     base: Any,
     prefix: Sequence[int],
     batch: Sequence[Example],
-    targets: int,
+    weights: LossWeights,
     max_tokens: int,
     *,
     teacher: Any = None,
     in_step_with: Sequence[Sequence[Example]] = (),
 ) -> torch.Tensor:
-    """Add the gradients of the loss of `batch` in packed sequences of up to `max_tokens`, and
-    return that loss: the sum over its response tokens, divided by `targets`.
+    """Add the gradients of the losses of `batch`, sums times `weights`, in packed sequences of up
+    to `max_tokens`. Return the losses of the answers and of the last word head, weighted, [2].
 
     Processes that share a base must run the same number of forward passes, so each runs as many as
     the longest of `in_step_with`, the shares of all processes, needs. Raises `NerEdgeError` if the
@@ -156,27 +193,33 @@ def add_gradients(
     parts = list(split_by_tokens(batch, len(prefix), max_tokens))
     counts = [len(list(split_by_tokens(s, len(prefix), max_tokens))) for s in in_step_with]
     idle = max([len(parts), *counts]) - len(parts)
-    total = torch.zeros(())
-    weighted = [(part, 1 / targets) for part in parts]
+    total = torch.zeros(2)
+    head: WordHead | None = getattr(base, "word_head", None)
+    weighted = [(part, 1.0) for part in parts]
     weighted += [(list(in_step_with[0][:1]), 0.0) for _ in range(idle)]
-    for part, weight in weighted:
+    for part, share in weighted:
         packed = pack(prefix, part, base.device, base.dtype)
-        loss = packed_loss(base, packed, teacher) * weight
+        losses = packed_losses(base, packed, teacher, head)
+        answer = losses.answer * weights.answer * share
+        loss = answer
+        for depth, words in losses.words.items():
+            is_last = head is not None and depth == head.last
+            loss = loss + words * (weights.word if is_last else weights.early_word) * share
+            if is_last:
+                total[1] += (words.detach() * weights.word * share).cpu()
         loss.backward()
-        total += loss.detach().cpu()
-    if not total.isfinite():
+        total[0] += answer.detach().cpu()
+    if not total.isfinite().all():
         raise NerEdgeError(
-            f"the loss is {total.item()}: lower learning_rate with --set, or check that base and "
-            "adapter are undamaged"
+            f"the loss is {total.sum().item()}: lower learning_rate with --set, or check that base "
+            "and adapter are undamaged"
         )
     return total
 
 
-def _update(
-    optimizer: torch.optim.Optimizer, weights: Sequence[torch.Tensor], rate: float, max_norm: float
-) -> None:
-    torch.nn.utils.clip_grad_norm_(weights, max_norm)
+def _update(optimizer: torch.optim.Optimizer, rate: float, max_norm: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        torch.nn.utils.clip_grad_norm_(group["params"], max_norm)
+        group["lr"] = rate * group["factor"]
     optimizer.step()
     optimizer.zero_grad()

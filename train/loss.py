@@ -1,10 +1,13 @@
 """The training loss, over response tokens only: cross-entropy, or KL divergence from a teacher."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from ner_edge.train.packing import PackedBatch
+from ner_edge.train.word_head import WordHead
 
 ROWS = 128  # tokens per chunk, whose logits then fit the processor's cache
 
@@ -74,29 +77,64 @@ class _HeadDivergence(torch.autograd.Function):
         return gradient * grads[0].to(gradient.dtype), None, None, None
 
 
-def packed_loss(model: Any, batch: PackedBatch, teacher: Any = None) -> torch.Tensor:
-    """Return the loss in nats, summed over the response tokens of `batch`: cross-entropy or, with a
-    `teacher`, the KL divergence from its next-token distributions.
+def word_losses(
+    head: WordHead, states: Sequence[torch.Tensor], batch: PackedBatch
+) -> dict[int, torch.Tensor]:
+    """Return for each depth of the head the cross-entropy of the tags in nats, summed over the
+    words of `batch`. `states` are the hidden states [1, T, dim], those before the first layer first.
+    """
+    return {
+        depth: torch.nn.functional.cross_entropy(
+            head(states[depth][0, batch.words], depth), batch.tags, reduction="sum"
+        )
+        for depth in head.depths
+    }
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Sums over a packed batch, in nats."""
+
+    answer: torch.Tensor
+    """Over all response tokens."""
+    words: dict[int, torch.Tensor]
+    """Over all tagged words, by the depth of the head; empty without one."""
+
+
+def packed_losses(
+    model: Any, batch: PackedBatch, teacher: Any = None, head: WordHead | None = None
+) -> Losses:
+    """Return the losses of `batch`: of the answers, cross-entropy or, with a `teacher`, the KL
+    divergence from its next-token distributions; and of the words' tags.
 
     Both models are transformers causal language models with shared-prefix attention. Logits are
     computed only where a response token is predicted.
     """
-    hidden, head = _predicting_states(model, batch), model.lm_head.weight
-    total: torch.Tensor
+    tagged = head is not None and len(batch.words) > 0
+    output = _read(model, batch, all_states=tagged)
+    hidden = output.last_hidden_state[0, batch.predictors]
+    matrix = model.lm_head.weight
+    words = word_losses(head, output.hidden_states, batch) if head is not None and tagged else {}
+    answer: torch.Tensor
     if teacher is None:
-        total = _HeadCrossEntropy.apply(hidden, head, batch.targets)  # type: ignore[no-untyped-call]
-        return total
+        answer = _HeadCrossEntropy.apply(hidden, matrix, batch.targets)  # type: ignore[no-untyped-call]
+        return Losses(answer, words)
     with torch.no_grad():
-        wanted = _predicting_states(teacher, batch)
-    total = _HeadDivergence.apply(hidden, head, wanted, teacher.lm_head.weight)  # type: ignore[no-untyped-call]
-    return total
+        wanted = _read(teacher, batch).last_hidden_state[0, batch.predictors]
+    answer = _HeadDivergence.apply(hidden, matrix, wanted, teacher.lm_head.weight)  # type: ignore[no-untyped-call]
+    return Losses(answer, words)
 
 
-def _predicting_states(model: Any, batch: PackedBatch) -> torch.Tensor:
-    states: torch.Tensor = model.model(
+def packed_loss(model: Any, batch: PackedBatch, teacher: Any = None) -> torch.Tensor:
+    """Return the loss of the answers alone, summed over the response tokens of `batch`."""
+    return packed_losses(model, batch, teacher).answer
+
+
+def _read(model: Any, batch: PackedBatch, *, all_states: bool = False) -> Any:
+    return model.model(
         input_ids=batch.input_ids,
         position_ids=batch.position_ids,
         layout=batch.layout,
         use_cache=False,
-    ).last_hidden_state
-    return states[0, batch.predictors]
+        output_hidden_states=all_states,
+    )

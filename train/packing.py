@@ -14,13 +14,16 @@ class PackedBatch:
     """One packed sequence of T tokens.
 
     `input_ids`, `position_ids` are [1, T]. `predictors` [R] are the positions whose next token is
-    part of a response, and `targets` [R] are those next tokens.
+    part of a response, and `targets` [R] are those next tokens. `words` [W] are the positions of
+    the last tokens of all tagged words, and `tags` [W] are their tags.
     """
 
     input_ids: torch.Tensor
     position_ids: torch.Tensor
     predictors: torch.Tensor
     targets: torch.Tensor
+    words: torch.Tensor
+    tags: torch.Tensor
     layout: PrefixLayout
 
 
@@ -34,18 +37,30 @@ def pack(
     ids, positions = list(prefix), list(range(len(prefix)))
     predictors: list[int] = []
     targets: list[int] = []
+    words: list[int] = []
+    tags: list[int] = []
     for example in examples:
         # The last token of a response predicts nothing, so it is left out.
         answer_start = len(ids) + len(example.prompt)
         predictors += range(answer_start - 1, answer_start - 1 + len(example.response))
         targets += example.response
+        words += [len(ids) + end for end in example.word_ends]
+        tags += example.tags
         ids += example.prompt + example.response[:-1]
         positions += range(len(prefix), len(prefix) + len(example) - 1)
-    layout = PrefixLayout.of(len(prefix), [len(example) - 1 for example in examples], device, dtype)
+    layout = PrefixLayout.of(
+        len(prefix),
+        [len(example) - 1 for example in examples],
+        device,
+        dtype,
+        [example.sentence for example in examples],
+    )
     return PackedBatch(
         torch.tensor([ids], device=device),
         torch.tensor([positions], device=device),
         torch.tensor(predictors, device=device),
         torch.tensor(targets, device=device),
+        torch.tensor(words, device=device, dtype=torch.long),
+        torch.tensor(tags, device=device, dtype=torch.long),
         layout,
     )

@@ -33,15 +33,15 @@ def is_main_process() -> bool:
 
 
 def sum_over_processes(weights: Sequence[torch.Tensor], total: torch.Tensor) -> None:
-    """Sum the gradients of `weights` and the scalar `total` over all processes, in place."""
+    """Sum the gradients of `weights` and the numbers `total` over all processes, in place."""
     gradients = [w.grad if w.grad is not None else torch.zeros_like(w) for w in weights]
     parts = [gradient.flatten() for gradient in gradients]
-    flat = torch.cat([*parts, total[None].to(parts[0].device)])
+    flat = torch.cat([*parts, total.to(parts[0].device)])
     dist.all_reduce(flat)
-    sums = flat.split([weight.numel() for weight in weights] + [1])
+    sums = flat.split([weight.numel() for weight in weights] + [len(total)])
     for weight, part in zip(weights, sums, strict=False):
         weight.grad = part.view_as(weight)
-    total.copy_(sums[-1][0])
+    total.copy_(sums[-1])
 
 
 def shard_base(model: Any, device: torch.device) -> None:

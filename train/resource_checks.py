@@ -15,7 +15,7 @@ from ner_edge.terminal.counts import counted
 from ner_edge.train.batches import plan_epoch, split_by_tokens
 from ner_edge.train.check import Check
 from ner_edge.train.checkpoint import CHECKPOINT_FILE
-from ner_edge.train.loop import add_gradients, count_steps
+from ner_edge.train.loop import LossWeights, add_gradients, count_steps
 from ner_edge.train.memory_estimate import free_memory, memory_need
 from ner_edge.train.settings import TrainSettings
 from ner_edge.train.start import Start
@@ -89,7 +89,8 @@ def time_check(
 
     def try_step(batch: Sequence[Example]) -> float:
         started = time.perf_counter()
-        add_gradients(base, prefix, batch, 1, settings.max_tokens, teacher=start.teacher)
+        weights = LossWeights.of(batch, settings)
+        add_gradients(base, prefix, batch, weights, settings.max_tokens, teacher=start.teacher)
         return time.perf_counter() - started
 
     try_step(batch[:1])  # warm up

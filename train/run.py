@@ -22,7 +22,7 @@ from ner_edge.terminal.progress import Update
 from ner_edge.train.batches import lower_cased
 from ner_edge.train.check import Check
 from ner_edge.train.checkpoint import CHECKPOINT_FILE, check_checkpoint
-from ner_edge.train.dev import dev_f1
+from ner_edge.train.dev import dev_f1, read_f1
 from ner_edge.train.loop import StepReport, run_identity, train
 from ner_edge.train.model import save_adapter
 from ner_edge.train.out import check_out
@@ -77,10 +77,11 @@ def run_training(
     disk = disk_check(out, check_base(resolve_base(base)), settings.rank, recovery is not None)
     if disk.error:  # before the model is loaded
         pass_on(disk)
-    opened = open_start(base, settings, start, recovery)
+    opened = open_start(base, settings, start, recovery, list(task.labels))
     encoder = PromptEncoder(opened.tokenizer, task)
     copies = lower_cased(sentences, settings.lowercase, settings.seed)
-    examples = [encoder.example(sentence) for sentence in [*sentences, *copies]]
+    encode = encoder.tagged_example if settings.reading == "both" else encoder.example
+    examples = [encode(sentence) for sentence in [*sentences, *copies]]
     identity = run_identity(settings, encoder.prefix, examples, opened.identity)
     if resume:
         check_checkpoint(out, identity)
@@ -112,7 +113,8 @@ def run_training(
 
 
 def _show(step: StepReport, update: Update) -> None:
-    note = f"loss {step.loss:.4f}, {step.sentences_per_second:.1f} sentences/s"
+    words = f" + {step.word_loss:.4f}" if step.word_loss else ""
+    note = f"loss {step.loss:.4f}{words}, {step.sentences_per_second:.1f} sentences/s"
     update(step.step, step.steps, note=note)
 
 
@@ -129,6 +131,8 @@ def _finish(
     is_main = is_main_process()
     if is_main:
         save_adapter(opened.model, out, opened.base)
+        if head := getattr(opened.model.get_base_model(), "word_head", None):
+            head.save(out)
         encoder.task.save(out)
         (out / TEMPERATURE_FILE).unlink(missing_ok=True)  # was fitted to the previous adapter
     f1 = None
@@ -137,7 +141,10 @@ def _finish(
         def report(done: int, total: int) -> None:
             update(done, total, label="dev set")
 
-        f1 = dev_f1(opened.model, opened.tokenizer, encoder, dev_sentences, report)
+        if settings.reading == "both":
+            f1 = read_f1(opened.model, encoder, dev_sentences, report)
+        else:
+            f1 = dev_f1(opened.model, opened.tokenizer, encoder, dev_sentences, report)
     if not is_main:
         return None
     settings.save(out, ner_edge=ner_edge.__version__, **opened.provenance, **files, dev_f1=f1)

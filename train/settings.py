@@ -59,6 +59,17 @@ class TrainSettings:
     """Split the frozen base among the processes of `torchrun`: less memory, more traffic."""
     lowercase: float = 0.0
     """Share of the sentences that are added to the training data in lower case."""
+    reading: str = "causal"
+    """`both`: a sentence attends to itself in both directions while it is read, and a word head is
+    trained to tag it; `causal`: as the base model reads."""
+    causal_share: float = 0.1
+    """Share of the sentences that are read causally all the same, as other tools read them."""
+    word_loss: float = 1.0
+    """Weight of the word head's loss beside that of the answer."""
+    early_loss: float = 0.25
+    """Weight of the word heads after earlier layers, relative to the last one's; 0: none."""
+    word_rate: float = 2.0
+    """Learning rate of the word heads, relative to the adapter's."""
     round_every: int = 8
     """Optimizer steps between two roundings of the weights when recovering from quantization."""
     checkpoint_every: int = 100
@@ -86,6 +97,13 @@ class TrainSettings:
             raise UsageError(f"warmup_ratio must be in [0, 1), not {self.warmup_ratio}")
         if not 0 <= self.lowercase <= 1:
             raise UsageError(f"lowercase must be in [0, 1], not {self.lowercase}")
+        if self.reading not in ("causal", "both"):
+            raise UsageError(f"reading must be causal or both, not {self.reading!r}")
+        if not 0 <= self.causal_share <= 1:
+            raise UsageError(f"causal_share must be in [0, 1], not {self.causal_share}")
+        for name in ("word_loss", "early_loss", "word_rate"):
+            if not 0 <= getattr(self, name) <= 1000:
+                raise UsageError(f"{name} must be in [0, 1000], not {getattr(self, name)}")
         if self.dtype not in ("auto", "bfloat16", "float32"):
             raise UsageError(f"dtype must be auto, bfloat16 or float32, not {self.dtype!r}")
 

@@ -1,5 +1,6 @@
 """The starting point of a run: a base, an adapter on it, and the rounding to recover from."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from ner_edge.train.model import add_adapter
 from ner_edge.train.processes import join_processes, rank_and_world, shard_base
 from ner_edge.train.recover import Rounding
 from ner_edge.train.settings import TrainSettings
+from ner_edge.train.word_head import WordHead
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,11 @@ def with_dtype(settings: TrainSettings) -> TrainSettings:
 
 
 def open_start(
-    base: str, settings: TrainSettings, adapter: Path | None, recovery: Recovery | None
+    base: str,
+    settings: TrainSettings,
+    adapter: Path | None,
+    recovery: Recovery | None,
+    labels: Sequence[str] = (),
 ) -> Start:
     """Load `base` with the adapter of a folder, or with a new one. `settings.dtype` is not "auto".
 
@@ -112,6 +118,9 @@ def open_start(
         model.to(device)
         teacher = add_adapter(deepcopy(model), settings, adapter).get_base_model().eval()
     model = add_adapter(model, settings, adapter)
+    if settings.reading == "both":
+        head = WordHead(model.config, labels, early=settings.early_loss > 0, seed=settings.seed)
+        model.get_base_model().word_head = head.to(device)
     if shard:
         shard_base(model, device)
     return Start(base, model, tokenizer, base_fingerprint, adapter, rounding, teacher)

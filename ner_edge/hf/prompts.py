@@ -1,11 +1,13 @@
 """Prompts and answers of a task as token ids of a Hugging Face tokenizer."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ner_edge.brackets import write_brackets
 from ner_edge.data.corpus import Sentence
 from ner_edge.prompt import PromptTokenizer
+from ner_edge.tags import tags_of
 from ner_edge.task import Task
 
 
@@ -15,6 +17,13 @@ class Example:
 
     prompt: list[int]
     response: list[int]
+    sentence: int = 0
+    """The first so many tokens of the prompt are the sentence, which attends to itself in both
+    directions; 0 means that all is read causally."""
+    word_ends: Sequence[int] = ()
+    """Where in the prompt the last token of each word stands, [words]."""
+    tags: Sequence[int] = ()
+    """The word's tags, as indices into `tag_set`, [words]."""
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.response)
@@ -32,6 +41,33 @@ class PromptEncoder(PromptTokenizer):
         """Return the prompt and the bracketed answer with its closing newline."""
         answer = write_brackets(sentence.words, sentence.spans) + "\n"
         return Example(self.prompt(sentence.words), self._encode(answer))
+
+    def tagged_example(self, sentence: Sentence) -> Example:
+        """Return the same to be read in both directions, with the tags of its words."""
+        example = self.example(sentence)
+        return replace(
+            example,
+            sentence=len(example.prompt) - len(self.suffix),
+            word_ends=self.word_ends(sentence.words),
+            tags=tags_of(sentence.spans, len(sentence.words), list(self.task.labels)),
+        )
+
+    def word_ends(self, words: Sequence[str]) -> list[int]:
+        """Return the index of the last token of each word in `prompt(words)`."""
+        offsets = self._tokenizer(
+            " ".join(words),
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_offsets_mapping=True,
+        ).offset_mapping
+        ends, token, end = [], 0, -1
+        for word in words:
+            end += 1 + len(word)
+            # A character may take several tokens, each of which has it as its offset.
+            while token + 1 < len(offsets) and offsets[token + 1][0] < end:
+                token += 1
+            ends.append(token)
+        return ends
 
     def _encode(self, text: str, *, special: bool = False, start: bool = False) -> list[int]:
         ids: list[int] = self._tokenizer(

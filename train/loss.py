@@ -81,7 +81,8 @@ def word_losses(
     head: WordHead, states: Sequence[torch.Tensor], batch: PackedBatch
 ) -> dict[int, torch.Tensor]:
     """Return for each depth of the head the cross-entropy of the tags in nats, summed over the
-    words of `batch`. `states` are the hidden states [1, T, dim], those before the first layer first.
+    words of `batch`. `states` are the hidden states [1, T, dim] before the first layer and after
+    each.
     """
     return {
         depth: torch.nn.functional.cross_entropy(

@@ -60,7 +60,7 @@ class BaselineDecisions:
     def agreement(self, path: Path) -> Agreement | None:
         """Measure the agreement of another GGUF, or reuse the figures kept in the cache.
 
-        None if its labels or vocabulary differ, or, with a warning, if it cannot be measured.
+        None if its labels, its reading or its vocabulary differ, or, with a warning, if it cannot be measured.
         """
         from ner_edge.runtime.engine import DECODER_VERSION
         from ner_edge.runtime.llama import LIBRARY
@@ -95,10 +95,12 @@ class BaselineDecisions:
 
 
 def _choices(path: Path) -> list[Any]:
-    """The labels and the vocabulary, which determine the branches of each decision."""
-    task, metadata = describe(path).task, GGUFFile(path).metadata()
+    """The labels, how it reads, and the vocabulary, which determine the branches of each
+    decision."""
+    model, metadata = describe(path), GGUFFile(path).metadata()
     vocabulary = (metadata.get(f"tokenizer.ggml.{part}") for part in ("tokens", "merges"))
-    return [task and list(task.labels), *(values and values.value for values in vocabulary)]
+    labels = model.task and list(model.task.labels)
+    return [labels, model.reading, *(values and values.value for values in vocabulary)]
 
 
 def _read(
@@ -107,12 +109,14 @@ def _read(
     from ner_edge.runtime.decisions import read_decisions
     from ner_edge.runtime.llama import LlamaModel
 
-    task = describe(path).task
-    if task is None:
+    metadata = describe(path)
+    if metadata.task is None:
         raise ModelError(f"{path}: contains no ner-edge task")
-    model = LlamaModel(path, context=4096, sequences=9, threads=threads, gpu_layers=gpu_layers)
+    model = LlamaModel(
+        path, context=4096, sequences=9, threads=threads, gpu_layers=gpu_layers, states=True
+    )
     try:
-        return list(read_decisions(model, task, answers))
+        return list(read_decisions(model, metadata.task, answers, metadata.word_head))
     finally:
         model.close()
 

@@ -16,9 +16,12 @@ from ner_edge.runtime.automaton import PIPE, START, CopyAutomaton, Move
 from ner_edge.runtime.batch import Run
 from ner_edge.runtime.llama import PREFIX, LlamaModel
 from ner_edge.runtime.prefix import evaluate_prefix
+from ner_edge.runtime.reader import Tokenized, tokenize_words
 from ner_edge.runtime.trie import ChunkTokenizer, Node, build_trie
 from ner_edge.spans import Span
+from ner_edge.tags import tags_of
 from ner_edge.task import Task
+from ner_edge.word_head import WordHead
 
 Answer = tuple[Sequence[str], Sequence[Span]]
 """The words of a sentence, and the entities that the answer marks."""
@@ -37,6 +40,8 @@ class Branch(NamedTuple):
 class AnswerPath(NamedTuple):
     """The tokens of a prompt, after the prefix, with its answer, and the decisions among them."""
 
+    sentence: Tokenized
+    """The first tokens."""
     tokens: list[int]
     branches: list[Branch]
 
@@ -61,7 +66,8 @@ def answer_path(
     if unknown := {span.label for span in spans} - set(labels):
         raise DataError(f"label {min(unknown)} is not one of the task's ({', '.join(labels)})")
     automaton = CopyAutomaton(words, labels)
-    prompt = prompts.with_suffix(chunks.of_words(words))
+    sentence = tokenize_words(words, chunks)
+    prompt = prompts.with_suffix(sentence.tokens)
     written = [token for move in _moves(automaton, answer) for token in chunks.of_move(move)]
     branches = []
     node: Node = build_trie(automaton, START, chunks)
@@ -71,7 +77,7 @@ def answer_path(
             branches.append(Branch(number, candidates, candidates.index(token)))
         below = node[token]
         node = below if isinstance(below, dict) else build_trie(automaton, below[-1].target, chunks)
-    return AnswerPath(prompt + written[:-1], branches)
+    return AnswerPath(sentence, prompt + written[:-1], branches)
 
 
 def _moves(automaton: CopyAutomaton, answer: Answer) -> Iterator[Move]:
@@ -96,55 +102,89 @@ def _moves(automaton: CopyAutomaton, answer: Answer) -> Iterator[Move]:
 
 
 def read_decisions(
-    model: LlamaModel, task: Task, answers: Iterable[Answer]
+    model: LlamaModel, task: Task, answers: Iterable[Answer], head: WordHead | None = None
 ) -> Iterator[list[Decision]]:
     """Yield the decisions of each answer, in order. `model` must be fresh.
 
-    Raises `ModelError` if the context cannot hold an answer.
+    With the word head of the file, sentences are read both ways, and the decisions begin with the
+    tags of the words if `model` gives states. Raises `ModelError` if the context cannot hold
+    an answer.
     """
     prompts = PromptTokenizer(task.prefix, task.suffix, model.tokenize)
     evaluate_prefix(model, prompts.prefix)
     prefix = len(prompts.prefix)
     chunks = ChunkTokenizer(model.tokenize)
-    group: list[AnswerPath] = []
+    group: list[tuple[Answer, AnswerPath]] = []
     for answer in answers:
         path = answer_path(answer, list(task.labels), prompts, chunks)
         if prefix + len(path.tokens) > model.context_size:
             raise ModelError("a sentence with its answer is longer than the model's context")
-        tokens = len(path.tokens) + sum(len(other.tokens) for other in group)
+        if head and len(path.sentence.tokens) > model.batch_size:
+            raise ModelError("a sentence is longer than the batch in which it is read")
+        tokens = len(path.tokens) + sum(len(other.tokens) for _, other in group)
         if group and (tokens > model.batch_size or len(group) + 1 == model.sequences):
-            yield from _read_group(model, prefix, group)
+            yield from _read_group(model, prefix, group, head)
             group = []
-        group.append(path)
+        group.append((answer, path))
     if group:
-        yield from _read_group(model, prefix, group)
+        yield from _read_group(model, prefix, group, head)
 
 
 def _read_group(
-    model: LlamaModel, prefix: int, group: Sequence[AnswerPath]
+    model: LlamaModel,
+    prefix: int,
+    group: Sequence[tuple[Answer, AnswerPath]],
+    head: WordHead | None,
 ) -> Iterator[list[Decision]]:
     # One batch, or several for a single answer that is longer.
-    found: list[list[Decision]] = [[] for _ in group]
-    longest = max(len(path.tokens) for path in group)
+    paths = [path for _, path in group]
     for sequence in range(1, len(group) + 1):
         model.share(PREFIX, sequence)
-    for start in range(0, longest, model.batch_size):
-        end = start + model.batch_size
+    found: list[list[Decision]] = [[] for _ in group]
+    starts = [0 for _ in group]
+    if head:
+        found = _read_words(model, prefix, group, head)
+        starts = [len(path.sentence.tokens) for path in paths]
+    while any(start < len(path.tokens) for start, path in zip(starts, paths, strict=True)):
         runs, asked = [], []
-        for sequence, path in enumerate(group, 1):
+        for sequence, (start, path) in enumerate(zip(starts, paths, strict=True), 1):
+            end = start + model.batch_size
             branches = [branch for branch in path.branches if start <= branch.token < end]
             wanted = [branch.token - start for branch in branches]
             runs.append(Run(sequence, prefix + start, path.tokens[start:end], wanted))
             asked.append(branches)
         rows = model.decode(runs)
-        for decisions, branches, row_of in zip(found, asked, rows, strict=True):
+        for decisions, branches, start, row_of in zip(found, asked, starts, rows, strict=True):
             for branch in branches:
                 logits = np.array(model.logits(row_of[branch.token - start], branch.candidates))
                 weights = np.exp(logits - logits.max())
                 decisions.append(Decision(weights / weights.sum(), branch.taken))
+        starts = [start + model.batch_size for start in starts]
     for sequence in range(1, len(group) + 1):
         model.forget(sequence, 0)
     yield from found
+
+
+def _read_words(
+    model: LlamaModel,
+    prefix: int,
+    group: Sequence[tuple[Answer, AnswerPath]],
+    head: WordHead,
+) -> list[list[Decision]]:
+    """Read the sentences of a group, and return the decisions about the tags of their words."""
+    runs = [
+        Run(sequence, prefix, path.sentence.tokens, path.sentence.ends)
+        for sequence, (_, path) in enumerate(group, 1)
+    ]
+    read = model.read(runs)
+    if not model.gives_states:
+        return [[] for _ in group]
+    found = []
+    for ((words, spans), _), states in zip(group, read, strict=True):
+        tags = tags_of(spans, len(words), head.labels)
+        probabilities = np.exp(head.log_probabilities(states, head.last).astype(np.float64))
+        found.append([Decision(p, tag) for p, tag in zip(probabilities, tags, strict=True)])
+    return found
 
 
 def mean_kl(reference: Iterable[Sequence[Decision]], other: Iterable[Sequence[Decision]]) -> float:

@@ -7,12 +7,14 @@ from functools import partial
 from ner_edge.prompt import PromptTokenizer
 from ner_edge.runtime.batch import Run
 from ner_edge.runtime.llama import PREFIX, LlamaModel
-from ner_edge.runtime.policy import BoldPolicy, DraftPolicy
+from ner_edge.runtime.policy import BoldPolicy, DraftPolicy, ReadPolicy
+from ner_edge.runtime.reader import SentenceReader, Tokenized, tokenize_words
+from ner_edge.runtime.score import calibrated
 from ner_edge.runtime.sentence import SentenceDecoder
 from ner_edge.runtime.trie import ChunkTokenizer
 from ner_edge.spans import ScoredSpan
 
-DECODER_VERSION = 2
+DECODER_VERSION = 3
 """Increment this with every change to either decoder that may alter entities or scores, even if
 only by rounding, as another shape of batches does. Evaluation reuses cached predictions of the same
 version only."""
@@ -22,17 +24,25 @@ SHARED_BATCH = 63
 in tiles of 64 tokens by 64 cells, and skips only tiles that are masked for every token."""
 
 
+READ_TOGETHER = 32
+"""The most sentences that are read in one batch."""
+
+
 @dataclass
 class _Slot:
     """A sentence in flight."""
 
     number: int
-    sequence: int
-    decoder: SentenceDecoder
-    length: int
-    """Tokens that its sequence has in the model's memory."""
+    words: Sequence[str]
+    tokenized: Tokenized
     reserved: int
     """The most tokens that it may need."""
+    length: int
+    """Tokens that its sequence has in the model's memory."""
+    sequence: int = 0
+    decoder: SentenceDecoder | None = None
+    spans: list[ScoredSpan] | None = None
+    """The result."""
 
 
 class CopyEngine:
@@ -40,7 +50,11 @@ class CopyEngine:
 
     The sequence `PREFIX` of `model` must hold the prefix of `prompts`, with which all sequences
     begin. `in_flight` sentences share batches of at most `share` tokens and draft by `policy`; a
-    sentence alone in its batch drafts by `policy_alone`.
+    sentence alone in its batch drafts by `policy_alone`. Scores of written entities are calibrated
+    by `temperature`.
+
+    With a `reader`, sentences are first read and tagged, many in a batch. Those whose tags are more
+    probable than `threshold` are then done; the others are written, and their tags are the draft.
     """
 
     def __init__(
@@ -53,6 +67,9 @@ class CopyEngine:
         share: int = SHARED_BATCH,
         policy: DraftPolicy | None = None,
         policy_alone: DraftPolicy | None = None,
+        temperature: float = 1.0,
+        reader: SentenceReader | None = None,
+        threshold: float = 1.0,
     ) -> None:
         self._model = model
         self._labels = labels
@@ -62,6 +79,9 @@ class CopyEngine:
         self._share = share
         self._policy = policy or DraftPolicy()
         self._policy_alone = policy_alone or policy or BoldPolicy()
+        self._temperature = temperature
+        self._reader = reader
+        self._threshold = threshold
         self.chunks = ChunkTokenizer(model.tokenize)
         self._bracket_tokens = _most_bracket_tokens(self.chunks, labels)
 
@@ -70,35 +90,38 @@ class CopyEngine:
         copied = 2 * len(self.chunks.of_words(words))
         return copied + len(self._prompts.suffix) + len(words) * self._bracket_tokens
 
-    @property
-    def longest(self) -> int:
-        """The most tokens that one sentence may need."""
-        return min(self._model.context_size, self._model.trained_context) - self._prefix
+    def fits(self, words: Sequence[str]) -> bool:
+        """Whether the sentence fits the context, and the batch in which it is read."""
+        if self._reader and len(self.chunks.of_words(words)) > self._model.batch_size:
+            return False
+        longest = min(self._model.context_size, self._model.trained_context) - self._prefix
+        return self.tokens_needed(words) <= longest
 
     def decode(self, sentences: Iterable[Sequence[str]]) -> Generator[list[ScoredSpan]]:
-        """Yield the entities of each sentence, in order. None may need more than `longest`."""
-        waiting = enumerate(sentences)
+        """Yield the entities of each sentence, in order. All must fit."""
+        waiting = (self._slot(number, words) for number, words in enumerate(sentences))
         arrived = next(waiting, None)
-        free = list(range(self._in_flight, 0, -1))
+        free = list(range(self._model.sequences - 1, PREFIX, -1))
         slots: list[_Slot] = []
         done: dict[int, list[ScoredSpan]] = {}
         to_yield = 0
         try:
             while slots or arrived is not None:
-                while arrived is not None and free:
-                    number, words = arrived
-                    need = self.tokens_needed(words)
-                    if slots and not self._has_room(slots, need):
-                        break
-                    policy = self._policy if slots else self._policy_alone
-                    slots.append(self._admit(number, words, free.pop(), need, policy))
+                group: list[_Slot] = []
+                while arrived is not None and free and self._may_start(arrived, slots, group):
+                    arrived.sequence = free.pop()
+                    group.append(arrived)
                     arrived = next(waiting, None)
-                self._advance([slot for slot in slots if not slot.decoder.finished])
-                for slot in [slot for slot in slots if slot.decoder.finished]:
+                slots += group
+                if group:
+                    self._start(group, alone=len(slots) == 1)
+                else:
+                    self._advance(slots)
+                for slot in [slot for slot in slots if slot.spans is not None]:
                     slots.remove(slot)
                     self._model.forget(slot.sequence, 0)
                     free.append(slot.sequence)
-                    done[slot.number] = slot.decoder.spans
+                    done[slot.number] = slot.spans or []
                 while to_yield in done:
                     yield done.pop(to_yield)
                     to_yield += 1
@@ -106,44 +129,78 @@ class CopyEngine:
             for slot in slots:
                 self._model.forget(slot.sequence, 0)
 
-    def _has_room(self, slots: Sequence[_Slot], need: int) -> bool:
-        reserved = sum(slot.reserved for slot in slots)
-        return self._prefix + reserved + need <= self._model.context_size
+    def _slot(self, number: int, words: Sequence[str]) -> _Slot:
+        tokenized = tokenize_words(words, self.chunks)
+        return _Slot(number, words, tokenized, self.tokens_needed(words), self._prefix)
 
-    def _admit(
-        self, number: int, words: Sequence[str], sequence: int, need: int, policy: DraftPolicy
-    ) -> _Slot:
-        self._model.share(PREFIX, sequence)
-        prompt = self._prompts.with_suffix(self.chunks.of_words(words))
-        decoder = SentenceDecoder(words, self._labels, prompt, self.chunks, policy)
-        return _Slot(number, sequence, decoder, self._prefix, need)
+    def _may_start(self, slot: _Slot, slots: Sequence[_Slot], group: Sequence[_Slot]) -> bool:
+        """Whether a sentence may join a `group` that starts beside the `slots`."""
+        if not slots and not group:
+            return True
+        if self._reader:
+            tokens = sum(len(other.tokenized.tokens) for other in (slot, *group))
+            if len(group) == READ_TOGETHER or tokens > self._model.batch_size:
+                return False
+        elif len(slots) + len(group) >= self._in_flight:
+            return False
+        reserved = sum(other.reserved for other in (slot, *slots, *group))
+        return len(slots) < self._in_flight and self._prefix + reserved <= self._model.context_size
+
+    def _start(self, group: Sequence[_Slot], *, alone: bool) -> None:
+        for slot in group:
+            self._model.share(PREFIX, slot.sequence)
+        if self._reader:
+            self._read(self._reader, group)
+            return
+        policy = self._policy_alone if alone else self._policy
+        for slot in group:
+            prompt = self._prompts.with_suffix(slot.tokenized.tokens)
+            slot.decoder = self._decoder(slot, prompt, policy)
+
+    def _read(self, reader: SentenceReader, group: Sequence[_Slot]) -> None:
+        """Read a batch of sentences, and prepare to write those that are not sure."""
+        readings = reader.read([(slot.sequence, slot.words, slot.tokenized) for slot in group])
+        for slot, reading in zip(group, readings, strict=True):
+            if reading.probability > self._threshold:
+                slot.spans = reading.spans
+            else:
+                slot.length += len(slot.tokenized.tokens)
+                policy = ReadPolicy(reading.spans)
+                slot.decoder = self._decoder(slot, self._prompts.suffix, policy)
+
+    def _decoder(
+        self, slot: _Slot, tokens: Sequence[int], policy: DraftPolicy
+    ) -> SentenceDecoder:
+        return SentenceDecoder(slot.words, self._labels, tokens, self.chunks, policy)
 
     def _advance(self, slots: Sequence[_Slot]) -> None:
         """Evaluate one batch of as many pending tokens as fit."""
-        if not slots:
-            return
         alone = len(slots) == 1
         room = self._model.batch_size if alone else min(self._share, self._model.batch_size)
         runs: list[Run] = []
-        fed: list[_Slot] = []
+        fed: list[tuple[_Slot, SentenceDecoder]] = []
         pieces: list[Run] = []
         for slot in slots:
             decoder = slot.decoder
+            assert decoder is not None, "it has started"
             if decoder.certain <= room:
                 decoder.shorten(room)
                 runs.append(Run(slot.sequence, slot.length, decoder.pending, decoder.wanted))
-                fed.append(slot)
+                fed.append((slot, decoder))
                 room -= len(decoder.pending)
             elif piece := decoder.feed_ahead(room):
                 pieces.append(Run(slot.sequence, slot.length, piece, []))
                 slot.length += len(piece)
                 room -= len(piece)
         rows = self._model.decode(runs + pieces)
-        for slot, run, row_of in zip(fed, runs, rows, strict=False):
-            slot.decoder.policy = self._policy_alone if alone else self._policy
-            accepted = slot.decoder.settle(partial(self._logits, row_of))
+        for (slot, decoder), run, row_of in zip(fed, runs, rows, strict=False):
+            if not self._reader:
+                decoder.policy = self._policy_alone if alone else self._policy
+            accepted = decoder.settle(partial(self._logits, row_of))
             slot.length += accepted
-            if accepted < len(run.tokens):
+            if decoder.finished:
+                slot.spans = calibrated(decoder.spans, self._temperature)
+            elif accepted < len(run.tokens):
                 self._model.forget(slot.sequence, slot.length)
 
     def _logits(self, row_of: Mapping[int, int], index: int, tokens: Sequence[int]) -> list[float]:

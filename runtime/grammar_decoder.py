@@ -16,7 +16,7 @@ from ner_edge.prompt import PromptTokenizer
 from ner_edge.runtime.batch import Run
 from ner_edge.runtime.grammar import gbnf
 from ner_edge.runtime.llama import PREFIX, LlamaModel
-from ner_edge.runtime.score import entity_score
+from ner_edge.runtime.score import calibrated, entity_score
 from ner_edge.spans import ScoredSpan
 
 _SENTENCE = PREFIX + 1
@@ -28,11 +28,22 @@ class GrammarDecoder:
 
     The grammar determines the text, not its tokens: the model may spell a word with unusual ones.
     The decisions that make up a score are then all tokens from bracket to bracket, each with its
-    probability among the legal tokens.
+    probability among the legal tokens; `temperature` calibrates it. With `both_ways`, the sentence
+    is read in both directions.
     """
 
-    def __init__(self, model: LlamaModel, labels: Sequence[str], prompts: PromptTokenizer) -> None:
+    def __init__(
+        self,
+        model: LlamaModel,
+        labels: Sequence[str],
+        prompts: PromptTokenizer,
+        *,
+        temperature: float = 1.0,
+        both_ways: bool = False,
+    ) -> None:
         self._model = model
+        self._temperature = temperature
+        self._both_ways = both_ways
         self._labels = labels
         self._prompts = prompts
         self._candidates = np.zeros(model.vocabulary_size, _CANDIDATE)
@@ -50,12 +61,18 @@ class GrammarDecoder:
             finally:
                 llama_cpp.llama_sampler_free(sampler)
                 self._model.forget(_SENTENCE, 0)
-            yield _scored_spans(pieces, log_ps, words, self._labels)
+            spans = _scored_spans(pieces, log_ps, words, self._labels)
+            yield calibrated(spans, self._temperature)
 
     def _write(self, words: Sequence[str], sampler: object) -> tuple[list[bytes], list[float]]:
         self._model.share(PREFIX, _SENTENCE)
         tokens = self._prompts.prompt(words)
         position = len(self._prompts.prefix)
+        if self._both_ways:
+            sentence = tokens[: len(tokens) - len(self._prompts.suffix)]
+            self._model.read([Run(_SENTENCE, position, sentence, [])])
+            position += len(sentence)
+            tokens = tokens[len(sentence) :]
         pieces: list[bytes] = []
         log_ps: list[float] = []
         while not pieces or not pieces[-1].endswith(b"\n"):

@@ -16,18 +16,28 @@ from ner_edge.errors import ModelError
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.runtime.nodes import NodeReader
 
-_STATES = "result_norm"  # llama.cpp's name for the input of the last layer
+# llama.cpp's names for the input of the output layer, and for the output of a layer before it.
+_STATES, _AFTER_LAYER = "result_norm", "l_out-{}"
 _REMEMBERED = 4096  # rows of the output matrix
 
 
 class StateReader:
-    """Reads the final hidden states of an evaluation, and stops it there unless `go_on`."""
+    """Reads the hidden states of an evaluation, and stops it there unless `go_on`."""
 
     def __init__(self) -> None:
         self.go_on = True
         self.states: NDArray[np.float32] | None = None
-        """One row for each wanted token, in the order of the batch: [wanted, width]."""
-        self.nodes = NodeReader(lambda name: name == _STATES, self._see)
+        """In the order of the batch, [tokens, width]: of the wanted tokens after the final norm, of
+        all tokens after a layer before it."""
+        self._node = _STATES
+        self.nodes = NodeReader(lambda name: name == self._node, self._see)
+
+    def expect(self, *, depth: int | None = None, go_on: bool) -> None:
+        """Prepare for an evaluation: read the states after `depth` layers, by default after the
+        final norm."""
+        self.states = None
+        self.go_on = go_on
+        self._node = _STATES if depth is None else _AFTER_LAYER.format(depth - 1)
 
     def _see(self, name: str, values: NDArray[np.float32]) -> bool:
         self.states = values

@@ -6,6 +6,7 @@ A failed assertion in native code ends the process, so this module checks its ar
 import ctypes
 import os
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,9 @@ class LlamaModel:
 
     `context` is the number of tokens that all sequences together may hold, `batch` the most tokens
     of one `decode`. `gpu_layers` None means all if llama.cpp was built for a GPU. On a CPU, `head`
-    replaces llama.cpp's own last layer, and `all_logits` works only after a `whole` decode. Without
-    a head, `nodes` receives the values of the graph. Unless `tried`, a file that is not known to
-    load is first loaded in a child process.
+    replaces llama.cpp's own last layer, and `all_logits` works only after a `whole` decode. `read`
+    returns states only if `states`. Without these two, `nodes` receives the values of the graph.
+    Unless `tried`, a file that is not known to load is first loaded in a child process.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class LlamaModel:
         threads: int | None = None,
         gpu_layers: int | None = None,
         head: OutputHead | None = None,
+        states: bool = False,
         nodes: NodeReader | None = None,
         tried: bool = False,
     ) -> None:
@@ -78,11 +80,14 @@ class LlamaModel:
         """What the model runs on, such as `2 threads`."""
         on_gpu = gpu_layers > 0  # where the last layer is quick
         self._head = head if not on_gpu and nodes_can_be_read() else None
+        self.gives_states = states
+        """Whether `read` returns states."""
         self._load(path, gpu_layers)
         self.context_size = context
         self.sequences = sequences
         self.batch_size = batch
-        self._reader = StateReader() if self._head else None
+        needs_states = self._head or states
+        self._reader = StateReader() if needs_states and nodes_can_be_read() else None
         self._nodes = self._reader.nodes if self._reader else nodes
         self._open_context(path, context, sequences, batch, threads)
         self._memory = llama_cpp.llama_get_memory(self._context)
@@ -161,21 +166,50 @@ class LlamaModel:
         Returns for each run its wanted indices with the rows of their logits. Until the next
         `decode`, `logits` reads these rows, and so does `all_logits` if `whole` or without a head.
         """
-        if sum(len(run.tokens) for run in runs) > self.batch_size:
-            raise NerEdgeError("internal: more tokens than a batch holds")
-        self._check_open()
+        self._check_size(runs)
         rows = self._batch.fill(runs)
         self._output_of = {row: i for i, row in enumerate(r for rs in rows for r in rs.values())}
         if self._reader:
-            self._reader.states = None
-            self._reader.go_on = whole or not self._head
+            self._reader.expect(go_on=whole or not self._head)
+        self._evaluate()
+        return rows
+
+    def read(
+        self, runs: Sequence[Run], *, depth: int | None = None
+    ) -> list[NDArray[np.float32]]:
+        """Evaluate all `runs` in one batch in which each attends to itself in both directions.
+
+        Returns for each run the hidden states of its wanted tokens, [wanted, width], after the
+        final norm or, with a `depth`, after so many layers: the others are then not evaluated, and
+        the sequences must be forgotten.
+        """
+        self._check_size(runs)
+        rows = [list(row_of.values()) for row_of in self._batch.fill(runs)]
+        self._output_of = {row: i for i, row in enumerate(chain(*rows))}
+        if self._reader:
+            self._reader.expect(depth=depth, go_on=False)
+        elif self.gives_states:
+            llama_cpp.llama_set_embeddings(self._context, True)
+        llama_cpp.llama_set_causal_attn(self._context, False)
+        try:
+            self._evaluate()
+            return [self._states_of(group, depth) for group in rows] if self.gives_states else []
+        finally:
+            llama_cpp.llama_set_causal_attn(self._context, True)
+            llama_cpp.llama_set_embeddings(self._context, False)
+
+    def _evaluate(self) -> None:
         with interrupts_wait():
             status = llama_cpp.llama_decode(self._context, self._batch.struct)
         if self._nodes:
             self._nodes.raise_error()
         if status != 0:
             raise NerEdgeError(f"llama.cpp failed to evaluate a batch (status {status})")
-        return rows
+
+    def _check_size(self, runs: Sequence[Run]) -> None:
+        if sum(len(run.tokens) for run in runs) > self.batch_size:
+            raise NerEdgeError("internal: more tokens than a batch holds")
+        self._check_open()
 
     def logits(self, row: int, tokens: Sequence[int]) -> list[float]:
         """Return the logits of `tokens` in a row that `decode` returned."""
@@ -195,6 +229,19 @@ class LlamaModel:
             raise NerEdgeError("internal: llama.cpp did not expose its states")
         state: NDArray[np.float32] = states[self._output_of[row]]
         return state
+
+    def _states_of(self, rows: Sequence[int], depth: int | None) -> NDArray[np.float32]:
+        if not self._reader:
+            pointers = (llama_cpp.llama_get_embeddings_ith(self._context, row) for row in rows)
+            width = (llama_cpp.llama_model_n_embd(self._model),)
+            return np.array([np.ctypeslib.as_array(p, shape=width) for p in pointers])
+        if depth is None:
+            return np.array([self._state(row) for row in rows])
+        states = self._reader.states
+        if states is None:
+            raise NerEdgeError("internal: llama.cpp did not expose its states")
+        chosen: NDArray[np.float32] = states[list(rows)]
+        return chosen
 
     def share(self, source: int, target: int) -> None:
         """Make sequence `target` begin with the tokens of `source`; takes no memory."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ner_edge.runtime.automaton import Move, State
+from ner_edge.spans import ScoredSpan
 
 Choice = Literal["copy", "open", "close"]
 Guess = Choice | None
@@ -19,6 +20,13 @@ class DraftPolicy:
 
     max_tokens = 48
     """The longest first draft."""
+    adapts = True
+    """Whether decisions taken in the sentence may overrule the guesses."""
+
+    def label(self, state: State) -> str | None:
+        """Return the likely label of an entity that closes in `state`; None leaves it to the
+        model."""
+        return None
 
     def guess(self, words: Sequence[str], state: State) -> Guess:
         """Return the likely next move from `state`."""
@@ -47,6 +55,30 @@ class BoldPolicy(DraftPolicy):
         return "copy" if _may_be_a_name(word) else "close"
 
 
+class ReadPolicy(DraftPolicy):
+    """Drafts the answer that the word head gave, labels included."""
+
+    max_tokens = 512
+    adapts = False
+
+    def __init__(self, spans: Sequence[ScoredSpan]) -> None:
+        self._begins = {span.start: span for span in spans}
+
+    def guess(self, words: Sequence[str], state: State) -> Guess:
+        """Return the likely next move from `state`."""
+        if state.begin is None:
+            return "open" if state.position in self._begins else "copy"
+        span = self._begins.get(state.begin)
+        if span is None:  # the model has opened another entity
+            return super().guess(words, state) or "close"
+        return "copy" if state.position < span.end else "close"
+
+    def label(self, state: State) -> str | None:
+        """Return the label that the word head gave."""
+        span = None if state.begin is None else self._begins.get(state.begin)
+        return span.label if span else None
+
+
 class AdaptiveDraft:
     """Adapts the drafts of one sentence to the decisions taken in it so far.
 
@@ -68,7 +100,8 @@ class AdaptiveDraft:
     def guess(self, policy: DraftPolicy, words: Sequence[str], state: State) -> Guess:
         """Return what was chosen repeatedly before words of this kind, else the policy's guess."""
         choice, times = self._chosen.get(_kind(words, state), (None, 0))
-        return choice if times >= self._IN_A_ROW else policy.guess(words, state)
+        learnt = policy.adapts and times >= self._IN_A_ROW
+        return choice if learnt else policy.guess(words, state)
 
     def chose(self, words: Sequence[str], state: State, move: Move) -> None:
         """Record that the model chose `move` in `state`."""

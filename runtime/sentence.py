@@ -162,6 +162,10 @@ class SentenceDecoder:
         if guess == "open" and (move := self._automaton.open(state)):
             return list(self._chunks.of_move(move))
         if guess == "close" and (closing := self._automaton.close(state)):
+            label = self.policy.label(state)
+            for move in closing:
+                if move.label == label:
+                    return list(self._chunks.of_move(move))
             return list(self._chunks.tokens(closing[0].chunks[0]))  # the model chooses the label
         return []
 

@@ -9,27 +9,31 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from ner_edge.calibration import Calibration
 from ner_edge.errors import DataError, ModelError, NerEdgeWarning, UsageError
 from ner_edge.files.cache import cache_dir
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.gguf.metadata import describe
 from ner_edge.prompt import PromptTokenizer
-from ner_edge.runtime.engine import DECODER_VERSION, CopyEngine
+from ner_edge.runtime.engine import DECODER_VERSION, READ_TOGETHER, CopyEngine
 from ner_edge.runtime.grammar import completion_request
 from ner_edge.runtime.grammar_decoder import GrammarDecoder
 from ner_edge.runtime.head import OutputHead
 from ner_edge.runtime.llama import LIBRARY, LlamaModel
+from ner_edge.runtime.nodes import nodes_can_be_read
 from ner_edge.runtime.prefix import read_prefix
 from ner_edge.runtime.readable import readable_spans
+from ner_edge.runtime.reader import SentenceReader
 from ner_edge.runtime.trie import chunks_tokenize_alone
 from ner_edge.segment import Word, segment
 from ner_edge.spans import ScoredSpan
 from ner_edge.task import Task
-from ner_edge.temperature import scaled
+from ner_edge.word_head import WordHead
 
-Decoder = Literal["copy", "grammar"]
+Decoder = Literal["auto", "read", "copy", "grammar"]
 
-IN_FLIGHT = 8  # sentences decoded together
+IN_FLIGHT = 8  # sentences written together
+_UNCALIBRATED = Calibration()
 _CONTEXT = 4096  # tokens of all sentences in flight, which must hold the worst case of one
 
 
@@ -67,10 +71,12 @@ class GGUFTagger:
         path: Path,
         task: Task,
         decoder: Decoder,
-        temperature: float = 1.0,
+        *,
+        calibration: Calibration = _UNCALIBRATED,
+        word_head: WordHead | None = None,
+        depth: int | None = None,
     ) -> None:
         self.task = task
-        self._temperature = temperature
         self.min_score = 0.0
         """Leave out entities with a lower score."""
         self._model = model
@@ -78,19 +84,40 @@ class GGUFTagger:
         self._prompts = PromptTokenizer(task.prefix, task.suffix, model.tokenize)
         self._check_prompt(path)
         read_prefix(model, self._prompts.prefix, cache_dir() / "instructions", [path])
-        labels = list(task.labels)
-        self._engine = CopyEngine(model, labels, self._prompts, in_flight=IN_FLIGHT)
-        if decoder == "copy" and not chunks_tokenize_alone(model.tokenize):
+        if decoder != "grammar" and not chunks_tokenize_alone(model.tokenize):
             warnings.warn(
                 "this model's vocabulary joins words across spaces: using the grammar decoder",
                 NerEdgeWarning,
                 stacklevel=3,
             )
             decoder = "grammar"
-        self.decoder = decoder
+        self.decoder: Decoder = decoder
+        labels = list(task.labels)
         self._grammar = None
         if decoder == "grammar":
-            self._grammar = GrammarDecoder(model, labels, self._prompts)
+            self._grammar = GrammarDecoder(
+                model,
+                labels,
+                self._prompts,
+                temperature=calibration.temperature,
+                both_ways=word_head is not None,
+            )
+        reader = None
+        if word_head:
+            temperature = calibration.read_temperature
+            reader = SentenceReader(
+                model, word_head, self._prompts, temperature=temperature, depth=depth
+            )
+        thresholds = {"read": -1.0, "auto": calibration.threshold}
+        self._engine = CopyEngine(
+            model,
+            labels,
+            self._prompts,
+            in_flight=IN_FLIGHT,
+            temperature=calibration.temperature,
+            reader=reader,
+            threshold=thresholds.get(decoder, 1.0),
+        )
 
     def _check_prompt(self, path: Path) -> None:
         tokens = len(self._prompts.prefix) + len(self._prompts.suffix)
@@ -105,14 +132,18 @@ class GGUFTagger:
         cls,
         path: Path,
         *,
-        decoder: Decoder = "copy",
+        decoder: Decoder | None = None,
+        depth: int | None = None,
         threads: int | None = None,
         gpu_layers: int | None = None,
     ) -> Self:
         """Load a GGUF made by `ner-edge export`.
 
-        `threads` defaults to the physical cores, and `gpu_layers` to all layers if llama.cpp was
-        built for a GPU. Raises `ModelError` if the file is damaged or has no task.
+        `decoder` defaults to `auto` if the file has a word head, else to `copy`. `depth` is the
+        number of layers that the decoder `read` evaluates, by default all. `threads` defaults to
+        the physical cores, and `gpu_layers` to all layers if llama.cpp was built for a GPU. Raises
+        `ModelError` if the file is damaged or has no task, `UsageError` if it does not support the
+        decoder or the depth.
         """
         metadata = describe(path)
         if metadata.task is None:
@@ -120,16 +151,28 @@ class GGUFTagger:
                 f"{path}: contains no ner-edge task; make the file with `ner-edge export`, "
                 "which embeds one"
             )
+        head = metadata.word_head
+        decoder = decoder or ("auto" if head else "copy")
+        _check_decoder(path, decoder, depth, head)
         llama = LlamaModel(
             path,
             context=_CONTEXT,
-            sequences=IN_FLIGHT + 1,
+            sequences=IN_FLIGHT + (READ_TOGETHER if head else 0) + 1,
             threads=threads,
             gpu_layers=gpu_layers,
             head=OutputHead(GGUFFile(path)),
+            states=head is not None,
         )
         try:
-            return cls(llama, path, metadata.task, decoder, metadata.temperature)
+            return cls(
+                llama,
+                path,
+                metadata.task,
+                decoder,
+                calibration=metadata.calibration,
+                word_head=head,
+                depth=depth,
+            )
         except BaseException:
             llama.close()
             raise
@@ -188,10 +231,7 @@ class GGUFTagger:
             )
         try:
             for spans in self._tag_words(sentences):
-                scored = [
-                    span._replace(score=scaled(span.score, self._temperature)) for span in spans
-                ]
-                yield [span for span in scored if span.score >= self.min_score]
+                yield [span for span in spans if span.score >= self.min_score]
         finally:
             self._in_use.release()
 
@@ -230,7 +270,7 @@ class GGUFTagger:
 
     def fits(self, words: Sequence[str]) -> bool:
         """Whether this sentence fits the context; longer ones are split."""
-        return self._engine.tokens_needed(words) <= self._engine.longest
+        return self._engine.fits(words)
 
     def round_trip(self, text: str) -> str:
         """Return `text` encoded and decoded; it is unchanged if the vocabulary covers it."""
@@ -272,6 +312,26 @@ class GGUFTagger:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _check_decoder(
+    path: Path, decoder: Decoder, depth: int | None, head: WordHead | None
+) -> None:
+    if head is None and (decoder in ("auto", "read") or depth):
+        what = f"--decoder {decoder}" if depth is None else "--depth"
+        raise UsageError(
+            f"{path}: {what} needs a model with a word head, trained with --reading both; this one "
+            "has the decoders copy and grammar"
+        )
+    if head is None or depth is None:
+        return
+    if decoder != "read":
+        raise UsageError("--depth needs --decoder read: nothing can be written after it")
+    if depth not in head.layers:
+        depths = ", ".join(map(str, sorted(head.layers)))
+        raise UsageError(f"{path}: no word head after {depth} layers, only after {depths}")
+    if depth != head.last and not nodes_can_be_read():
+        raise UsageError("--depth: llama.cpp does not expose its layers on this system")
 
 
 def _check(words: Sequence[str]) -> None:

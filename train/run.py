@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 import ner_edge
+from ner_edge.calibration import CALIBRATION_FILE
 from ner_edge.data.corpus import Sentence
 from ner_edge.data.labelled import scan_labelled
 from ner_edge.data.readers.columns import Columns
@@ -17,7 +18,6 @@ from ner_edge.hf.prompts import PromptEncoder
 from ner_edge.hf.torch_model import check_base
 from ner_edge.models.resolve import resolve_base
 from ner_edge.task import Task
-from ner_edge.temperature import TEMPERATURE_FILE
 from ner_edge.terminal.progress import Update
 from ner_edge.train.batches import lower_cased
 from ner_edge.train.check import Check
@@ -134,7 +134,7 @@ def _finish(
         if head := getattr(opened.model.get_base_model(), "word_head", None):
             head.save(out)
         encoder.task.save(out)
-        (out / TEMPERATURE_FILE).unlink(missing_ok=True)  # was fitted to the previous adapter
+        (out / CALIBRATION_FILE).unlink(missing_ok=True)  # was fitted to the previous adapter
     f1 = None
     if dev_sentences and (is_main or settings.shard):  # a sharded base needs all processes
 

@@ -12,6 +12,7 @@ from ner_edge.data.readers.columns import Columns
 from ner_edge.errors import ModelError
 from ner_edge.files.hashing import sha256_of
 from ner_edge.gguf.imatrix import Imatrix, read_imatrix
+from ner_edge.gguf.metadata import describe
 from ner_edge.spans import Span
 from ner_edge.task import Task
 
@@ -87,7 +88,8 @@ def collect_imatrix(
     nodes = NodeReader(lambda name: bool(_weights_behind(name)), add)
     llama = LlamaModel(model, context=2048, sequences=9, threads=threads, nodes=nodes)
     try:
-        for done, _ in enumerate(read_decisions(llama, task, data.answers), 1):
+        decisions = read_decisions(llama, task, data.answers, describe(model).word_head)
+        for done, _ in enumerate(decisions, 1):
             progress(done, len(data.answers))
     finally:
         llama.close()

@@ -19,6 +19,7 @@ from ner_edge.export.quantize.types import QUANTS
 from ner_edge.files.atomic import scratch_folder
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.gguf.imatrix import Imatrix
+from ner_edge.gguf.metadata import describe
 from ner_edge.gguf.rounding import round_trip
 from ner_edge.runtime.decisions import Answer, Decision, mean_kl, read_decisions
 from ner_edge.runtime.llama import LlamaModel
@@ -84,6 +85,7 @@ class _Trial:
         self._task = task
         self._answers = answers
         self._threads = threads
+        self._head = describe(model).word_head
         self._imatrix = folder / "imatrix.gguf"
         self._copy = folder / "copy.gguf"
         imatrix.save(self._imatrix)
@@ -109,9 +111,9 @@ class _Trial:
         return mean_kl(self._reference, self._decisions(self._copy))
 
     def _decisions(self, path: Path) -> list[list[Decision]]:
-        llama = LlamaModel(path, context=2048, sequences=9, threads=self._threads)
+        llama = LlamaModel(path, context=2048, sequences=9, threads=self._threads, states=True)
         try:
-            return list(read_decisions(llama, self._task, self._answers))
+            return list(read_decisions(llama, self._task, self._answers, self._head))
         finally:
             llama.close()
 

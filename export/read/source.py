@@ -10,6 +10,7 @@ from gguf import GGUFValue
 from numpy.typing import NDArray
 
 from ner_edge import __version__
+from ner_edge.calibration import Calibration, load_saved_calibration
 from ner_edge.errors import ModelError
 from ner_edge.export.describe.manifest import CheckResult, Provenance
 from ner_edge.export.read.adapter import Adapter, LoraPair, open_adapter
@@ -19,8 +20,6 @@ from ner_edge.export.write_gguf import text_value
 from ner_edge.files.hashing import sha256_of
 from ner_edge.files.inputs import name_as_text
 from ner_edge.task import GGUF_KEY, Task, load_saved_task
-from ner_edge.temperature import GGUF_KEY as TEMPERATURE_KEY
-from ner_edge.temperature import load_saved_temperature
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,8 @@ class Source:
     base: Base
     adapter: Adapter | None
     task: Task | None
-    temperature: float | None
+    calibration: Calibration
+    word_head: WordHead | None
     merged: Base
     changed: set[str]
     """Tensors of `merged` that differ from the base's; complete once all have been read."""
@@ -54,15 +54,15 @@ class Source:
         return files
 
     def metadata(self) -> dict[str, GGUFValue]:
-        """Return the provenance, the task and the temperature as metadata of an exported file."""
+        """Return provenance, task, calibration and word head as metadata of an exported file."""
         values = {"ner_edge.version": __version__, "ner_edge.base_sha256": self.base_sha256}
         if self.adapter is not None:
             values["ner_edge.adapter_sha256"] = self.adapter.sha256
         if self.task is not None:
             values[GGUF_KEY] = self.task.to_json()
-        if self.temperature is not None:
-            values[TEMPERATURE_KEY] = str(self.temperature)
-        return {key: text_value(value) for key, value in values.items()}
+        values |= self.calibration.to_metadata()
+        metadata = {key: text_value(value) for key, value in values.items()}
+        return metadata | (word_head_metadata(self.word_head) if self.word_head else {})
 
     def provenance(self) -> Provenance:
         """Return the provenance for the manifest."""
@@ -98,12 +98,14 @@ def open_source(
     """
     model = open_base(base)
     lora = None if adapter is None else open_adapter(adapter, model)
+    known = task or _known_task(model, adapter)
     changed: set[str] = set()
     return Source(
         model,
         lora,
-        task or _known_task(model, adapter),
-        load_saved_temperature(adapter) if adapter else None,
+        known,
+        load_saved_calibration(adapter) if adapter else Calibration(),
+        _word_head(adapter, known, model) if adapter else None,
         model if lora is None else merge(model, lora, changed),
         changed,
         base_sha256(model, progress),
@@ -165,6 +167,25 @@ def base_sha256(base: Base, progress: Callable[[int, int], None] = lambda done, 
         return next(iter(digests.values()))
     listing = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
     return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _word_head(adapter: Path, task: Task | None, base: Base) -> WordHead | None:
+    head = load_word_head(adapter)
+    if head is None:
+        return None
+    if task is None or list(head.labels) != list(task.labels):
+        raise ModelError(
+            f"{adapter}: its word head tags {', '.join(head.labels)}, but the task's labels are "
+            f"{', '.join(task.labels) if task else 'unknown'}"
+        )
+    sizes = base.hyperparameters
+    width = head.layers[head.last].weight.shape[1]
+    if (head.last, width) != (sizes.layers, sizes.width):
+        raise ModelError(
+            f"{adapter}: its word head is for {head.last} layers of width {width}, but {base.path} "
+            f"has {sizes.layers} of width {sizes.width}"
+        )
+    return head
 
 
 def _known_task(model: Base, adapter: Path | None) -> Task | None:

@@ -2,17 +2,19 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
 
 from gguf import LlamaFileType
 
-from ner_edge import temperature
 from ner_edge.architectures import BY_NAME
+from ner_edge.calibration import KEYS, Calibration
 from ner_edge.errors import ModelError
 from ner_edge.gguf.file import GGUFFile
+from ner_edge.gguf.word_head import read_word_head
 from ner_edge.task import GGUF_KEY, Task
+from ner_edge.word_head import WordHead
 
 _PROVENANCE = {
     "ner-edge": "ner_edge.version",
@@ -36,8 +38,9 @@ class ModelMetadata:
     tensor_types: dict[str, int]
     """How many tensors have each ggml type, most frequent first: `{"Q4_K": 120, "F32": 61}`."""
     task: Task | None
-    temperature: float
-    """The log-odds of scores are divided by it; 1 if it was never fitted."""
+    calibration: Calibration
+    word_head: WordHead | None
+    """Of a model that reads both ways."""
     provenance: dict[str, str]
     """Of files made by ner-edge: `ner-edge` (version), `base` and `adapter` (SHA-256)."""
 
@@ -66,9 +69,19 @@ class ModelMetadata:
                     json.dumps(f"{self.task.prefix}…{self.task.suffix}", ensure_ascii=False),
                 ),
             ]
-        if self.temperature != 1.0:
-            rows.append(("temperature", f"{self.temperature:g}"))
+        rows.append(("reading", self.reading))
+        if self.word_head:
+            depths = ", ".join(map(str, sorted(self.word_head.layers)))
+            rows.append(("word head", f"after layers {depths}"))
+        for name, value in asdict(self.calibration).items():
+            if value != 1.0:
+                rows.append((name.replace("_", " "), f"{value:g}"))
         return rows + list(self.provenance.items())
+
+    @property
+    def reading(self) -> str:
+        """`both` if sentences are read in both directions, else `causal`."""
+        return "both" if self.word_head else "causal"
 
     def _licence(self) -> list[tuple[str, str]]:
         row = BY_NAME.get(self.architecture)
@@ -88,7 +101,8 @@ def describe(path: Path) -> ModelMetadata:
     tensor_bits = 8 * sum(tensor.nbytes for tensor in file.tensors.values())
     types = Counter(tensor.type.name for tensor in file.tensors.values())
     task_text = file.text(GGUF_KEY)
-    temperature_text = file.text(temperature.GGUF_KEY)
+    task = None if task_text is None else Task.from_json(task_text, str(path))
+    calibrated = {key: text for key in KEYS if (text := file.text(key)) is not None}
     return ModelMetadata(
         path=path,
         architecture=architecture,
@@ -98,13 +112,10 @@ def describe(path: Path) -> ModelMetadata:
         parameters=parameters,
         bits_per_weight=tensor_bits / parameters if parameters else 0.0,
         tensor_types=dict(types.most_common()),
-        temperature=(
-            1.0
-            if temperature_text is None
-            else temperature.parse_temperature(temperature_text, str(path))
-        ),
+        calibration=Calibration.from_metadata(calibrated, str(path)),
+        word_head=read_word_head(file, task) if task else None,
         provenance={name: text for name, key in _PROVENANCE.items() if (text := file.text(key))},
-        task=None if task_text is None else Task.from_json(task_text, str(path)),
+        task=task,
     )
 
 

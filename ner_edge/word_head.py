@@ -1,0 +1,67 @@
+"""The word head: linear layers that tag the words of a sentence while a model reads it.
+
+They need a model that was trained to read both ways: the tokens of a sentence attend to one another
+in both directions. `runtime/reader.py` reads so in llama.cpp, `train/word_head.py` trains the head.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ner_edge.spans import ScoredSpan
+from ner_edge.tags import best_path, spans_of
+
+
+class Linear(NamedTuple):
+    """A layer from hidden states to tags: `weight` [tags, width] and `bias` [tags]."""
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+
+class Reading(NamedTuple):
+    """The entities found while reading a sentence, and the probability of all its tags."""
+
+    spans: list[ScoredSpan]
+    probability: float
+
+
+@dataclass(frozen=True)
+class WordHead:
+    """A word head over the tag set of `labels`, with a layer for each of several depths.
+
+    A depth is a number of transformer layers; the greatest is that of the whole model. States after
+    the last layer are those of the model's final norm; earlier ones are divided by their root mean
+    square.
+    """
+
+    labels: tuple[str, ...]
+    layers: dict[int, Linear]
+    epsilon: float = 1e-5
+    """Added to the mean square, as in the model's own norms."""
+
+    @property
+    def last(self) -> int:
+        """The greatest depth."""
+        return max(self.layers)
+
+    def log_probabilities(self, states: NDArray[np.float32], depth: int) -> NDArray[np.float32]:
+        """Return those of each word's tags, [words, tags], given the hidden states of the words'
+        last tokens, [words, width]."""
+        if depth != self.last:
+            squares = np.square(states).mean(axis=1, keepdims=True)
+            states = states / np.sqrt(squares + self.epsilon)
+        weight, bias = self.layers[depth]
+        logits = states @ weight.T + bias
+        logits -= logits.max(axis=1, keepdims=True)
+        return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)), np.float32)
+
+    def tag(self, words: Sequence[str], states: NDArray[np.float32], depth: int) -> Reading:
+        """Tag a sentence from the hidden states of its words' last tokens, [words, width]."""
+        log_p = self.log_probabilities(states, depth)
+        path = best_path(log_p, words)
+        probability = float(np.exp(log_p[np.arange(len(path)), path].sum()))
+        return Reading(spans_of(path, log_p, self.labels), probability)

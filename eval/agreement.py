@@ -60,7 +60,8 @@ class BaselineDecisions:
     def agreement(self, path: Path) -> Agreement | None:
         """Measure the agreement of another GGUF, or reuse the figures kept in the cache.
 
-        None if its labels, its reading or its vocabulary differ, or, with a warning, if it cannot be measured.
+        None if its labels, its reading or its vocabulary differ, or, with a warning, if it cannot
+        be measured.
         """
         from ner_edge.runtime.engine import DECODER_VERSION
         from ner_edge.runtime.llama import LIBRARY

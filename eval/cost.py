@@ -43,7 +43,8 @@ def measured_cost(
     path: Path,
     gold: Gold,
     *,
-    decoder: str = "copy",
+    decoder: str | None = None,
+    depth: int | None = None,
     threads: int | None = None,
     gpu_layers: int | None = None,
     cache_dir: Path | None = None,
@@ -56,7 +57,8 @@ def measured_cost(
     from ner_edge.runtime.llama import LIBRARY
 
     sentences = [sentence.words for sentence in gold.sentences[:_SENTENCES]]
-    settings = {"decoder": decoder, "threads": threads, "gpu_layers": gpu_layers}
+    loading = {"decoder": decoder, "depth": depth}
+    settings = {"loading": loading, "threads": threads, "gpu_layers": gpu_layers}
     return measured_once(
         cache_dir,
         Cost,
@@ -86,10 +88,12 @@ def _in_new_process(request: dict[str, Any]) -> Cost | None:
     return Cost(**json.loads(child.stdout))
 
 
-def _measure(path: str, sentences: list[list[str]], decoder: Any, **settings: Any) -> Cost:
+def _measure(
+    path: str, sentences: list[list[str]], loading: dict[str, Any], **settings: Any
+) -> Cost:
     from ner_edge.runtime.tagger import GGUFTagger
 
-    with GGUFTagger.load(Path(path), decoder=decoder, **settings) as tagger:
+    with GGUFTagger.load(Path(path), **loading, **settings) as tagger:
         for _ in tagger.tag_words(sentences):
             pass
     peak = _peak_bytes()  # before the speed test, which allocates a context of its own

@@ -26,7 +26,10 @@ from ner_edge.spans import Span
 class Evaluator:
     """Evaluates models under the same settings."""
 
-    decoder: Decoder = "copy"
+    decoder: Decoder | None = None
+    """None means `auto`, or `copy` for a model without a word head."""
+    depth: int | None = None
+    """The layers that the decoder `read` evaluates; None means all."""
     threads: int | None = None
     """None means the number of physical cores."""
     gpu_layers: int | None = None
@@ -42,7 +45,11 @@ class Evaluator:
 
         def load() -> GGUFTagger:
             return GGUFTagger.load(
-                path, decoder=self.decoder, threads=self.threads, gpu_layers=self.gpu_layers
+                path,
+                decoder=self.decoder,
+                depth=self.depth,
+                threads=self.threads,
+                gpu_layers=self.gpu_layers,
             )
 
         return Candidate(name, path, load, is_gguf=True)
@@ -115,6 +122,7 @@ class Evaluator:
             candidate.path,
             gold,
             decoder=self.decoder,
+            depth=self.depth,
             threads=self.threads,
             gpu_layers=self.gpu_layers,
             cache_dir=self.cache_dir,

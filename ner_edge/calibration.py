@@ -41,13 +41,13 @@ class Calibration:
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold {self.threshold:g} is not between 0 and 1")
 
+    def changed(self) -> dict[str, float]:
+        """Return the values that were fitted, by name."""
+        return {name: value for name, value in asdict(self).items() if value != 1.0}
+
     def to_metadata(self) -> dict[str, str]:
-        """Return the values as GGUF metadata, those that differ from the defaults."""
-        return {
-            f"ner_edge.{field.name}": str(getattr(self, field.name))
-            for field in fields(self)
-            if getattr(self, field.name) != field.default
-        }
+        """Return the fitted values as GGUF metadata."""
+        return {f"ner_edge.{name}": str(value) for name, value in self.changed().items()}
 
     @classmethod
     def from_metadata(cls, texts: dict[str, str], source: str) -> "Calibration":
@@ -63,7 +63,7 @@ class Calibration:
     def save(self, folder: Path) -> None:
         """Save the calibration beside an adapter; `export` copies it into the model file."""
         with atomic_path(folder / CALIBRATION_FILE) as temporary:
-            text = json.dumps({name: round(value, 4) for name, value in asdict(self).items()})
+            text = json.dumps({name: round(value, 6) for name, value in asdict(self).items()})
             temporary.write_text(text + "\n", encoding="utf-8")
 
 

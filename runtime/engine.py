@@ -6,6 +6,7 @@ from functools import partial
 
 from ner_edge.prompt import PromptTokenizer
 from ner_edge.runtime.batch import Run
+from ner_edge.runtime.decoded import Decoded
 from ner_edge.runtime.llama import PREFIX, LlamaModel
 from ner_edge.runtime.policy import BoldPolicy, DraftPolicy, ReadPolicy
 from ner_edge.runtime.reader import SentenceReader, Tokenized, tokenize_words
@@ -13,6 +14,7 @@ from ner_edge.runtime.score import calibrated
 from ner_edge.runtime.sentence import SentenceDecoder
 from ner_edge.runtime.trie import ChunkTokenizer
 from ner_edge.spans import ScoredSpan
+from ner_edge.word_head import Reading
 
 DECODER_VERSION = 3
 """Increment this with every change to either decoder that may alter entities or scores, even if
@@ -41,6 +43,7 @@ class _Slot:
     """Tokens that its sequence has in the model's memory."""
     sequence: int = 0
     decoder: SentenceDecoder | None = None
+    reading: Reading | None = None
     spans: list[ScoredSpan] | None = None
     """The result."""
 
@@ -97,13 +100,13 @@ class CopyEngine:
         longest = min(self._model.context_size, self._model.trained_context) - self._prefix
         return self.tokens_needed(words) <= longest
 
-    def decode(self, sentences: Iterable[Sequence[str]]) -> Generator[list[ScoredSpan]]:
-        """Yield the entities of each sentence, in order. All must fit."""
+    def decode(self, sentences: Iterable[Sequence[str]]) -> Generator[Decoded]:
+        """Yield the result of each sentence, in order. All must fit."""
         waiting = (self._slot(number, words) for number, words in enumerate(sentences))
         arrived = next(waiting, None)
         free = list(range(self._model.sequences - 1, PREFIX, -1))
         slots: list[_Slot] = []
-        done: dict[int, list[ScoredSpan]] = {}
+        done: dict[int, Decoded] = {}
         to_yield = 0
         try:
             while slots or arrived is not None:
@@ -121,7 +124,7 @@ class CopyEngine:
                     slots.remove(slot)
                     self._model.forget(slot.sequence, 0)
                     free.append(slot.sequence)
-                    done[slot.number] = slot.spans or []
+                    done[slot.number] = Decoded(slot.spans or [], slot.reading)
                 while to_yield in done:
                     yield done.pop(to_yield)
                     to_yield += 1
@@ -154,24 +157,24 @@ class CopyEngine:
             return
         policy = self._policy_alone if alone else self._policy
         for slot in group:
-            prompt = self._prompts.with_suffix(slot.tokenized.tokens)
-            slot.decoder = self._decoder(slot, prompt, policy)
+            self._write(slot, self._prompts.with_suffix(slot.tokenized.tokens), policy)
 
     def _read(self, reader: SentenceReader, group: Sequence[_Slot]) -> None:
-        """Read a batch of sentences, and prepare to write those that are not sure."""
+        """Read a batch of sentences, and prepare to write those that are in doubt."""
         readings = reader.read([(slot.sequence, slot.words, slot.tokenized) for slot in group])
         for slot, reading in zip(group, readings, strict=True):
+            slot.reading = reading
             if reading.probability > self._threshold:
                 slot.spans = reading.spans
             else:
                 slot.length += len(slot.tokenized.tokens)
-                policy = ReadPolicy(reading.spans)
-                slot.decoder = self._decoder(slot, self._prompts.suffix, policy)
+                self._write(slot, self._prompts.suffix, ReadPolicy(reading.spans))
 
-    def _decoder(
-        self, slot: _Slot, tokens: Sequence[int], policy: DraftPolicy
-    ) -> SentenceDecoder:
-        return SentenceDecoder(slot.words, self._labels, tokens, self.chunks, policy)
+    def _write(self, slot: _Slot, tokens: Sequence[int], policy: DraftPolicy) -> None:
+        """Prepare to write the answer after `tokens`, the rest of the prompt."""
+        slot.decoder = SentenceDecoder(slot.words, self._labels, tokens, self.chunks, policy)
+        if slot.decoder.finished:  # only one answer is legal
+            slot.spans = []
 
     def _advance(self, slots: Sequence[_Slot]) -> None:
         """Evaluate one batch of as many pending tokens as fit."""

@@ -14,6 +14,7 @@ from ner_edge.brackets import parse_brackets, write_brackets
 from ner_edge.errors import NerEdgeError
 from ner_edge.prompt import PromptTokenizer
 from ner_edge.runtime.batch import Run
+from ner_edge.runtime.decoded import Decoded
 from ner_edge.runtime.grammar import gbnf
 from ner_edge.runtime.llama import PREFIX, LlamaModel
 from ner_edge.runtime.score import calibrated, entity_score
@@ -49,7 +50,7 @@ class GrammarDecoder:
         self._candidates = np.zeros(model.vocabulary_size, _CANDIDATE)
         model.drop_head()  # the sampler needs the logits of every token
 
-    def decode(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
+    def decode(self, sentences: Iterable[Sequence[str]]) -> Iterator[Decoded]:
         """Yield the entities of each sentence, in order."""
         for words in sentences:
             grammar = gbnf(words, self._labels).encode("utf-8")
@@ -62,7 +63,7 @@ class GrammarDecoder:
                 llama_cpp.llama_sampler_free(sampler)
                 self._model.forget(_SENTENCE, 0)
             spans = _scored_spans(pieces, log_ps, words, self._labels)
-            yield calibrated(spans, self._temperature)
+            yield Decoded(calibrated(spans, self._temperature))
 
     def _write(self, words: Sequence[str], sampler: object) -> tuple[list[bytes], list[float]]:
         self._model.share(PREFIX, _SENTENCE)

@@ -174,9 +174,7 @@ class LlamaModel:
         self._evaluate()
         return rows
 
-    def read(
-        self, runs: Sequence[Run], *, depth: int | None = None
-    ) -> list[NDArray[np.float32]]:
+    def read(self, runs: Sequence[Run], *, depth: int | None = None) -> list[NDArray[np.float32]]:
         """Evaluate all `runs` in one batch in which each attends to itself in both directions.
 
         Returns for each run the hidden states of its wanted tokens, [wanted, width], after the

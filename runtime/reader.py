@@ -54,9 +54,7 @@ class SentenceReader:
         self._temperature = temperature
         self._depth = depth if depth != head.last else None
 
-    def read(
-        self, sentences: Sequence[tuple[int, Sequence[str], Tokenized]]
-    ) -> list[Reading]:
+    def read(self, sentences: Sequence[tuple[int, Sequence[str], Tokenized]]) -> list[Reading]:
         """Read sentences, each with its sequence, in one batch, and tag them."""
         runs = [
             Run(sequence, self._prefix, tokenized.tokens, tokenized.ends)

@@ -3,6 +3,7 @@
 import warnings
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -15,6 +16,7 @@ from ner_edge.files.cache import cache_dir
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.gguf.metadata import describe
 from ner_edge.prompt import PromptTokenizer
+from ner_edge.runtime.decoded import Decoded
 from ner_edge.runtime.engine import DECODER_VERSION, READ_TOGETHER, CopyEngine
 from ner_edge.runtime.grammar import completion_request
 from ner_edge.runtime.grammar_decoder import GrammarDecoder
@@ -91,7 +93,8 @@ class GGUFTagger:
                 stacklevel=3,
             )
             decoder = "grammar"
-        self.decoder: Decoder = decoder
+        self.decoder = f"read, {depth} layers" if depth else str(decoder)
+        """The decoder in use."""
         labels = list(task.labels)
         self._grammar = None
         if decoder == "grammar":
@@ -225,38 +228,47 @@ class GGUFTagger:
 
         Raises `DataError` for a word that is empty or contains white space.
         """
+        with closing(self.tag_and_read(sentences)) as results:
+            for decoded in results:
+                yield [span for span in decoded.spans if span.score >= self.min_score]
+
+    def tag_and_read(self, sentences: Iterable[Sequence[str]]) -> Generator[Decoded]:
+        """Yield all entities of each sentence, with those found while reading it.
+
+        A sentence that is not read both ways, or only in parts, has no reading.
+        """
         if not self._in_use.acquire(blocking=False):
             raise UsageError(
                 "this tagger is busy: exhaust or close its current iterator, or load another tagger"
             )
         try:
-            for spans in self._tag_words(sentences):
-                yield [span for span in spans if span.score >= self.min_score]
+            yield from self._tag_words(sentences)
         finally:
             self._in_use.release()
 
-    def _tag_words(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
-        parts_of: deque[list[tuple[int, int]]] = deque()  # of the sentences being decoded
+    def _tag_words(self, sentences: Iterable[Sequence[str]]) -> Iterator[Decoded]:
+        parts_of: deque[tuple[int, list[tuple[int, int]]]] = deque()  # of those being decoded
 
         def all_parts() -> Iterator[Sequence[str]]:
             for words in sentences:
                 _check(words)
-                parts_of.append(list(self._parts(words)))
-                for start, end in parts_of[-1]:
+                parts = list(self._parts(words))
+                parts_of.append((len(words), parts))
+                for start, end in parts:
                     yield words[start:end]
 
         results = (self._grammar or self._engine).decode(all_parts())
-        for spans in results:
-            while not parts_of[0]:
+        for decoded in results:
+            while not parts_of[0][1]:
                 parts_of.popleft()
-                yield []
-            (first, _), *others = parts_of.popleft()
-            found = _moved(spans, first)
+                yield Decoded([])
+            length, ((first, end), *others) = parts_of.popleft()
+            found = _moved(decoded.spans, first)
             for start, _ in others:
-                found += _moved(next(results), start)
-            yield found
+                found += _moved(next(results).spans, start)
+            yield Decoded(found, decoded.reading if end - first == length else None)
         for _ in parts_of:
-            yield []
+            yield Decoded([])
 
     def completion_request(self, words: Sequence[str]) -> dict[str, Any]:
         """Return the body of a request with which a stock `llama-server` tags the same sentence.
@@ -314,9 +326,7 @@ class GGUFTagger:
         self.close()
 
 
-def _check_decoder(
-    path: Path, decoder: Decoder, depth: int | None, head: WordHead | None
-) -> None:
+def _check_decoder(path: Path, decoder: Decoder, depth: int | None, head: WordHead | None) -> None:
     if head is None and (decoder in ("auto", "read") or depth):
         what = f"--decoder {decoder}" if depth is None else "--depth"
         raise UsageError(

@@ -70,7 +70,7 @@ FAMILIES = {
             "adapter/adapter_config.json": [lora_setting, lora_setting, *JSON_KINDS],
             "adapter/adapter_model.safetensors": SAFETENSORS_KINDS,
             "adapter/ner_edge_task.json": JSON_KINDS,
-            "adapter/ner_edge_temperature.json": JSON_KINDS,
+            "adapter/ner_edge_calibration.json": JSON_KINDS,
             "adapter/training_settings.json": JSON_KINDS,
             "adapter/scores.json": JSON_KINDS,
         },

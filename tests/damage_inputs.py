@@ -70,7 +70,7 @@ def make_inputs(folder: Path) -> None:
     save_model(folder / "parts", max_shard_size="50KB", **size)
     sources = "data.conll --base base --task task.toml"
     _command(f"train {sources} -o adapter --config settings.toml")
-    (folder / "adapter" / "ner_edge_temperature.json").write_text('{"temperature": 1.5}\n')
+    (folder / "adapter" / "ner_edge_calibration.json").write_text('{"temperature": 1.5}\n')
     (folder / "adapter" / "scores.json").write_text(SCORES)
     _interrupt_training(folder)
     export = "export adapter --base base --name model --threads 1"

@@ -157,7 +157,7 @@ SEEN: list[tuple[str, str, str, Change]] = [
     ("adapter", _LORA, "huge offsets", _entry(data_offsets=[2**63, 2**63 + 256])),
     ("adapter", _LORA, "another type", _entry(dtype="F32")),
     ("adapter", _LORA, "a tensor twice", _twice),
-    ("adapter", "adapter/ner_edge_temperature.json", "1e-320", _is('{"temperature": 1e-320}')),
+    ("adapter", "adapter/ner_edge_calibration.json", "1e-320", _is('{"temperature": 1e-320}')),
     ("base", "base/config.json", "10^9 layers", _set("num_hidden_layers", 10**9)),
     ("base", "base/config.json", "a layer less than there are", _set("num_hidden_layers", 1)),
     ("base", "base/config.json", "another width than there is", _set("intermediate_size", 48)),

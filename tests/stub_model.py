@@ -11,6 +11,8 @@ from ner_edge.runtime.llama import LlamaModel
 # Pieces that make one move's tokens the beginning of another's, and labels that share a first one.
 MERGES = [" [", " [[", "[[", " |", " OR", "]\n", ".\n", " the", " London"]
 
+WIDTH = 3  # of hidden states
+
 
 def tokenize(text: str, *, special: bool = False, start: bool = False) -> list[int]:
     """Bytes from 1000 on, and MERGES, longest first; chunks tokenize alone."""
@@ -33,6 +35,14 @@ def logits_after(held: tuple[int, ...], tokens: Sequence[int]) -> list[float]:
     return [hash((state, token)) % 997 / 100 for token in tokens]
 
 
+def states_of(held: tuple[int, ...], wanted: Sequence[int]) -> Any:
+    """Pseudo-random hidden states [wanted, WIDTH], given all that the sequence holds."""
+    return np.array(
+        [[hash((held, index, i)) % 997 / 100 - 5 for i in range(WIDTH)] for index in wanted],
+        np.float32,
+    )
+
+
 class StubModel(LlamaModel):
     """Logits are a hash of all that a sequence holds."""
 
@@ -40,6 +50,7 @@ class StubModel(LlamaModel):
         # Not super().__init__, which loads a file.
         self.batch_size = batch_size
         self.context_size = self.trained_context = context
+        self.sequences = 9
         self.memory: dict[int, list[int]] = {0: list(prefix)}
         self.rows: list[tuple[int, ...]] = []
 
@@ -60,6 +71,17 @@ class StubModel(LlamaModel):
             result.append(row_of)
         assert sum(map(len, self.memory.values())) <= self.context_size + 1000
         return result
+
+    def read(self, runs: Sequence[Run], *, depth: int | None = None) -> list[Any]:
+        """States that depend on every token of the sentence, those to the right included."""
+        assert 0 < sum(len(run.tokens) for run in runs) <= self.batch_size
+        states = []
+        for run in runs:
+            held = self.memory.setdefault(run.sequence, [])
+            assert run.position == len(held)
+            held.extend(run.tokens)
+            states.append(states_of(tuple(held), run.wanted))
+        return states
 
     def logits(self, row: int, tokens: Sequence[int]) -> list[float]:
         return logits_after(self.rows[row], tokens)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ner_edge.builtin import DEFAULT_MODEL, _digest, built_in_model
+from ner_edge.calibration import load_saved_calibration
 from ner_edge.gguf.metadata import describe
 from ner_edge.tagger import Tagger
-from ner_edge.temperature import load_saved_temperature
 
 pytestmark = pytest.mark.model
 
@@ -93,5 +93,5 @@ def test_the_file_is_another_one_when_anything_it_is_made_of_changes(tmp_path: P
 def test_the_file_holds_the_temperature_that_is_shipped() -> None:
     path = built_in_model(DEFAULT_MODEL)
     with as_file(files("ner_edge").joinpath("default")) as folder:
-        assert describe(path).temperature == load_saved_temperature(folder)
+        assert describe(path).calibration == load_saved_calibration(folder)
         assert _digest(folder)[:8] in path.name

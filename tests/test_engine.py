@@ -3,16 +3,20 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stub_model import StubModel, logits_after, tokenize
+from stub_model import WIDTH, StubModel, logits_after, states_of, tokenize
 
 from ner_edge.errors import ModelError
 from ner_edge.prompt import PromptTokenizer
 from ner_edge.runtime.automaton import START, CopyAutomaton, State
+from ner_edge.runtime.batch import Run
+from ner_edge.runtime.decoded import Decoded
 from ner_edge.runtime.engine import CopyEngine
 from ner_edge.runtime.policy import BoldPolicy, DraftPolicy, Guess
+from ner_edge.runtime.reader import SentenceReader, tokenize_words
 from ner_edge.runtime.trie import (
     ChunkTokenizer,
     Moves,
@@ -21,10 +25,15 @@ from ner_edge.runtime.trie import (
     chunks_tokenize_alone,
 )
 from ner_edge.spans import ScoredSpan
+from ner_edge.word_head import Linear, Reading, WordHead
 
 LABELS = ["ORG", "LOC", "ORL"]
 PROMPTS = PromptTokenizer("Mark ", "\n>", tokenize)
 PREFIX, SUFFIX = PROMPTS.prefix, PROMPTS.suffix
+HEAD = WordHead(
+    tuple(LABELS),
+    {4: Linear(*(np.random.default_rng(7).normal(0, 1, s) for s in ((7, WIDTH), 7)))},
+)
 WORDS = ["Ada", "of", "the", "[", "[[", "]", "|", "London", "7", ".", "[a", "שלום", "😀"]
 
 
@@ -63,8 +72,8 @@ class Timid(DraftPolicy):
         return None
 
 
-def assert_same(found: list[list[ScoredSpan]], expected: list[list[ScoredSpan]]) -> None:
-    for ours, theirs in zip(found, expected, strict=True):
+def assert_same(found: list[Decoded], expected: list[list[ScoredSpan]]) -> None:
+    for (ours, _), theirs in zip(found, expected, strict=True):
         assert [span[:3] for span in ours] == [span[:3] for span in theirs]
         assert [span.score for span in ours] == pytest.approx([span.score for span in theirs])
 
@@ -86,6 +95,64 @@ def test_result_is_that_of_naive_decoding(
     found = list(engine.decode(sentences))
     assert_same(found, [naive(words) for words in sentences])
     assert all(not held for sequence, held in model.memory.items() if sequence)
+
+
+def read_naively(words: list[str]) -> Reading:
+    sentence = tokenize_words(words, ChunkTokenizer(tokenize))
+    return HEAD.tag(words, states_of((*PREFIX, *sentence.tokens), sentence.ends), HEAD.last)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=9), max_size=40),
+    st.integers(1, 5),
+    st.sampled_from([49, 120, 512]),
+    st.sampled_from([-1.0, 0.0, 0.01, 0.2, 1.0]),
+)
+def test_sentences_whose_reading_is_in_doubt_are_written_and_no_others(
+    sentences: list[list[str]], in_flight: int, batch: int, threshold: float
+) -> None:
+    model = StubModel(batch, PREFIX)
+    reader = SentenceReader(model, HEAD, PROMPTS)
+    engine = CopyEngine(
+        model, LABELS, PROMPTS, in_flight=in_flight, reader=reader, threshold=threshold
+    )
+    found = list(engine.decode(sentences))
+    readings = [read_naively(words) for words in sentences]
+    assert [decoded.reading for decoded in found] == readings
+    assert_same(
+        found,
+        [
+            reading.spans if reading.probability > threshold else naive(words)
+            for words, reading in zip(sentences, readings, strict=True)
+        ],
+    )
+    assert all(not held for sequence, held in model.memory.items() if sequence)
+
+
+def test_a_right_reading_is_written_in_one_batch() -> None:
+    words = ["Ada", "of", "London", "."]
+    model = StubModel(512, PREFIX)
+    reading = Reading(naive(words), 0.5)
+    reader = SentenceReader(model, HEAD, PROMPTS)
+    reader.read = lambda sentences: (  # type: ignore[method-assign]
+        model.read([Run(s, len(PREFIX), t.tokens, []) for s, _, t in sentences]) and [reading]
+    )
+    batches = []
+    model.decode = lambda runs: batches.append(runs) or StubModel.decode(model, runs)  # type: ignore
+    engine = CopyEngine(model, LABELS, PROMPTS, in_flight=2, reader=reader)
+    assert_same(list(engine.decode([words])), [naive(words)])
+    assert len(batches) == 1
+
+
+def test_a_sentence_too_long_to_be_read_at_once_does_not_fit() -> None:
+    model = StubModel(20, PREFIX)
+    reader = SentenceReader(model, HEAD, PROMPTS)
+    written = CopyEngine(model, LABELS, PROMPTS, in_flight=1)
+    read = CopyEngine(model, LABELS, PROMPTS, in_flight=1, reader=reader)
+    words = ["London"] * 15  # 6 bytes and 14 tokens
+    assert read.fits(words)
+    assert [engine.fits([*words, "London"]) for engine in (written, read)] == [True, False]
 
 
 def test_a_prompt_longer_than_a_batch_goes_in_pieces() -> None:

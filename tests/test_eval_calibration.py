@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ner_edge.calibration import scaled
 from ner_edge.eval.calibration import calibration
 from ner_edge.spans import ScoredSpan, Span
-from ner_edge.temperature import scaled
 
 
 def test_by_hand():

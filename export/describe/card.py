@@ -17,6 +17,7 @@ from ner_edge.files.inputs import read_input
 from ner_edge.files.typed import MEGABYTE, read_json
 from ner_edge.gguf.metadata import ModelMetadata
 from ner_edge.task import Task
+from ner_edge.word_head import WordHead
 
 SCORES_FILE = "scores.json"
 
@@ -34,6 +35,7 @@ def model_card(source: Source, name: str, files: Files) -> str:
         _front_matter(source),
         f"# {name}",
         _summary(source),
+        _reading(source.word_head),
         _labels(source.task),
         _table(files),
         _usage(source.task, files),
@@ -82,6 +84,16 @@ def _summary(source: Source) -> str:
             "entities in brackets: `[Ada Lovelace | LABEL]`"
         )
     return f"{text}. The files are in GGUF format and run in llama.cpp on a CPU or GPU."
+
+
+def _reading(head: WordHead | None) -> str:
+    if head is None:
+        return ""
+    return (
+        "It was trained to read a sentence in both directions and to tag its words while reading, "
+        "which ner-edge does; what it is sure of then need not be written. Other tools read from "
+        "left to right, which works too, a little less accurately."
+    )
 
 
 def _labels(task: Task | None) -> str:

@@ -49,6 +49,7 @@ class FileRecord(msgspec.Struct, frozen=True):
     bits_per_weight: float
     tensor_types: dict[str, int]
     task: str | None
+    reading: str = "causal"
 
     @classmethod
     def of(cls, metadata: ModelMetadata) -> "FileRecord":
@@ -62,6 +63,7 @@ class FileRecord(msgspec.Struct, frozen=True):
             round(metadata.bits_per_weight, 4),
             metadata.tensor_types,
             metadata.task.name if metadata.task else None,
+            metadata.reading,
         )
 
 

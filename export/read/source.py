@@ -19,7 +19,10 @@ from ner_edge.export.read.hf_base import open_hf_base
 from ner_edge.export.write_gguf import text_value
 from ner_edge.files.hashing import sha256_of
 from ner_edge.files.inputs import name_as_text
+from ner_edge.gguf.word_head import word_head_metadata
+from ner_edge.hf.word_head import read_word_head
 from ner_edge.task import GGUF_KEY, Task, load_saved_task
+from ner_edge.word_head import Linear, WordHead
 
 
 @dataclass(frozen=True)
@@ -170,9 +173,11 @@ def base_sha256(base: Base, progress: Callable[[int, int], None] = lambda done, 
 
 
 def _word_head(adapter: Path, task: Task | None, base: Base) -> WordHead | None:
-    head = load_word_head(adapter)
-    if head is None:
+    saved = read_word_head(adapter)
+    if saved is None:
         return None
+    layers = {depth: Linear(*layer) for depth, layer in saved.layers.items()}
+    head = WordHead(tuple(saved.labels), layers)
     if task is None or list(head.labels) != list(task.labels):
         raise ModelError(
             f"{adapter}: its word head tags {', '.join(head.labels)}, but the task's labels are "

@@ -89,6 +89,8 @@ class Verification:
             return
         labels = ", ".join(metadata.task.labels)
         yield CheckResult("task", True, f"{metadata.task.name} ({labels})")
+        if metadata.word_head:
+            yield CheckResult("reading", True, _reading(metadata))
         yield from _tag_battery(self.model, self._threads)
         if self._against is not None:
             from ner_edge.export.verify.parity import check_parity
@@ -118,6 +120,14 @@ def _provenance(metadata: ModelMetadata) -> Provenance:
     """The provenance as far as the file's own metadata holds it."""
     hashed = ("base", "adapter")
     return {k: {"sha256": v} if k in hashed else v for k, v in metadata.provenance.items()}
+
+
+def _reading(metadata: ModelMetadata) -> str:
+    assert metadata.word_head is not None
+    depths = ", ".join(map(str, sorted(metadata.word_head.layers)))
+    threshold = metadata.calibration.threshold
+    trust = f"not written above {threshold:.4g}" if threshold < 1 else "always written"
+    return f"both ways, word head after layers {depths}; sentences are {trust}"
 
 
 def _tag_battery(model: Path, threads: int | None) -> Iterator[CheckResult]:

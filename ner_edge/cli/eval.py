@@ -9,8 +9,8 @@ import typer
 from ner_edge.cli.options import (
     BaselineOption,
     ColumnsOption,
-    DecoderName,
     DecoderOption,
+    DepthOption,
     GpuOption,
     JsonOption,
     MarkdownOption,
@@ -22,8 +22,8 @@ from ner_edge.terminal.streams import say
 
 if TYPE_CHECKING:
     from ner_edge.eval.candidate import Candidate
-    from ner_edge.eval.comparison import Comparison
     from ner_edge.eval.evaluator import Evaluator
+    from ner_edge.eval.gold import Gold
 
 
 class ProtocolName(StrEnum):
@@ -57,14 +57,18 @@ def evaluate(
     markdown: MarkdownOption = False,
     json: JsonOption = None,
     report_folder: ReportOption = None,
-    save_temperature: Annotated[
+    save_calibration: Annotated[
         Path | None,
-        typer.Option(help="Fit a score temperature on DATA and save it with this adapter."),
+        typer.Option(
+            help="Fit score temperatures and the threshold of auto on DATA; save them with this "
+            "adapter."
+        ),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Use only the first N sentences.")
     ] = None,
-    decoder: DecoderOption = DecoderName.copy,
+    decoder: DecoderOption = None,
+    depth: DepthOption = None,
     threads: ThreadsOption = None,
     gpu_layers: GpuOption = None,
     speed: Annotated[
@@ -89,12 +93,13 @@ def evaluate(
     destinations = Destinations(markdown, json, report_folder)
     named = [*(model or []), *filter(None, (adapter, base))]
     destinations.check([data, *map(Path, named), *task_files(task)])
-    if save_temperature:
-        _check_can_save(save_temperature, model, protocol)
+    if save_calibration:
+        _check_can_save(save_calibration, model, protocol)
     gold = read_gold(data, limit, columns=chosen)
     with progress_bar("evaluating") as update:
         evaluator = Evaluator(
-            decoder=decoder.value,
+            decoder=decoder.value if decoder else None,
+            depth=depth,
             threads=threads,
             gpu_layers=gpu_layers,
             measure_cost=speed,
@@ -107,8 +112,9 @@ def evaluate(
         candidates += _ggufs(evaluator, model, default=not candidates)
         comparison = evaluator.compare(candidates, gold, baseline)
     destinations.write(comparison)
-    if save_temperature:
-        _save_temperature(comparison, save_temperature)
+    if save_calibration:
+        (result,) = comparison.results
+        _save_calibration(result.path, gold, save_calibration, threads, gpu_layers)
 
 
 def _paper_candidate(
@@ -138,18 +144,22 @@ def _check_can_save(folder: Path, models: list[str] | None, protocol: ProtocolNa
     from ner_edge.files.targets import check_folder
 
     if protocol != ProtocolName.edge or (models and len(models) > 1):
-        raise UsageError("--save-temperature needs one model file, and no --protocol paper")
+        raise UsageError("--save-calibration needs one model file, and no --protocol paper")
     if not (folder / "adapter_config.json").is_file():
-        raise UsageError(f"--save-temperature {folder}: not an adapter folder")
-    check_folder(f"--save-temperature {folder}", folder)
+        raise UsageError(f"--save-calibration {folder}: not an adapter folder")
+    check_folder(f"--save-calibration {folder}", folder)
 
 
-def _save_temperature(comparison: "Comparison", folder: Path) -> None:
-    from ner_edge.gguf.metadata import describe
-    from ner_edge.temperature import save_temperature
+def _save_calibration(
+    model: Path, gold: "Gold", folder: Path, threads: int | None, gpu_layers: int | None
+) -> None:
+    from ner_edge.eval.fit import fit_calibration
+    from ner_edge.terminal.progress import progress_bar
 
-    (result,) = comparison.results
-    assert result.calibration is not None
-    temperature = describe(result.path).temperature * result.calibration.temperature
-    save_temperature(folder, temperature)
-    say(f"temperature {temperature:.2f} saved in {folder}; the next export uses it")
+    with progress_bar("calibrating") as update:
+        fitted = fit_calibration(
+            model, gold, threads=threads, gpu_layers=gpu_layers, progress=update
+        )
+    fitted.save(folder)
+    values = ", ".join(f"{name} {value:.4g}" for name, value in fitted.changed().items())
+    say(f"calibration saved in {folder} ({values}); the next export uses it")

@@ -8,6 +8,8 @@ import typer
 
 
 class DecoderName(StrEnum):
+    auto = "auto"
+    read = "read"
     copy = "copy"
     grammar = "grammar"
 
@@ -21,8 +23,16 @@ ModelOption = Annotated[
     ),
 ]
 DecoderOption = Annotated[
-    DecoderName,
-    typer.Option(help="copy: fast; grammar: llama.cpp's own grammar sampler, the reference."),
+    DecoderName | None,
+    typer.Option(
+        help="auto: write only sentences that are in doubt after reading; read: write none; copy: "
+        "write all; grammar: the same by llama.cpp's own sampler. (default: auto, or copy if the "
+        "model has no word head)"
+    ),
+]
+DepthOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Layers to evaluate with --decoder read (default: all)."),
 ]
 GpuOption = Annotated[
     int | None,

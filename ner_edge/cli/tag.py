@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ner_edge.cli.options import DecoderName, DecoderOption, GpuOption, ModelOption, ThreadsOption
+from ner_edge.cli.options import (
+    DecoderOption,
+    DepthOption,
+    GpuOption,
+    ModelOption,
+    ThreadsOption,
+)
 from ner_edge.errors import UsageError
 from ner_edge.runtime.formats import FORMATS
 from ner_edge.terminal.streams import check_stdin_is_open, check_stdout_is_open, say
@@ -34,7 +40,8 @@ def tag(
     min_score: Annotated[
         float, typer.Option(min=0, max=1, help="Leave out entities with a lower score.")
     ] = 0.0,
-    decoder: DecoderOption = DecoderName.copy,
+    decoder: DecoderOption = None,
+    depth: DepthOption = None,
     threads: ThreadsOption = None,
     gpu_layers: GpuOption = None,
 ) -> None:
@@ -55,7 +62,13 @@ def tag(
 
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
     with (
-        Tagger.load(path, decoder=decoder.value, threads=threads, gpu_layers=gpu_layers) as tagger,
+        Tagger.load(
+            path,
+            decoder=decoder.value if decoder else None,
+            depth=depth,
+            threads=threads,
+            gpu_layers=gpu_layers,
+        ) as tagger,
         # On a terminal, the results themselves show the progress.
         progress_bar("tagging", total, hidden=sys.stdout.isatty()) as update,
     ):

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
@@ -73,9 +73,8 @@ class ModelMetadata:
         if self.word_head:
             depths = ", ".join(map(str, sorted(self.word_head.layers)))
             rows.append(("word head", f"after layers {depths}"))
-        for name, value in asdict(self.calibration).items():
-            if value != 1.0:
-                rows.append((name.replace("_", " "), f"{value:g}"))
+        for name, value in self.calibration.changed().items():
+            rows.append((name.replace("_", " "), f"{value:g}"))
         return rows + list(self.provenance.items())
 
     @property

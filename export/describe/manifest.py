@@ -115,7 +115,7 @@ class _CheckEntry(msgspec.Struct):
     detail: str
 
 
-class _ManifestFile(FileRecord, frozen=True):
+class _ManifestFile(FileRecord, frozen=True, kw_only=True):
     sha256: str
     made_of: Provenance
     checks: dict[str, _CheckEntry]

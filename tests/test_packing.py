@@ -282,4 +282,6 @@ def test_reading_both_ways_equals_one_sentence_at_a_time_with_a_mask(family: str
     for one, other in ((naive, packed), (heads[0], heads[1])):
         for name, gradient in gradients(one).items():
             assert gradient.abs().max() > 0
-            torch.testing.assert_close(gradients(other)[name], gradient, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                gradients(other)[name], gradient, rtol=1e-4, atol=TOLERANCE.get(family, 1e-5)
+            )

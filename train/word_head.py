@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import save
 
 from ner_edge.files.atomic import atomic_path
+from ner_edge.hf.word_head import HEAD_FILE, LABELS_KEY
 from ner_edge.tags import tag_set
 
-HEAD_FILE = "word_head.safetensors"
 _STEP = 4  # layers between two heads
 
 
@@ -50,4 +50,4 @@ class WordHead(torch.nn.Module):
         """Write the head beside an adapter, as float32 safetensors."""
         weights = {name: w.detach().float().cpu() for name, w in self.state_dict().items()}
         with atomic_path(folder / HEAD_FILE) as path:
-            path.write_bytes(save(weights, {"labels": json.dumps(self.labels)}))
+            path.write_bytes(save(weights, {LABELS_KEY: json.dumps(self.labels)}))

@@ -33,13 +33,13 @@ class Entry(NamedTuple):
 
 
 class SafetensorsFile:
-    """The tensors of one file. Raises `ModelError` if it is damaged or incomplete."""
+    """The tensors and metadata of one file. Raises `ModelError` if it is damaged or incomplete."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             with open_input(path, error=ModelError) as file:
-                self.entries = _read_header(file)
+                self.entries, self.metadata = _read_header(file)
         except (OSError, ValueError, RecursionError) as error:  # msgspec's are ValueErrors
             raise ModelError(
                 f"{path}: damaged or incomplete safetensors file ({error}); fetch it again"
@@ -87,7 +87,7 @@ class _Fields(msgspec.Struct):
     data_offsets: tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=0)]]
 
 
-def _read_header(file: BinaryIO) -> dict[str, Entry]:
+def _read_header(file: BinaryIO) -> tuple[dict[str, Entry], dict[str, str]]:
     size = file.seek(0, SEEK_END)
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
@@ -97,7 +97,8 @@ def _read_header(file: BinaryIO) -> dict[str, Entry]:
     if length > _MAX_HEADER:
         raise ValueError(f"its header has {length} bytes")
     header = msgspec.json.decode(file.read(length), type=dict[str, msgspec.Raw])
-    header.pop("__metadata__", None)
+    raw_metadata = header.pop("__metadata__", b"null")
+    metadata = msgspec.json.decode(raw_metadata, type=dict[str, str] | None) or {}
     entries, spans = {}, []
     for name, raw in header.items():
         fields = msgspec.json.decode(raw, type=_Fields)
@@ -114,4 +115,4 @@ def _read_header(file: BinaryIO) -> dict[str, Entry]:
     for (_, end, one), (begin, _, other) in pairwise(spans):
         if begin < end:
             raise ValueError(f"tensors {one} and {other} overlap")
-    return entries
+    return entries, metadata

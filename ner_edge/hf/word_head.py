@@ -1,0 +1,95 @@
+"""A word head beside an adapter: linear layers on hidden states that tag each word.
+
+Training writes it to `word_head.safetensors`; this module reads it without torch.
+"""
+
+import re
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from ner_edge.errors import ModelError
+from ner_edge.files.typed import parse_json
+from ner_edge.hf.safetensors import SafetensorsFile
+from ner_edge.tags import tag_set
+
+HEAD_FILE = "word_head.safetensors"
+LABELS_KEY = "labels"
+"""The metadata that holds the labels, as a JSON list."""
+
+_Labels = Annotated[list[Annotated[str, Meta(max_length=100)]], Meta(min_length=1, max_length=500)]
+_NAME = re.compile(r"layers\.([1-9]\d{0,2})\.(?:weight|bias)")
+_MOST_DEPTHS = 64
+
+
+class Linear(NamedTuple):
+    """`weight` [tags, width] and `bias` [tags], in float32."""
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+
+class SavedWordHead(NamedTuple):
+    """The labels, whose `tag_set` are the rows, and the linear layer after each of some layers.
+
+    `layers` are by depth, ascending. The states after the model's last layer are those of its final
+    norm; other states are divided by their root mean square before the linear layer.
+    """
+
+    labels: list[str]
+    layers: dict[int, Linear]
+
+
+def layer_name(depth: int) -> str:
+    """Return the name of the linear layer after `depth` layers, without `.weight` or `.bias`."""
+    return f"layers.{depth}"
+
+
+def read_word_head(folder: Path) -> SavedWordHead | None:
+    """Return the word head beside the adapter in `folder`; None without one.
+
+    Raises `ModelError` if the file is damaged or is not a word head.
+    """
+    path = folder / HEAD_FILE
+    if not path.exists():
+        return None
+    file = SafetensorsFile(path)
+    file.check_floats()
+    if LABELS_KEY not in file.metadata:
+        raise ModelError(f"{path}: not a word head (its metadata have no labels)")
+    where = f"{path}: labels"
+    labels = parse_json(file.metadata[LABELS_KEY], _Labels, "a list of labels", where)
+    if len(set(labels)) != len(labels):
+        raise ModelError(f"{path}: not a word head (a label occurs twice)")
+    return SavedWordHead(labels, _read_layers(file, len(tag_set(labels))))
+
+
+def _read_layers(file: SafetensorsFile, tags: int) -> dict[int, Linear]:
+    shapes = {name: entry.shape for name, entry in file.entries.items()}
+    found = [_NAME.fullmatch(name) for name in shapes]
+    depths = sorted({int(match[1]) for match in found if match})
+    names = {
+        depth: (f"{layer_name(depth)}.weight", f"{layer_name(depth)}.bias") for depth in depths
+    }
+    if not 0 < len(depths) <= _MOST_DEPTHS or shapes.keys() != set(chain(*names.values())):
+        raise ModelError(
+            f"{file.path}: not a word head (expected pairs of tensors such as "
+            f"{layer_name(24)}.weight and {layer_name(24)}.bias)"
+        )
+    width = shapes[names[depths[0]][0]][-1]
+    layers = {}
+    for depth, (weight, bias) in names.items():
+        for name, shape in ((weight, (tags, width)), (bias, (tags,))):
+            if shapes[name] != shape:
+                raise ModelError(
+                    f"{file.path}: {name} has shape {shapes[name]}, but the labels have {tags} "
+                    f"tags, so it should be {shape}"
+                )
+        layers[depth] = Linear(file.float32(weight), file.float32(bias))
+        if not all(np.isfinite(values).all() for values in layers[depth]):
+            raise ModelError(f"{file.path}: {layer_name(depth)} has values that are not finite")
+    return layers

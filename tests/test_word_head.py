@@ -70,7 +70,7 @@ def tensors(tags: int = 5, width: int = 6, name: str = "layers.9") -> dict[str, 
         (
             tensors() | {"layers.9.bias": np.full(5, np.nan, np.float32)},
             '["A", "B"]',
-            "layers.9 has values that are not finite",
+            "layer 9 has values that are not finite",
         ),
         (tensors() | {"layers.9.bias": np.zeros(5, np.int32)}, '["A", "B"]', "has type I32"),
     ],

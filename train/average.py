@@ -1,8 +1,9 @@
 """The mean of several LoRA adapters of one base, which is often better than each of them ("model
 soups", Wortsman et al. 2022) and no larger.
 
-It is the mean of the updates scaling·B·A that the adapters add to the weights. A mean of A and of B
-would be meaningless, because separately trained factors are not aligned.
+It is the mean of the updates scaling·B·A that the adapters add to the weights, and of their word
+heads. A mean of A and of B would be meaningless, because separately trained factors are not
+aligned.
 """
 
 import json
@@ -19,6 +20,7 @@ from ner_edge.errors import ModelError, UsageError, first_line
 from ner_edge.files.atomic import atomic_path, make_folder, write_text
 from ner_edge.files.targets import check_folder
 from ner_edge.hf.adapter_config import WEIGHTS_FILE, check_adapter
+from ner_edge.hf.word_head import Linear, SavedWordHead, read_word_head, write_word_head
 from ner_edge.task import load_saved_task
 from ner_edge.train.fingerprint import FINGERPRINT_KEY, read_record
 from ner_edge.train.model import save_config
@@ -32,6 +34,7 @@ class _Adapter(NamedTuple):
     config: LoraConfig
     weights: dict[str, Matrix]
     settings: dict[str, Any]
+    head: SavedWordHead | None
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -75,9 +78,31 @@ def _check_match(first: _Adapter, other: _Adapter) -> None:
         raise ModelError(f"{other.folder}: has other layers than {first.folder}")
     if load_saved_task(other.folder) != load_saved_task(first.folder):
         raise ModelError(f"{other.folder}: was trained for another task than {first.folder}")
+    if (first.head is None) != (other.head is None):
+        causal, both = (first, other) if first.head is None else (other, first)
+        raise ModelError(
+            f"{causal.folder}: has no word head, but {both.folder} has one; adapters that read in "
+            "different ways cannot be averaged"
+        )
+    if first.head and other.head and _form(first.head) != _form(other.head):
+        raise ModelError(
+            f"{other.folder}: its word head has other labels or layers than that of {first.folder}"
+        )
     bases = {adapter.settings.get(FINGERPRINT_KEY) for adapter in (first, other)} - {None}
     if len(bases) > 1:
         raise ModelError(f"{other.folder}: was trained on another base than {first.folder}")
+
+
+def _form(head: SavedWordHead) -> tuple[list[str], dict[int, tuple[int, ...]]]:
+    return head.labels, {depth: layer.weight.shape for depth, layer in head.layers.items()}
+
+
+def _mean_head(heads: Sequence[SavedWordHead]) -> SavedWordHead:
+    layers = {}
+    for depth in heads[0].layers:
+        weights, biases = zip(*(head.layers[depth] for head in heads), strict=True)
+        layers[depth] = Linear(np.stack(weights).mean(0), np.stack(biases).mean(0))
+    return SavedWordHead(heads[0].labels, layers)
 
 
 def _mean_product(
@@ -117,6 +142,8 @@ def _save(
         "mean_of": [adapter.settings for adapter in adapters],
     }
     write_text(json.dumps(record, indent=2) + "\n", str(out / SETTINGS_FILE))
+    if heads := [adapter.head for adapter in adapters if adapter.head]:
+        write_word_head(_mean_head(heads), out)
     with atomic_path(out / WEIGHTS_FILE) as path:  # last: without weights it is no adapter
         save_file(weights, path, {"format": "pt"})
 
@@ -133,7 +160,7 @@ def _read(folder: Path) -> _Adapter:
             raise ValueError("more than plain LoRA")
     except Exception as error:  # peft and safetensors raise anything on a damaged adapter
         raise ModelError(f"{folder}: cannot be averaged ({first_line(error)})") from error
-    return _Adapter(folder, config, weights, read_record(folder))
+    return _Adapter(folder, config, weights, read_record(folder), read_word_head(folder))
 
 
 def _names_of_a(weights: dict[str, Matrix]) -> list[str]:

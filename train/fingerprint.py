@@ -9,6 +9,7 @@ import torch
 from ner_edge.errors import ModelError
 from ner_edge.files.typed import read_json
 from ner_edge.hf.adapter_config import CONFIG_FILE, WEIGHTS_FILE, read_adapter_config
+from ner_edge.hf.word_head import HEAD_FILE
 from ner_edge.train.settings import SETTINGS_FILE
 
 FINGERPRINT_KEY = "base_fingerprint"
@@ -46,8 +47,11 @@ def check_adapter_is_for(folder: Path, base: str, base_fingerprint: str) -> None
 
 
 def adapter_digest(folder: Path) -> str:
-    """Return eight hex digits of the weights of the adapter in `folder`."""
-    return f"{zlib.crc32((folder / WEIGHTS_FILE).read_bytes()):08x}"
+    """Return eight hex digits of the weights of the adapter in `folder`, and of its word head."""
+    digest = zlib.crc32((folder / WEIGHTS_FILE).read_bytes())
+    if (folder / HEAD_FILE).exists():
+        digest = zlib.crc32((folder / HEAD_FILE).read_bytes(), digest)
+    return f"{digest:08x}"
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ner_edge.train.packing import pack
 from ner_edge.train.processes import rank_and_world, sum_over_processes
 from ner_edge.train.recover import Rounding
 from ner_edge.train.settings import TrainSettings
-from ner_edge.train.word_head import WordHead
+from ner_edge.train.word_head import WordHead, word_head_of
 
 _SMOOTHED = 20  # steps
 
@@ -71,7 +71,7 @@ def train(
     """
     rank, world = rank_and_world()
     base = model.get_base_model()
-    head: WordHead | None = getattr(base, "word_head", None)
+    head = word_head_of(model)
     own = list(head.parameters()) if head else []
     adapter = [w for w in model.parameters() if w.requires_grad and not any(w is h for h in own)]
     weights = adapter + own

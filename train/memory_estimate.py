@@ -8,8 +8,10 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from ner_edge.architectures import BY_MODEL_TYPE
+from ner_edge.hf.prompts import Example
 from ner_edge.memory import available_memory
 from ner_edge.train.loss import ROWS
+from ner_edge.train.word_head import word_head_of
 
 # Python, torch and transformers (0.4 GB once imported) and the allocator's reserve, by estimate.
 _RUNTIME = 600_000_000
@@ -32,9 +34,9 @@ class MemoryNeed:
 
 
 def memory_need(
-    model: Any, rank: int, prefix: int, lengths: Sequence[int], checkpointing: bool = False
+    model: Any, rank: int, prefix: int, part: Sequence[Example], checkpointing: bool = False
 ) -> MemoryNeed:
-    """Estimate a step on one packed sequence of `prefix` tokens and examples of `lengths`, on CPU.
+    """Estimate a step on one packed sequence of `prefix` tokens and the examples `part`, on CPU.
 
     A GPU needs less, since its fused attention does not keep the attention weights.
     """
@@ -52,7 +54,11 @@ def memory_need(
         2 * shared_out // base.config.num_hidden_layers
     )  # the layer in use and the next, gathered
     size = base.dtype.itemsize
+    lengths = [len(example) for example in part]
     kept = kept_activations(base.config, size, rank, prefix, lengths, checkpointing)
+    if head := word_head_of(model):
+        words = sum(len(example.word_ends) for example in part)
+        kept += kept_for_head(base.config, size, len(head.depths), words, prefix, lengths)
     kept += trained * size  # the adapter, cast for the matrix products
     return MemoryNeed(
         frozen, trained * 4 * _MOMENTS, kept + _working_memory(base.config, size, prefix, lengths)
@@ -85,6 +91,16 @@ def kept_activations(
     ends = tokens * hidden * (4 + size)
     kept = tokens * hidden * size + layer / config.num_hidden_layers if checkpointing else layer
     return int(config.num_hidden_layers * kept + ends)
+
+
+def kept_for_head(
+    config: Any, size: int, depths: int, words: int, prefix: int, lengths: Sequence[int]
+) -> int:
+    """Return the bytes that a word head after `depths` of the layers adds to these: the hidden
+    states of all layers, and those of `words` words in float32, for each depth."""
+    tokens = prefix + sum(lengths) - len(lengths)
+    states = config.num_hidden_layers * tokens * config.hidden_size * size
+    return int(states + 4 * depths * words * config.hidden_size * 4)
 
 
 def _working_memory(config: Any, size: int, prefix: int, lengths: Sequence[int]) -> int:

@@ -7,12 +7,13 @@ from pathlib import Path
 from ner_edge.errors import UsageError
 from ner_edge.files.targets import check_folder, check_not_input, same_file
 from ner_edge.hf.adapter_config import CONFIG_FILE, WEIGHTS_FILE
+from ner_edge.hf.word_head import HEAD_FILE
 from ner_edge.models.resolve import is_model
 from ner_edge.task import TASK_FILE
 from ner_edge.train.checkpoint import CHECKPOINT_FILE, is_checkpoint
 from ner_edge.train.settings import SETTINGS_FILE
 
-_ADAPTER = (WEIGHTS_FILE, CONFIG_FILE, TASK_FILE)
+_ADAPTER = (WEIGHTS_FILE, CONFIG_FILE, TASK_FILE, HEAD_FILE)
 
 
 def check_out(

@@ -16,6 +16,7 @@ from ner_edge.errors import DataError, ModelError
 from ner_edge.files.hashing import sha256_of
 from ner_edge.hf.adapter_config import WEIGHTS_FILE
 from ner_edge.hf.prompts import Example, PromptEncoder
+from ner_edge.hf.word_head import HEAD_FILE
 from ner_edge.task import Task
 from ner_edge.terminal.counts import counted, grouped
 from ner_edge.train.check import Check
@@ -24,6 +25,7 @@ from ner_edge.train.recover import Rounding
 from ner_edge.train.resource_checks import memory_check, time_check
 from ner_edge.train.settings import TrainSettings
 from ner_edge.train.start import Start
+from ner_edge.train.word_head import word_head_of
 
 _COMPARED = 7  # matrices, as many as a layer has
 _SAME = 0.999  # share of equal values; sums in another order may round differently
@@ -46,6 +48,8 @@ def preflight(
     if dev_sentences:
         yield data_check("dev", dev_sentences, encoder.task)
     yield template_check(sentences, encoder.task)
+    if check := reading_check(start, settings):
+        yield check
     architecture = BY_MODEL_TYPE[model.config.model_type]
     if licence := architecture.licence:
         yield Check("licence", f"the base and models trained from it are under the {licence}")
@@ -79,6 +83,19 @@ def template_check(sentences: Sequence[Sentence], task: Task) -> Check:
     text = f"{task.prefix}{shown.text}{task.suffix}{answer}"
     details = [f"│ {line}" for line in text.split("\n")]
     return Check("template", f"{task.template}, task {task.name}", details=details)
+
+
+def reading_check(start: Start, settings: TrainSettings) -> Check | None:
+    """Say where the word heads are, or that the one of the start is left out; None if neither."""
+    if head := word_head_of(start.model):
+        some_new = head.new if head.new != head.depths else ()
+        depths = [f"{depth}{' (new)' * (depth in some_new)}" for depth in head.depths]
+        share = f"{100 * settings.causal_share:.0f} % of the sentences causally"
+        heads = f"{'' if head.new != head.depths else 'new '}word heads"
+        return Check("reading", f"both ways, {share}; {heads} after layers {', '.join(depths)}")
+    if start.adapter and (start.adapter / HEAD_FILE).exists():
+        return Check("reading", f"causally, so the word head of {start.adapter} is left out")
+    return None
 
 
 def token_check(

@@ -19,16 +19,25 @@ from ner_edge.train.loop import LossWeights, add_gradients, count_steps
 from ner_edge.train.memory_estimate import free_memory, memory_need
 from ner_edge.train.settings import TrainSettings
 from ner_edge.train.start import Start
+from ner_edge.train.word_head import head_depths
 
 
-def disk_check(out: Path, base: Hyperparameters, rank: int, recovers: bool) -> Check:
-    """Check that the disk of `out`, which need not exist, has room for an adapter and two
-    checkpoints: a new one is written before it replaces the last."""
-    weights = rank * sum(sum(shape) for shape in base.matrices().values()) * base.layers
+def disk_check(
+    out: Path, base: Hyperparameters, settings: TrainSettings, labels: int, recovers: bool
+) -> Check:
+    """Check that the disk of `out`, which need not exist, has room for an adapter, its word head
+    for `labels` labels, if any, and two checkpoints: a new one is written before it replaces the
+    last."""
+    weights = settings.rank * sum(sum(shape) for shape in base.matrices().values()) * base.layers
+    head = 0
+    if settings.reading == "both":
+        depths = head_depths(base.layers, early=settings.early_loss > 0)
+        head = len(depths) * (1 + 2 * labels) * (base.width + 1)
     # Weights and two moments per weight in float32; when recovering, also the rounded adapter.
-    checkpoint = weights * (16 if recovers else 12)
+    checkpoint = (weights + head) * (16 if recovers else 12)
     there = out / CHECKPOINT_FILE
-    need = 2 * weights + 2 * checkpoint - (there.stat().st_size if there.is_file() else 0)
+    need = 2 * weights + 4 * head + 2 * checkpoint
+    need -= there.stat().st_size if there.is_file() else 0
     free = shutil.disk_usage(nearest(out)).free
     text = f"needs about {need / 1e9:.2f} GB; {free / 1e9:.1f} GB are free"
     error = None
@@ -47,13 +56,13 @@ def memory_check(
 ) -> Check:
     """Check the memory for the largest packed sequence of the first epoch, in each process."""
     parts = [
-        [len(example) for example in part]
+        part
         for batch in _batches(examples, settings)
         for part in split_by_tokens(batch[::world], prefix, settings.max_tokens)
     ]
     needs = [
         memory_need(model, settings.rank, prefix, part, settings.gradient_checkpointing)
-        for part in sorted(parts, key=sum)[-8:]  # not only the largest: the shape matters too
+        for part in sorted(parts, key=_tokens)[-8:]  # not only the largest: the shape matters too
     ]
     need = max(needs, key=lambda need: need.total)
     if teacher is not None:
@@ -82,7 +91,7 @@ def time_check(
     world: int,
 ) -> Check:
     """Estimate the duration of the run from one step of median size; the model does not change."""
-    batches = sorted(_batches(examples, settings), key=lambda batch: sum(map(len, batch)))
+    batches = sorted(_batches(examples, settings), key=_tokens)
     batch = batches[len(batches) // 2][::world]
     base = start.model.get_base_model()
     start.model.train()
@@ -107,6 +116,10 @@ def _batches(examples: Sequence[Example], settings: TrainSettings) -> list[list[
     lengths = [len(example) for example in examples]
     plan = plan_epoch(lengths, settings.batch_size, settings.seed, epoch=0)
     return [[examples[i] for i in batch] for batch in plan]
+
+
+def _tokens(batch: Sequence[Example]) -> int:
+    return sum(map(len, batch))
 
 
 def _duration(seconds: float) -> str:

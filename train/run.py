@@ -16,6 +16,7 @@ from ner_edge.files.atomic import exclusive, make_folder
 from ner_edge.files.inputs import name_as_text
 from ner_edge.hf.prompts import PromptEncoder
 from ner_edge.hf.torch_model import check_base
+from ner_edge.hf.word_head import HEAD_FILE
 from ner_edge.models.resolve import resolve_base
 from ner_edge.task import Task
 from ner_edge.terminal.progress import Update
@@ -31,6 +32,7 @@ from ner_edge.train.processes import is_main_process
 from ner_edge.train.resource_checks import disk_check
 from ner_edge.train.settings import TrainSettings
 from ner_edge.train.start import Recovery, Start, open_start, with_dtype
+from ner_edge.train.word_head import word_head_of
 
 
 def run_training(
@@ -54,12 +56,14 @@ def run_training(
 
     The adapter is a new one, or starts from the one in the folder `start`. With a `recovery`, it
     learns to give its previous answers with the rounded weights of that file. `out` receives the
-    adapter (float16 safetensors, peft's format), the task and the settings. Only files of an
-    earlier run are overwritten, and no inputs, among them the `other_inputs` that the caller read.
+    adapter (float16 safetensors, peft's format), its word head if it reads both ways, the task and
+    the settings. Only files of an earlier run are overwritten, and no inputs, among them the
+    `other_inputs` that the caller read.
 
     `say` receives each check before training starts; a `dry_run` ends there and writes nothing.
-    Returns the strict micro F1 on `dev_file` in percent; None without one, and in all processes but
-    the main one. Raises a `NerEdgeError` if an input is wrong or resources are insufficient.
+    Returns the strict micro F1 on `dev_file` in percent, of the word head's tags if there is one,
+    else of the answers; None without a file, and in all processes but the main one. Raises a
+    `NerEdgeError` if an input is wrong or resources are insufficient.
     """
     settings = with_dtype(settings)
     inputs = [train_file, *filter(None, [dev_file]), *(recovery.inputs if recovery else [])]
@@ -74,7 +78,8 @@ def run_training(
         if check.error:
             raise check.error
 
-    disk = disk_check(out, check_base(resolve_base(base)), settings.rank, recovery is not None)
+    sizes = check_base(resolve_base(base))
+    disk = disk_check(out, sizes, settings, len(task.labels), recovery is not None)
     if disk.error:  # before the model is loaded
         pass_on(disk)
     opened = open_start(base, settings, start, recovery, list(task.labels))
@@ -131,8 +136,10 @@ def _finish(
     is_main = is_main_process()
     if is_main:
         save_adapter(opened.model, out, opened.base)
-        if head := getattr(opened.model.get_base_model(), "word_head", None):
+        if head := word_head_of(opened.model):
             head.save(out)
+        else:
+            (out / HEAD_FILE).unlink(missing_ok=True)  # of an earlier run
         encoder.task.save(out)
         (out / CALIBRATION_FILE).unlink(missing_ok=True)  # was fitted to the previous adapter
     f1 = None

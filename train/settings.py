@@ -13,6 +13,7 @@ from ner_edge.errors import UsageError
 from ner_edge.files.atomic import write_text
 from ner_edge.files.inputs import read_input
 from ner_edge.files.typed import MEGABYTE, read_toml
+from ner_edge.hf.word_head import HEAD_FILE
 
 SETTINGS_FILE = "training_settings.json"
 # Settings that must be positive, with the largest sensible value of each.
@@ -129,15 +130,22 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def resolve_settings(
-    preset: str, config: Path | None = None, flags: Mapping[str, Any] | None = None
+    preset: str,
+    config: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    start: Path | None = None,
 ) -> TrainSettings:
     """Return the settings of `preset`, overridden by the TOML file `config` and then by `flags`.
 
-    Raises `UsageError`, naming the file or the `--set`, on an unknown name or a wrong value.
+    Unless they say how to read, it is as the adapter in the folder `start` reads: both ways if it
+    has a word head. Raises `UsageError`, naming the file or the `--set`, on an unknown name or a
+    wrong value.
     """
     if preset not in PRESETS:
         raise UsageError(f"--preset {preset}: no such preset; choose from: {', '.join(PRESETS)}")
     settings = TrainSettings(**PRESETS[preset])
+    if start is not None and (start / HEAD_FILE).exists():
+        settings = replace(settings, reading="both")
     if config is not None:
         settings = _override(settings, _read_file(config), str(config))
     for name, value in (flags or {}).items():

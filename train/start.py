@@ -25,7 +25,7 @@ from ner_edge.train.model import add_adapter
 from ner_edge.train.processes import join_processes, rank_and_world, shard_base
 from ner_edge.train.recover import Rounding
 from ner_edge.train.settings import TrainSettings
-from ner_edge.train.word_head import WordHead
+from ner_edge.train.word_head import add_word_head
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ def open_start(
 ) -> Start:
     """Load `base` with the adapter of a folder, or with a new one. `settings.dtype` is not "auto".
 
-    Raises `ModelError` if base, adapter and recovery file do not belong together.
+    To read both ways, it gets a word head for `labels`, too: the adapter's, or a new one. Raises
+    `ModelError` if base, adapter and recovery file do not belong together.
     """
     path = resolve_base(base)
     device = join_processes()
@@ -119,8 +120,7 @@ def open_start(
         teacher = add_adapter(deepcopy(model), settings, adapter).get_base_model().eval()
     model = add_adapter(model, settings, adapter)
     if settings.reading == "both":
-        head = WordHead(model.config, labels, early=settings.early_loss > 0, seed=settings.seed)
-        model.get_base_model().word_head = head.to(device)
+        add_word_head(model, labels, settings, adapter)
     if shard:
         shard_base(model, device)
     return Start(base, model, tokenizer, base_fingerprint, adapter, rounding, teacher)

@@ -1,16 +1,15 @@
-"""The word head: a linear layer that tags each word while the sentence is read."""
+"""The word head: linear layers that tag each word while the sentence is read."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 
-from ner_edge.files.atomic import atomic_path
-from ner_edge.hf.word_head import HEAD_FILE, LABELS_KEY
+from ner_edge.errors import ModelError
+from ner_edge.hf.word_head import HEAD_FILE, Linear, SavedWordHead, read_word_head, write_word_head
 from ner_edge.tags import tag_set
+from ner_edge.train.settings import TrainSettings
 
 _STEP = 4  # layers between two heads
 
@@ -24,16 +23,16 @@ class WordHead(torch.nn.Module):
 
     def __init__(self, config: Any, labels: Sequence[str], *, early: bool, seed: int = 0) -> None:
         super().__init__()
-        layers, width, epsilon = config.num_hidden_layers, config.hidden_size, config.rms_norm_eps
-        self.epsilon: float = epsilon
-        self.last: int = layers
-        depths = range(-(-layers // 2 // _STEP) * _STEP, layers, _STEP) if early else ()
+        self.epsilon: float = config.rms_norm_eps
+        self.last: int = config.num_hidden_layers
         self.labels = list(labels)
-        self.depths = [*depths, layers]
+        self.depths = head_depths(self.last, early=early)
+        self.new = list(self.depths)
+        """The depths whose layers are random."""
         generator = torch.Generator().manual_seed(seed)
         self.layers = torch.nn.ModuleDict()
         for depth in self.depths:
-            linear = torch.nn.Linear(width, len(tag_set(labels)))
+            linear = torch.nn.Linear(config.hidden_size, len(tag_set(labels)))
             torch.nn.init.normal_(linear.weight, std=0.02, generator=generator)
             torch.nn.init.zeros_(linear.bias)
             self.layers[str(depth)] = linear
@@ -46,8 +45,66 @@ class WordHead(torch.nn.Module):
         logits: torch.Tensor = self.layers[str(depth)](states)
         return logits
 
+    def load(self, folder: Path) -> None:
+        """Take the layers of the word head beside the adapter in `folder`, if there is one; depths
+        that it lacks stay random.
+
+        Raises `ModelError` if it has other labels, or is for another base.
+        """
+        saved = read_word_head(folder)
+        if saved is None:
+            return
+        if saved.labels != self.labels:
+            raise ModelError(
+                f"{folder / HEAD_FILE}: has the labels {', '.join(saved.labels)}, but the task has "
+                f"{', '.join(self.labels)}; both must be the same, in the same order"
+            )
+        for depth in self.depths:
+            if depth in saved.layers:
+                self._set(depth, saved.layers[depth], folder)
+        self.new = [depth for depth in self.depths if depth not in saved.layers]
+
+    def _set(self, depth: int, saved: Linear, folder: Path) -> None:
+        weight, bias = self._parameters_of(depth)
+        if weight.shape != saved.weight.shape:
+            raise ModelError(
+                f"{folder / HEAD_FILE}: is for hidden states of {saved.weight.shape[1]} values; "
+                f"those of the base have {weight.shape[1]}"
+            )
+        weight.data.copy_(torch.from_numpy(saved.weight))
+        bias.data.copy_(torch.from_numpy(saved.bias))
+
     def save(self, folder: Path) -> None:
-        """Write the head beside an adapter, as float32 safetensors."""
-        weights = {name: w.detach().float().cpu() for name, w in self.state_dict().items()}
-        with atomic_path(folder / HEAD_FILE) as path:
-            path.write_bytes(save(weights, {LABELS_KEY: json.dumps(self.labels)}))
+        """Write the head beside an adapter, in float32."""
+        layers = {}
+        for depth in self.depths:
+            weight, bias = (p.detach().cpu().numpy() for p in self._parameters_of(depth))
+            layers[depth] = Linear(weight, bias)
+        write_word_head(SavedWordHead(self.labels, layers), folder)
+
+    def _parameters_of(self, depth: int) -> tuple[torch.Tensor, torch.Tensor]:
+        layer = self.layers.get_submodule(str(depth))
+        return layer.get_parameter("weight"), layer.get_parameter("bias")
+
+
+def head_depths(layers: int, *, early: bool) -> list[int]:
+    """Return the layers of a model after which words are tagged: the last, and if `early` every
+    fourth from the middle on."""
+    middle = -(-layers // 2 // _STEP) * _STEP
+    return [*(range(middle, layers, _STEP) if early else ()), layers]
+
+
+def add_word_head(
+    model: Any, labels: Sequence[str], settings: TrainSettings, start: Path | None
+) -> None:
+    """Give the base of a peft `model` a word head: new, or that of the adapter in `start`."""
+    base = model.get_base_model()
+    head = WordHead(base.config, labels, early=settings.early_loss > 0, seed=settings.seed)
+    if start:
+        head.load(start)
+    base.word_head = head.to(base.device)
+
+
+def word_head_of(model: Any) -> WordHead | None:
+    """Return the word head of a peft model; None if it reads causally."""
+    return getattr(model.get_base_model(), "word_head", None)

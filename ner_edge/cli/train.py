@@ -1,6 +1,7 @@
 """`ner-edge train`: fine-tune an adapter."""
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,12 @@ from ner_edge.terminal.streams import check_stdout_is_open, printable
 
 if TYPE_CHECKING:
     from ner_edge.train.check import Check
+
+
+class ReadingName(StrEnum):
+    causal = "causal"
+    both = "both"
+
 
 _FURTHER = "Options for training an adapter further"
 
@@ -38,6 +45,13 @@ SetOption = Annotated[
         "--set",
         metavar="NAME=VALUE",
         help="Override one setting, for example --set epochs=3; repeatable.",
+    ),
+]
+ReadingOption = Annotated[
+    ReadingName | None,
+    typer.Option(
+        help="causal: as the base reads; both: in both directions, with a word head "
+        "(default: as --from, or causal)."
     ),
 ]
 DryRunOption = Annotated[
@@ -86,6 +100,7 @@ def train(
     preset: PresetOption = "edge",
     config: ConfigOption = None,
     assignments: SetOption = None,
+    reading: ReadingOption = None,
     dry_run: DryRunOption = False,
     resume: ResumeOption = False,
     start: FromOption = None,
@@ -105,6 +120,11 @@ def train(
       weight_decay             weight decay of AdamW
       max_grad_norm            gradient clipping
       lowercase                share of sentences added in lower case
+      reading                  causal or both, like --reading
+      causal_share             share of sentences read causally all the same
+      word_loss                weight of the word head's loss
+      early_loss               weight of the heads after earlier layers
+      word_rate                learning rate of the heads, relative
       seed                     random seed
       dtype                    of the base: auto, bfloat16 or float32
       gradient_checkpointing   less memory, a third more work
@@ -126,7 +146,10 @@ def train(
     if imatrix and recover is None:
         raise UsageError("--imatrix needs --recover, the file that was quantized with it")
     chosen_task = load_task(task)
-    settings = resolve_settings(preset, config, parse_assignments(assignments or []))
+    flags = parse_assignments(assignments or [])
+    if reading is not None:
+        flags["reading"] = reading.value
+    settings = resolve_settings(preset, config, flags, start)
     try:
         from ner_edge.train.processes import is_main_process
         from ner_edge.train.run import run_training
@@ -157,7 +180,7 @@ def train(
     if is_main:
         print(out)
     if f1 is not None:
-        print(f"dev strict micro F1 {f1:.2f}")
+        print(f"dev strict micro F1 {f1:.2f}{' (word head)' * (settings.reading == 'both')}")
 
 
 class _Checklist:

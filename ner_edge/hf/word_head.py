@@ -1,10 +1,10 @@
-"""A word head beside an adapter: linear layers on hidden states that tag each word.
+"""The file of a word head: linear layers on hidden states that tag each word.
 
-Training writes it to `word_head.safetensors`; this module reads it without torch.
+It lies beside an adapter that was trained to read both ways; reading it needs no torch.
 """
 
+import json
 import re
-from itertools import chain
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -13,6 +13,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError
+from ner_edge.files.atomic import atomic_path
 from ner_edge.files.typed import parse_json
 from ner_edge.hf.safetensors import SafetensorsFile
 from ner_edge.tags import tag_set
@@ -44,11 +45,6 @@ class SavedWordHead(NamedTuple):
     layers: dict[int, Linear]
 
 
-def layer_name(depth: int) -> str:
-    """Return the name of the linear layer after `depth` layers, without `.weight` or `.bias`."""
-    return f"layers.{depth}"
-
-
 def read_word_head(folder: Path) -> SavedWordHead | None:
     """Return the word head beside the adapter in `folder`; None without one.
 
@@ -68,28 +64,45 @@ def read_word_head(folder: Path) -> SavedWordHead | None:
     return SavedWordHead(labels, _read_layers(file, len(tag_set(labels))))
 
 
+def write_word_head(head: SavedWordHead, folder: Path) -> None:
+    """Write the word head beside the adapter in `folder`."""
+    from safetensors.numpy import save
+
+    weights: dict[str, NDArray[np.float32]] = {}
+    for depth, (weight, bias) in head.layers.items():
+        weights |= {_weight(depth): weight, _bias(depth): bias}
+    with atomic_path(folder / HEAD_FILE) as path:
+        path.write_bytes(save(weights, {LABELS_KEY: json.dumps(head.labels)}))
+
+
+def _weight(depth: int) -> str:
+    return f"layers.{depth}.weight"
+
+
+def _bias(depth: int) -> str:
+    return f"layers.{depth}.bias"
+
+
 def _read_layers(file: SafetensorsFile, tags: int) -> dict[int, Linear]:
     shapes = {name: entry.shape for name, entry in file.entries.items()}
     found = [_NAME.fullmatch(name) for name in shapes]
     depths = sorted({int(match[1]) for match in found if match})
-    names = {
-        depth: (f"{layer_name(depth)}.weight", f"{layer_name(depth)}.bias") for depth in depths
-    }
-    if not 0 < len(depths) <= _MOST_DEPTHS or shapes.keys() != set(chain(*names.values())):
+    wanted = {name for depth in depths for name in (_weight(depth), _bias(depth))}
+    if not 0 < len(depths) <= _MOST_DEPTHS or shapes.keys() != wanted:
         raise ModelError(
-            f"{file.path}: not a word head (expected pairs of tensors such as "
-            f"{layer_name(24)}.weight and {layer_name(24)}.bias)"
+            f"{file.path}: not a word head (expected pairs of tensors such as {_weight(24)} and "
+            f"{_bias(24)})"
         )
-    width = shapes[names[depths[0]][0]][-1]
+    width = shapes[_weight(depths[0])][-1]
     layers = {}
-    for depth, (weight, bias) in names.items():
-        for name, shape in ((weight, (tags, width)), (bias, (tags,))):
+    for depth in depths:
+        for name, shape in ((_weight(depth), (tags, width)), (_bias(depth), (tags,))):
             if shapes[name] != shape:
                 raise ModelError(
                     f"{file.path}: {name} has shape {shapes[name]}, but the labels have {tags} "
                     f"tags, so it should be {shape}"
                 )
-        layers[depth] = Linear(file.float32(weight), file.float32(bias))
+        layers[depth] = Linear(file.float32(_weight(depth)), file.float32(_bias(depth)))
         if not all(np.isfinite(values).all() for values in layers[depth]):
-            raise ModelError(f"{file.path}: {layer_name(depth)} has values that are not finite")
+            raise ModelError(f"{file.path}: layer {depth} has values that are not finite")
     return layers

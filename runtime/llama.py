@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from ner_edge.errors import ModelError, NerEdgeError, UsageError
 from ner_edge.runtime.amx import avoid_amx
 from ner_edge.runtime.batch import Batch, Run
-from ner_edge.runtime.fork import check_not_forked, check_threads
-from ner_edge.runtime.hardware import default_gpu_layers, describe_hardware, physical_cores
+from ner_edge.runtime.fork import check_gpu, check_not_forked, check_threads
+from ner_edge.runtime.hardware import describe_hardware, physical_cores, usable_gpu_layers
 from ner_edge.runtime.head import OutputHead, StateReader
 from ner_edge.runtime.interrupts import interrupts_wait
 from ner_edge.runtime.nodes import NodeReader, nodes_can_be_read
@@ -72,8 +72,8 @@ class LlamaModel:
         if not tried:
             ensure_loadable(path)
         start_backend()
-        if gpu_layers is None:
-            gpu_layers = default_gpu_layers()
+        gpu_layers = usable_gpu_layers(gpu_layers)
+        check_gpu(gpu_layers)
         threads = threads or physical_cores()
         check_threads(threads)
         self.hardware = describe_hardware(threads, gpu_layers)
@@ -96,6 +96,9 @@ class LlamaModel:
     def _load(self, path: Path, gpu_layers: int) -> None:
         parameters = llama_cpp.llama_model_default_params()
         parameters.n_gpu_layers = gpu_layers
+        if not gpu_layers:  # else llama.cpp multiplies large batches on the GPU all the same
+            no_devices = ctypes.c_void_p(None)  # a list of devices that ends at once
+            parameters.devices = ctypes.addressof(no_devices)
         self._model = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self._model:
             raise ModelError(f"{path}: llama.cpp cannot load it; is the file complete?")

@@ -45,6 +45,12 @@ NO_THREADS = (
 )
 
 
+NO_GPU = (
+    "the parent process has loaded a model, so this one cannot use the GPU: pass gpu_layers=0, "
+    "load no model before the fork, or start processes with multiprocessing's 'spawn'\n"
+)
+
+
 @pytest.mark.parametrize(
     ("threads", "child", "said"),
     [
@@ -66,6 +72,30 @@ def test_forked(threads, child, said, tiny):
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == f"{said}0\n"
+
+
+@pytest.mark.parametrize(("layers", "said"), [("None", NO_GPU), ("12", NO_GPU), ("0", "child\n")])
+def test_a_gpu_belongs_to_the_process_that_found_it(layers, said, tiny):
+    program = f"""
+import os, sys
+from pathlib import Path
+import llama_cpp
+from ner_edge.errors import UsageError
+from ner_edge.tagger import Tagger
+
+llama_cpp.llama_supports_gpu_offload = lambda: True
+Tagger.load(Path(sys.argv[1]), threads=1, gpu_layers=0).close()
+if child := os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+try:
+    Tagger.load(Path(sys.argv[1]), threads=1, gpu_layers={layers}).close()
+    print("child")
+except UsageError as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", program, str(tiny.gguf)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stderr, result.stdout) == (0, "", said)
 
 
 def test_a_pool_loads_in_its_initializer(tiny):

@@ -123,9 +123,9 @@ def test_the_grammar_decoder_reads_both_ways_too(model, tiny, monkeypatch):
             loaded._model, "decode", lambda runs: written.append(runs) or causally(runs)
         )
         list(loaded.tag_words([["Ada", "lives"]]))
-    (((sentence,),), ((suffix,), *_)) = read, written
-    assert [*sentence.tokens, *suffix.tokens] == prompts.prompt(["Ada", "lives"])
-    assert suffix.tokens == prompts.suffix
+        (((sentence,),), ((suffix,), *_)) = read, written
+        assert [*sentence.tokens, *suffix.tokens] == prompts.prompt(["Ada", "lives"])
+        assert suffix.tokens == prompts.suffix
 
 
 def test_auto_reads_what_is_sure_and_writes_the_rest(model, tmp_path):
@@ -217,7 +217,7 @@ def test_a_causal_model_has_no_word_head(tiny, tmp_path, arguments):
     text = tmp_path / "text.txt"
     text.write_text("Ada\\n")
     result = run("tag", str(text), "-m", str(tiny.gguf), *arguments)
-    assert_error(result, "needs a model with a word head", "--reading both")
+    assert_error(result, "needs a model with a word head, trained with --reading both", 2)
 
 
 def broken(key, value):

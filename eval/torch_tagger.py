@@ -19,6 +19,7 @@ from ner_edge.errors import ModelError
 from ner_edge.hf.bfloat16 import is_slow_on_cpu, multiply_in_float32
 from ner_edge.hf.prompts import PromptEncoder
 from ner_edge.hf.torch_model import BATCH, answer_sentences, load_adapted
+from ner_edge.hf.word_head import HEAD_FILE
 from ner_edge.spans import ScoredSpan
 from ner_edge.task import Task
 from ner_edge.terminal.counts import counted
@@ -34,7 +35,7 @@ class TorchTagger:
     """
 
     version = ", ".join(
-        ["2", *(f"{lib.__name__} {lib.__version__}" for lib in (torch, transformers, peft))]
+        ["3", *(f"{lib.__name__} {lib.__version__}" for lib in (torch, transformers, peft))]
     )
     """Increment the number with every change that may alter predictions."""
 
@@ -51,7 +52,9 @@ class TorchTagger:
         if self._device.type != "cpu":
             self.hardware = f"a GPU ({self._device.type})"
         self._loaded: tuple[Any, Any] | None = None  # model and tokenizer
-        self.decoder = f"unconstrained greedy (torch bf16, {self._device.type})"
+        self._both_ways = (adapter / HEAD_FILE).exists()
+        read = ", read both ways" if self._both_ways else ""
+        self.decoder = f"unconstrained greedy{read} (torch bf16, {self._device.type})"
 
     def tag_words(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
         """Yield the entities of each sentence, in order; the model is loaded before this returns.
@@ -69,7 +72,9 @@ class TorchTagger:
         while window := list(islice(remaining, _WINDOW)):
             answers: dict[int, str] = {}
             with _enough_memory(self._device):
-                for batch in answer_sentences(model, tokenizer, encoder, window):
+                for batch in answer_sentences(
+                    model, tokenizer, encoder, window, both_ways=self._both_ways
+                ):
                     answers.update(batch)
             for i, words in enumerate(window):
                 self.output = answers[i]

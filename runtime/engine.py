@@ -25,7 +25,6 @@ SHARED_BATCH = 63
 """The most tokens of a batch of several sentences. From 64 on, llama.cpp's attention on CPUs works
 in tiles of 64 tokens by 64 cells, and skips only tiles that are masked for every token."""
 
-
 READ_TOGETHER = 32
 """The most sentences that are read in one batch."""
 

@@ -1,15 +1,17 @@
 """Compare the output of a GGUF file with that of the torch model it was exported from.
 
 Both read the same prompts of the task, with answers, and their next-token distributions are
-compared at every position. In float32 they must agree to a few digits, which shows that merging
-and conversion are correct. f16 and bf16 round weights and activations, so their limits are wider.
+compared at every position, causally. Of a model that reads both ways, the tags of the word head are
+compared too. In float32 they must agree to a few digits, which shows that merging and conversion
+are correct. f16 and bf16 round weights and activations, so their limits are wider.
 Smaller quantization types have no limit: `ner-edge eval` measures their loss.
 """
 
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,9 @@ from ner_edge.gguf.metadata import ModelMetadata, describe
 from ner_edge.memory import check_memory
 from ner_edge.spans import Span
 from ner_edge.task import Task
+
+if TYPE_CHECKING:
+    from ner_edge.hf.prompts import PromptEncoder
 
 
 class DistributionDifference(NamedTuple):
@@ -64,6 +69,7 @@ def check_parity(
         import torch
     except ImportError as error:
         raise missing_extra("train", error) from None
+    from ner_edge.hf.prompts import PromptEncoder
     from ner_edge.hf.torch_model import load_adapted
 
     yield (provenance := _check_provenance(metadata, base, adapter))
@@ -76,6 +82,9 @@ def check_parity(
     torch_model, tokenizer = load_adapted(base, adapter, torch.float32, torch.device("cpu"))
     prompts = _prompts(metadata.task, tokenizer)
     yield _check_distributions(metadata, torch_model, prompts, threads)
+    if metadata.word_head:
+        encoder = PromptEncoder(tokenizer, metadata.task)
+        yield _check_tags(metadata, torch_model, encoder, threads)
 
 
 def _check_provenance(metadata: ModelMetadata, base: Path, adapter: Path | None) -> CheckResult:
@@ -120,6 +129,66 @@ def _check_distributions(
     detail += f" (limits for {metadata.quant}: {limit.probability:g} and {1000 * limit.mean_kl:g})"
     passed = difference.probability <= limit.probability and difference.mean_kl <= limit.mean_kl
     return CheckResult("parity", passed, detail)
+
+
+def _check_tags(
+    metadata: ModelMetadata, torch_model: Any, encoder: "PromptEncoder", threads: int | None
+) -> CheckResult:
+    """Compare the probabilities of the tags of the words of `BATTERY`, at every depth."""
+    from ner_edge.hf.both_ways import word_states
+
+    head = metadata.word_head
+    assert head is not None
+    sentences = [unicodedata.normalize("NFC", text).split(" ") for text in BATTERY]
+    depths = sorted(head.layers)
+    expected = word_states(torch_model, encoder, sentences, depths)
+    actual = _gguf_word_states(metadata, sentences, depths, threads)
+    largest = 0.0
+    for ours, theirs in zip(actual, expected, strict=True):
+        for depth in depths:
+            states = ours[depth], theirs[depth].float().numpy()
+            p, q = (np.exp(head.log_probabilities(x, depth)) for x in states)
+            largest = max(largest, float(np.abs(p - q).max()))
+    after = ", ".join(map(str, depths))
+    detail = f"largest difference {largest:.2g} of a tag's probability after layers {after}"
+    limit = LIMITS.get(metadata.quant)
+    if limit is None:
+        return CheckResult("tags", True, f"{detail} ({metadata.quant}: no limit)")
+    detail += f" (limit for {metadata.quant}: {limit.probability:g})"
+    return CheckResult("tags", largest <= limit.probability, detail)
+
+
+def _gguf_word_states(
+    metadata: ModelMetadata,
+    sentences: Sequence[Sequence[str]],
+    depths: Sequence[int],
+    threads: int | None,
+) -> Iterator[dict[int, NDArray[np.float32]]]:
+    """Yield the hidden states of each sentence's words in llama.cpp, [words, width], by depth."""
+    from ner_edge.prompt import PromptTokenizer
+    from ner_edge.runtime.batch import Run
+    from ner_edge.runtime.llama import PREFIX, LlamaModel
+    from ner_edge.runtime.prefix import evaluate_prefix
+    from ner_edge.runtime.reader import tokenize_words
+    from ner_edge.runtime.trie import ChunkTokenizer
+
+    task = metadata.task
+    assert task is not None
+    with closing(
+        LlamaModel(metadata.path, context=1024, sequences=2, threads=threads, states=True)
+    ) as model:
+        prefix = PromptTokenizer(task.prefix, task.suffix, model.tokenize).prefix
+        evaluate_prefix(model, prefix)
+        chunks = ChunkTokenizer(model.tokenize)
+        for words in sentences:
+            tokens, ends = tokenize_words(words, chunks)
+            states = {}
+            for depth in depths:
+                model.share(PREFIX, 1)
+                run = Run(1, len(prefix), tokens, ends)
+                (states[depth],) = model.read([run], depth=None if depth == depths[-1] else depth)
+                model.forget(1, 0)
+            yield states
 
 
 def _compare_prompts(

@@ -13,6 +13,7 @@ from command_line import assert_error, run, run_ok
 from safetensors.numpy import load_file
 
 from ner_edge.errors import ModelError, UsageError
+from ner_edge.hf.word_head import Linear, SavedWordHead, read_word_head, write_word_head
 from ner_edge.task import Task, load_saved_task
 from ner_edge.train.average import average_adapters
 
@@ -112,6 +113,51 @@ def test_what_does_not_belong_together_is_refused(base, adapters, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="file: is not a folder"):
         average_adapters(adapters, tmp_path / "file" / "mean")
+
+
+def with_head(adapter, folder, value, labels=("PER",), depths=(1, 2), width=64):
+    """A copy of `adapter` with a word head whose weights are `value`, and its biases the depth."""
+    shutil.copytree(adapter, folder)
+    shape = (1 + 2 * len(labels), width)
+    layers = {
+        depth: Linear(np.full(shape, value, np.float32), np.full(shape[0], depth, np.float32))
+        for depth in depths
+    }
+    write_word_head(SavedWordHead(list(labels), layers), folder)
+    return folder
+
+
+def test_word_heads_are_averaged(adapters, tmp_path):
+    folders = [
+        with_head(adapter, tmp_path / name, value)
+        for adapter, name, value in zip(adapters, "ab", (1, 4), strict=True)
+    ]
+    average_adapters(folders, tmp_path / "mean")
+    head = read_word_head(tmp_path / "mean")
+    assert (head.labels, list(head.layers)) == (["PER"], [1, 2])
+    for depth, (weight, bias) in head.layers.items():
+        assert weight.shape == (3, 64)
+        assert (weight == 2.5).all()
+        assert (bias == depth).all()
+    average_adapters(adapters, tmp_path / "causal")
+    assert read_word_head(tmp_path / "causal") is None
+
+
+def test_word_heads_that_do_not_belong_together_are_refused(adapters, tmp_path):
+    first = with_head(adapters[0], tmp_path / "first", 1)
+    others = {
+        "labels": with_head(adapters[1], tmp_path / "labels", 1, labels=("LOC",)),
+        "depths": with_head(adapters[1], tmp_path / "depths", 1, depths=(2,)),
+        "width": with_head(adapters[1], tmp_path / "width", 1, width=32),
+    }
+    for name, other in others.items():
+        with pytest.raises(ModelError, match=f"{name}: its word head has other labels or layers"):
+            average_adapters([first, other], tmp_path / "mean")
+    for pair in ([first, adapters[1]], [adapters[1], first]):
+        message = f"{adapters[1]}: has no word head, but {first} has one; "
+        with pytest.raises(ModelError, match=re.escape(message)):
+            average_adapters(pair, tmp_path / "mean")
+    assert not (tmp_path / "mean").exists()
 
 
 # The command line

@@ -277,6 +277,8 @@ def test_reading_both_ways_equals_one_sentence_at_a_time_with_a_mask(family: str
     (losses.answer + sum(losses.words.values())).backward()
 
     assert losses.answer.item() == pytest.approx(answer.item(), rel=1e-5)
+    base = packed.get_base_model()
+    assert packed_loss(base, pack(PREFIX, READ), base).abs() < 1e-4, "a teacher reads likewise"
     for depth, loss in words.items():
         assert losses.words[depth].item() == pytest.approx(loss.item(), rel=1e-5)
     for one, other in ((naive, packed), (heads[0], heads[1])):

@@ -19,11 +19,12 @@ from ner_edge.train import memory_estimate, resource_checks
 from ner_edge.train.attention import NAME
 from ner_edge.train.fingerprint import fingerprint
 from ner_edge.train.lora import speed_up_lora
-from ner_edge.train.loss import packed_loss
-from ner_edge.train.memory_estimate import kept_activations
+from ner_edge.train.loss import packed_loss, word_losses
+from ner_edge.train.memory_estimate import kept_activations, kept_for_head
 from ner_edge.train.model import checkpoint_gradients
 from ner_edge.train.packing import pack
 from ner_edge.train.preflight import histogram
+from ner_edge.train.word_head import WordHead
 
 TASK = """
 name = "tiny"
@@ -248,6 +249,74 @@ def test_memory_formula_is_what_autograd_keeps(
     else:
         assert formula + 2 * trained == pytest.approx(measured, rel=0.1)
     loss.backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_memory_for_the_word_head_is_what_it_adds(dtype: torch.dtype) -> None:
+    """What autograd keeps, and the hidden states, which are there until the losses are known."""
+    config = AutoConfig.for_model(
+        "llama",
+        vocab_size=64,
+        hidden_size=96,
+        intermediate_size=256,
+        num_hidden_layers=12,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+    )
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=NAME, dtype=dtype)
+    model = get_peft_model(model, LoraConfig(r=8, target_modules="all-linear")).train()
+    speed_up_lora(model)
+    base = model.get_base_model()
+    head = WordHead(config, ["A", "B"], early=True)
+    words = list(range(0, 80, 2))
+    examples = [Example([1] * 90, [2] * 10, 80, words, [0] * len(words)) for _ in range(9)]
+    batch = pack([3] * 50, examples, dtype=dtype)
+    totals = []
+    for all_states in (False, True):
+        kept: dict[int, torch.Tensor] = {}
+
+        def keep(tensor: torch.Tensor, kept: dict[int, torch.Tensor] = kept) -> torch.Tensor:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            output = base.model(
+                input_ids=batch.input_ids,
+                position_ids=batch.position_ids,
+                layout=batch.layout,
+                use_cache=False,
+                output_hidden_states=all_states,
+            )
+            losses = word_losses(head, output.hidden_states, batch) if all_states else {}
+        assert len(losses) == all_states * len(head.depths)
+        for states in output.hidden_states or ():
+            keep(states)
+        totals.append(sum(tensor.untyped_storage().nbytes() for tensor in kept.values()))
+    lengths = [len(example) for example in examples]
+    size = dtype.itemsize
+    formula = kept_for_head(config, size, len(head.depths), len(batch.words), 50, lengths)
+    measured = totals[1] - totals[0]
+    # In float32, autograd keeps the states of the layers anyway.
+    assert measured <= 1.1 * formula
+    if dtype == torch.bfloat16:
+        assert formula == pytest.approx(measured, rel=0.15)
+
+
+def test_the_word_head_is_counted(command: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    needs = []
+
+    def counted(*arguments: Any) -> Any:
+        needs.append(memory_estimate.memory_need(*arguments))
+        return needs[-1]
+
+    monkeypatch.setattr(resource_checks, "memory_need", counted)
+    run_ok(*command, "--dry-run")
+    causal = max(needs, key=lambda need: need.total)
+    needs.clear()
+    assert "✓ reading   both ways, " in run_ok(*command, "--dry-run", "--reading", "both")
+    both = max(needs, key=lambda need: need.total)
+    assert both.adapter - causal.adapter == 5 * (32 + 1) * 4 * 4, "with gradient and two moments"
+    assert both.activations > causal.activations
 
 
 def test_histogram() -> None:

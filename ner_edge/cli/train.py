@@ -51,7 +51,7 @@ ReadingOption = Annotated[
     ReadingName | None,
     typer.Option(
         help="causal: as the base reads; both: in both directions, with a word head "
-        "(default: as --from, or causal)."
+        "(default: as --from was trained, else causal)."
     ),
 ]
 DryRunOption = Annotated[

@@ -13,6 +13,7 @@ from ner_edge.errors import ModelError, first_line, missing_extra
 from ner_edge.gguf.check import check_model
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.hf.adapter_config import check_adapter
+from ner_edge.hf.both_ways import pad_prompts, read_into_cache
 from ner_edge.hf.folder import open_hf_folder
 from ner_edge.hf.prompts import PromptEncoder
 from ner_edge.shapes import Hyperparameters, listed
@@ -111,25 +112,31 @@ def load_adapted(
 
 
 def answer_sentences(
-    model: Any, tokenizer: Any, encoder: PromptEncoder, sentences: Sequence[Sequence[str]]
+    model: Any,
+    tokenizer: Any,
+    encoder: PromptEncoder,
+    sentences: Sequence[Sequence[str]],
+    *,
+    both_ways: bool = False,
 ) -> Iterator[list[tuple[int, str]]]:
     """Decode unconstrained greedy answers, each cut before its first newline.
 
-    Yields batches of (index into `sentences`, answer). Sentences of similar length are decoded
-    together, padded on the left.
+    The sentences are read causally, or `both_ways`. Yields batches of (index into `sentences`,
+    answer). Sentences of similar length are decoded together, padded on the left.
     """
+    around = {"around": (len(encoder.prefix), len(encoder.suffix))} if both_ways else {}
     order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
     for start in range(0, len(order), BATCH):
         chosen = order[start : start + BATCH]
         prompts = [encoder.prompt(sentences[i]) for i in chosen]
         longest = max(map(len, prompts))
         prompts = [encoder.prefix + prompt for prompt in prompts]
-        answers = generate(model, tokenizer, prompts, 2 * longest + 32)
+        answers = generate(model, tokenizer, prompts, 2 * longest + 32, **around)
         # A few answers run on, mostly in circles, and would delay the whole batch. They are decoded
         # again with room for one entity per token: `[`, the token, ` |`, its label and `]`.
         if unfinished := [i for i, answer in enumerate(answers) if not answer.finished]:
             again = [prompts[i] for i in unfinished]
-            longer = generate(model, tokenizer, again, 6 * longest + 32)
+            longer = generate(model, tokenizer, again, 6 * longest + 32, **around)
             for i, answer in zip(unfinished, longer, strict=True):
                 answers[i] = answer
         yield [(i, answer.text) for i, answer in zip(chosen, answers, strict=True)]
@@ -142,19 +149,30 @@ class Answer(NamedTuple):
     finished: bool
 
 
-def generate(model: Any, tokenizer: Any, prompts: list[list[int]], limit: int) -> list[Answer]:
-    """Decode greedy continuations of `prompts`, of at most `limit` tokens."""
+def generate(
+    model: Any,
+    tokenizer: Any,
+    prompts: list[list[int]],
+    limit: int,
+    around: tuple[int, int] | None = None,
+) -> list[Answer]:
+    """Decode greedy continuations of `prompts`, of at most `limit` tokens.
+
+    With `around`, the numbers of tokens before and after the sentence in each prompt, the sentence
+    is read both ways.
+    """
     import torch
 
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    longest = max(map(len, prompts))
-    padding = [longest - len(prompt) for prompt in prompts]
-    ids = torch.tensor([[pad] * n + p for n, p in zip(padding, prompts, strict=True)])
-    mask = torch.tensor([[0] * n + [1] * len(p) for n, p in zip(padding, prompts, strict=True)])
+    batch = pad_prompts(prompts, pad)
+    if around:
+        inputs = read_into_cache(model, batch, *around)
+    else:
+        ids, mask = batch.ids.to(model.device), batch.mask.to(model.device)
+        inputs = {"input_ids": ids, "attention_mask": mask}
     with torch.inference_mode():
         output = model.generate(
-            input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
+            **inputs,
             max_new_tokens=limit,
             do_sample=False,
             # Some bases penalize repetition, but copying is repetition.
@@ -166,7 +184,7 @@ def generate(model: Any, tokenizer: Any, prompts: list[list[int]], limit: int) -
     ends = model.generation_config.eos_token_id
     ends = {pad, *(ends if isinstance(ends, list) else [ends])}
     answers = []
-    for row in output[:, longest:].tolist():
+    for row in output[:, batch.ids.shape[1] :].tolist():
         text, newline, _ = tokenizer.decode(row, skip_special_tokens=True).partition("\n")
         answers.append(Answer(text, bool(newline) or row[-1] in ends))
     return answers

@@ -85,7 +85,7 @@ def test_bench_tag_refuses_to_time_decoders_that_disagree(tiny, tmp_path):
     result = run(SCRIPTS["bench-tag"], *arguments, folder=tmp_path)
     assert result.returncode == 1
     assert result.stdout == ""
-    assert result.stderr.startswith("error: too many of 2 sentences differ from batch: ")
+    assert result.stderr.startswith("error: too many of 2 sentences differ from copy: ")
 
 
 @pytest.mark.model

@@ -13,9 +13,10 @@ from command_line import assert_error, run, run_ok
 from safetensors.numpy import load_file
 
 from ner_edge.errors import ModelError, UsageError
-from ner_edge.hf.word_head import Linear, SavedWordHead, read_word_head, write_word_head
+from ner_edge.hf.word_head import read_word_head, write_word_head
 from ner_edge.task import Task, load_saved_task
 from ner_edge.train.average import average_adapters
+from ner_edge.word_head import Linear, WordHead
 
 TASK = Task("tiny", {"PER": "person"}, "Find persons.")
 
@@ -123,7 +124,7 @@ def with_head(adapter, folder, value, labels=("PER",), depths=(1, 2), width=64):
         depth: Linear(np.full(shape, value, np.float32), np.full(shape[0], depth, np.float32))
         for depth in depths
     }
-    write_word_head(SavedWordHead(list(labels), layers), folder)
+    write_word_head(WordHead(tuple(labels), layers), folder)
     return folder
 
 

@@ -20,7 +20,7 @@ from ner_edge.train.lora import speed_up_lora
 from ner_edge.train.loss import packed_loss, packed_losses
 from ner_edge.train.model import checkpoint_gradients
 from ner_edge.train.packing import pack
-from ner_edge.train.word_head import WordHead
+from ner_edge.train.word_head import WordHeadModule
 
 PREFIX = [5, 9, 2, 7]
 EXAMPLES = [
@@ -251,7 +251,7 @@ READ = [
 def test_reading_both_ways_equals_one_sentence_at_a_time_with_a_mask(family: str) -> None:
     naive, packed = tiny_model(family, "eager"), tiny_model(family, NAME)
     speed_up_lora(packed)
-    heads = [WordHead(model.config, ["A", "B"], early=True) for model in (naive, packed)]
+    heads = [WordHeadModule(model.config, ["A", "B"], early=True) for model in (naive, packed)]
 
     answer, words = torch.zeros(()), dict.fromkeys(heads[0].depths, torch.zeros(()))
     for example in READ:

@@ -24,7 +24,7 @@ from ner_edge.train.memory_estimate import kept_activations, kept_for_head
 from ner_edge.train.model import checkpoint_gradients
 from ner_edge.train.packing import pack
 from ner_edge.train.preflight import histogram
-from ner_edge.train.word_head import WordHead
+from ner_edge.train.word_head import WordHeadModule
 
 TASK = """
 name = "tiny"
@@ -267,7 +267,7 @@ def test_memory_for_the_word_head_is_what_it_adds(dtype: torch.dtype) -> None:
     model = get_peft_model(model, LoraConfig(r=8, target_modules="all-linear")).train()
     speed_up_lora(model)
     base = model.get_base_model()
-    head = WordHead(config, ["A", "B"], early=True)
+    head = WordHeadModule(config, ["A", "B"], early=True)
     words = list(range(0, 80, 2))
     examples = [Example([1] * 90, [2] * 10, 80, words, [0] * len(words)) for _ in range(9)]
     batch = pack([3] * 50, examples, dtype=dtype)

@@ -15,13 +15,14 @@ from safetensors.torch import load_file
 from tiny_models import save_model
 
 from ner_edge.hf.torch_model import check_base
-from ner_edge.hf.word_head import HEAD_FILE, Linear, SavedWordHead, read_word_head, write_word_head
+from ner_edge.hf.word_head import HEAD_FILE, read_word_head, write_word_head
 from ner_edge.task import Task
 from ner_edge.train.resource_checks import disk_check
 from ner_edge.train.run import run_training
 from ner_edge.train.settings import TrainSettings, resolve_settings
 from ner_edge.train.start import Recovery, open_start
 from ner_edge.train.word_head import head_depths, word_head_of
+from ner_edge.word_head import Linear, WordHead
 
 TASK = Task("tiny", {"PER": "person", "LOC": "location"}, "Find entities.")
 TOML = """
@@ -90,7 +91,7 @@ def both(work: Path) -> Path:
     return work / "both"
 
 
-def head_of(folder: Path) -> SavedWordHead:
+def head_of(folder: Path) -> WordHead:
     head = read_word_head(folder)
     assert head is not None
     return head
@@ -182,7 +183,7 @@ def test_a_depth_that_the_head_lacks_is_new(work: Path, both: Path, tmp_path: Pa
     start = tmp_path / "start"
     shutil.copytree(both, start)
     head = head_of(both)
-    write_word_head(SavedWordHead(head.labels, {5: head.layers[5]}), start)
+    write_word_head(WordHead(head.labels, {5: head.layers[5]}), start)
     shown = run_ok(*command(work, tmp_path / "out", "--from", start, "--dry-run"))
     assert "word heads after layers 4 (new), 5\n" in shown
     flags = ["--from", start, "--set", "early_loss=0"]
@@ -205,7 +206,7 @@ def test_a_head_of_something_else_is_refused(
     shutil.copytree(both, start)
     tags = 1 + 2 * len(labels)
     layer = Linear(np.ones((tags, width), np.float32), np.ones(tags, np.float32))
-    write_word_head(SavedWordHead(labels, {5: layer}), start)
+    write_word_head(WordHead(tuple(labels), {5: layer}), start)
     result = run(*command(work, tmp_path / "out", "--from", start))
     assert_error(result, rf"start/{HEAD_FILE}: {message}")
 
@@ -245,7 +246,7 @@ def test_another_head_to_start_from_is_another_run(work: Path, both: Path, tmp_p
         train(work, tmp_path / "out", start, checkpoint_every=2, kill_at=2)
     head = head_of(start)
     layers = {depth: Linear(weight + 1, bias) for depth, (weight, bias) in head.layers.items()}
-    write_word_head(SavedWordHead(head.labels, layers), start)
+    write_word_head(WordHead(head.labels, layers), start)
     flags = ["--from", start, "--set", "checkpoint_every=2"]
     again = run(*command(work, tmp_path / "out", *flags, "--resume"))
     assert_error(again, r"was made with a different --from\n", exit_code=2)

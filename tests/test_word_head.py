@@ -11,14 +11,14 @@ from safetensors.numpy import save_file
 
 from ner_edge.errors import ModelError
 from ner_edge.hf.word_head import HEAD_FILE, read_word_head
-from ner_edge.train.word_head import WordHead
+from ner_edge.train.word_head import WordHeadModule
 
 LABELS = ["PER", "Ort"]
 CONFIG = SimpleNamespace(num_hidden_layers=9, hidden_size=6, rms_norm_eps=1e-5)
 
 
 def test_what_training_saves_is_read(tmp_path: Path) -> None:
-    head = WordHead(CONFIG, LABELS, early=True, seed=3)
+    head = WordHeadModule(CONFIG, LABELS, early=True, seed=3)
     head.save(tmp_path)
     saved = read_word_head(tmp_path)
     assert saved is not None
@@ -86,7 +86,7 @@ def test_a_foreign_file_is_refused(
 
 
 def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
-    WordHead(CONFIG, LABELS, early=True).save(tmp_path)
+    WordHeadModule(CONFIG, LABELS, early=True).save(tmp_path)
     path = tmp_path / HEAD_FILE
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ModelError, match="damaged or incomplete safetensors file"):

@@ -20,11 +20,12 @@ from ner_edge.errors import ModelError, UsageError, first_line
 from ner_edge.files.atomic import atomic_path, make_folder, write_text
 from ner_edge.files.targets import check_folder
 from ner_edge.hf.adapter_config import WEIGHTS_FILE, check_adapter
-from ner_edge.hf.word_head import Linear, SavedWordHead, read_word_head, write_word_head
+from ner_edge.hf.word_head import read_word_head, write_word_head
 from ner_edge.task import load_saved_task
 from ner_edge.train.fingerprint import FINGERPRINT_KEY, read_record
 from ner_edge.train.model import save_config
 from ner_edge.train.settings import SETTINGS_FILE
+from ner_edge.word_head import Linear, WordHead
 
 Matrix = NDArray[np.float32]
 
@@ -34,7 +35,7 @@ class _Adapter(NamedTuple):
     config: LoraConfig
     weights: dict[str, Matrix]
     settings: dict[str, Any]
-    head: SavedWordHead | None
+    head: WordHead | None
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -93,16 +94,16 @@ def _check_match(first: _Adapter, other: _Adapter) -> None:
         raise ModelError(f"{other.folder}: was trained on another base than {first.folder}")
 
 
-def _form(head: SavedWordHead) -> tuple[list[str], dict[int, tuple[int, ...]]]:
+def _form(head: WordHead) -> tuple[tuple[str, ...], dict[int, tuple[int, ...]]]:
     return head.labels, {depth: layer.weight.shape for depth, layer in head.layers.items()}
 
 
-def _mean_head(heads: Sequence[SavedWordHead]) -> SavedWordHead:
+def _mean_head(heads: Sequence[WordHead]) -> WordHead:
     layers = {}
     for depth in heads[0].layers:
         weights, biases = zip(*(head.layers[depth] for head in heads), strict=True)
         layers[depth] = Linear(np.stack(weights).mean(0), np.stack(biases).mean(0))
-    return SavedWordHead(heads[0].labels, layers)
+    return WordHead(heads[0].labels, layers)
 
 
 def _mean_product(

@@ -20,7 +20,7 @@ from ner_edge.train.packing import pack
 from ner_edge.train.processes import rank_and_world, sum_over_processes
 from ner_edge.train.recover import Rounding
 from ner_edge.train.settings import TrainSettings
-from ner_edge.train.word_head import WordHead, word_head_of
+from ner_edge.train.word_head import WordHeadModule, word_head_of
 
 _SMOOTHED = 20  # steps
 
@@ -194,7 +194,7 @@ def add_gradients(
     counts = [len(list(split_by_tokens(s, len(prefix), max_tokens))) for s in in_step_with]
     idle = max([len(parts), *counts]) - len(parts)
     total = torch.zeros(2)
-    head: WordHead | None = getattr(base, "word_head", None)
+    head: WordHeadModule | None = getattr(base, "word_head", None)
     weighted = [(part, 1.0) for part in parts]
     weighted += [(list(in_step_with[0][:1]), 0.0) for _ in range(idle)]
     for part, share in weighted:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ner_edge.train.packing import PackedBatch
-from ner_edge.train.word_head import WordHead
+from ner_edge.train.word_head import WordHeadModule
 
 ROWS = 128  # tokens per chunk, whose logits then fit the processor's cache
 
@@ -78,7 +78,7 @@ class _HeadDivergence(torch.autograd.Function):
 
 
 def word_losses(
-    head: WordHead, states: Sequence[torch.Tensor], batch: PackedBatch
+    head: WordHeadModule, states: Sequence[torch.Tensor], batch: PackedBatch
 ) -> dict[int, torch.Tensor]:
     """Return for each depth of the head the cross-entropy of the tags in nats, summed over the
     words of `batch`. `states` are the hidden states [1, T, dim] before the first layer and after
@@ -103,7 +103,7 @@ class Losses:
 
 
 def packed_losses(
-    model: Any, batch: PackedBatch, teacher: Any = None, head: WordHead | None = None
+    model: Any, batch: PackedBatch, teacher: Any = None, head: WordHeadModule | None = None
 ) -> Losses:
     """Return the losses of `batch`: of the answers, cross-entropy or, with a `teacher`, the KL
     divergence from its next-token distributions; and of the words' tags.

@@ -7,14 +7,15 @@ from typing import Any
 import torch
 
 from ner_edge.errors import ModelError
-from ner_edge.hf.word_head import HEAD_FILE, Linear, SavedWordHead, read_word_head, write_word_head
+from ner_edge.hf.word_head import HEAD_FILE, read_word_head, write_word_head
 from ner_edge.tags import tag_set
 from ner_edge.train.settings import TrainSettings
+from ner_edge.word_head import Linear, WordHead
 
 _STEP = 4  # layers between two heads
 
 
-class WordHead(torch.nn.Module):
+class WordHeadModule(torch.nn.Module):
     """Tags of words from the hidden states of their last tokens, after several of the layers.
 
     The states after the last layer are those of the model's final norm; the others are divided by
@@ -54,7 +55,7 @@ class WordHead(torch.nn.Module):
         saved = read_word_head(folder)
         if saved is None:
             return
-        if saved.labels != self.labels:
+        if list(saved.labels) != self.labels:
             raise ModelError(
                 f"{folder / HEAD_FILE}: has the labels {', '.join(saved.labels)}, but the task has "
                 f"{', '.join(self.labels)}; both must be the same, in the same order"
@@ -80,7 +81,7 @@ class WordHead(torch.nn.Module):
         for depth in self.depths:
             weight, bias = (p.detach().cpu().numpy() for p in self._parameters_of(depth))
             layers[depth] = Linear(weight, bias)
-        write_word_head(SavedWordHead(self.labels, layers), folder)
+        write_word_head(WordHead(tuple(self.labels), layers), folder)
 
     def _parameters_of(self, depth: int) -> tuple[torch.Tensor, torch.Tensor]:
         layer = self.layers.get_submodule(str(depth))
@@ -99,12 +100,12 @@ def add_word_head(
 ) -> None:
     """Give the base of a peft `model` a word head: new, or that of the adapter in `start`."""
     base = model.get_base_model()
-    head = WordHead(base.config, labels, early=settings.early_loss > 0, seed=settings.seed)
+    head = WordHeadModule(base.config, labels, early=settings.early_loss > 0, seed=settings.seed)
     if start:
         head.load(start)
     base.word_head = head.to(base.device)
 
 
-def word_head_of(model: Any) -> WordHead | None:
+def word_head_of(model: Any) -> WordHeadModule | None:
     """Return the word head of a peft model; None if it reads causally."""
     return getattr(model.get_base_model(), "word_head", None)

@@ -22,7 +22,7 @@ from ner_edge.files.inputs import name_as_text
 from ner_edge.gguf.word_head import word_head_metadata
 from ner_edge.hf.word_head import read_word_head
 from ner_edge.task import GGUF_KEY, Task, load_saved_task
-from ner_edge.word_head import Linear, WordHead
+from ner_edge.word_head import WordHead
 
 
 @dataclass(frozen=True)
@@ -173,11 +173,9 @@ def base_sha256(base: Base, progress: Callable[[int, int], None] = lambda done, 
 
 
 def _word_head(adapter: Path, task: Task | None, base: Base) -> WordHead | None:
-    saved = read_word_head(adapter)
-    if saved is None:
+    head = read_word_head(adapter)
+    if head is None:
         return None
-    layers = {depth: Linear(*layer) for depth, layer in saved.layers.items()}
-    head = WordHead(tuple(saved.labels), layers)
     if task is None or list(head.labels) != list(task.labels):
         raise ModelError(
             f"{adapter}: its word head tags {', '.join(head.labels)}, but the task's labels are "

@@ -6,7 +6,7 @@ It lies beside an adapter that was trained to read both ways; reading it needs n
 import json
 import re
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 from msgspec import Meta
@@ -17,6 +17,7 @@ from ner_edge.files.atomic import atomic_path
 from ner_edge.files.typed import parse_json
 from ner_edge.hf.safetensors import SafetensorsFile
 from ner_edge.tags import tag_set
+from ner_edge.word_head import Linear, WordHead
 
 HEAD_FILE = "word_head.safetensors"
 LABELS_KEY = "labels"
@@ -27,25 +28,7 @@ _NAME = re.compile(r"layers\.([1-9]\d{0,2})\.(?:weight|bias)")
 _MOST_DEPTHS = 64
 
 
-class Linear(NamedTuple):
-    """`weight` [tags, width] and `bias` [tags], in float32."""
-
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
-
-
-class SavedWordHead(NamedTuple):
-    """The labels, whose `tag_set` are the rows, and the linear layer after each of some layers.
-
-    `layers` are by depth, ascending. The states after the model's last layer are those of its final
-    norm; other states are divided by their root mean square before the linear layer.
-    """
-
-    labels: list[str]
-    layers: dict[int, Linear]
-
-
-def read_word_head(folder: Path) -> SavedWordHead | None:
+def read_word_head(folder: Path) -> WordHead | None:
     """Return the word head beside the adapter in `folder`; None without one.
 
     Raises `ModelError` if the file is damaged or is not a word head.
@@ -61,10 +44,10 @@ def read_word_head(folder: Path) -> SavedWordHead | None:
     labels = parse_json(file.metadata[LABELS_KEY], _Labels, "a list of labels", where)
     if len(set(labels)) != len(labels):
         raise ModelError(f"{path}: not a word head (a label occurs twice)")
-    return SavedWordHead(labels, _read_layers(file, len(tag_set(labels))))
+    return WordHead(tuple(labels), _read_layers(file, len(tag_set(labels))))
 
 
-def write_word_head(head: SavedWordHead, folder: Path) -> None:
+def write_word_head(head: WordHead, folder: Path) -> None:
     """Write the word head beside the adapter in `folder`."""
     from safetensors.numpy import save
 
@@ -72,7 +55,7 @@ def write_word_head(head: SavedWordHead, folder: Path) -> None:
     for depth, (weight, bias) in head.layers.items():
         weights |= {_weight(depth): weight, _bias(depth): bias}
     with atomic_path(folder / HEAD_FILE) as path:
-        path.write_bytes(save(weights, {LABELS_KEY: json.dumps(head.labels)}))
+        path.write_bytes(save(weights, {LABELS_KEY: json.dumps(list(head.labels))}))
 
 
 def _weight(depth: int) -> str:

@@ -97,10 +97,10 @@ def kept_for_head(
     config: Any, size: int, depths: int, words: int, prefix: int, lengths: Sequence[int]
 ) -> int:
     """Return the bytes that a word head after `depths` of the layers adds to these: the hidden
-    states of all layers, and those of `words` words in float32, for each depth."""
+    states of all layers, and for each depth those of `words` words in float32, twice."""
     tokens = prefix + sum(lengths) - len(lengths)
     states = config.num_hidden_layers * tokens * config.hidden_size * size
-    return int(states + 4 * depths * words * config.hidden_size * 4)
+    return int(states + 2 * depths * words * config.hidden_size * 4)
 
 
 def _working_memory(config: Any, size: int, prefix: int, lengths: Sequence[int]) -> int:

@@ -22,7 +22,7 @@ def test_what_training_saves_is_read(tmp_path: Path) -> None:
     head.save(tmp_path)
     saved = read_word_head(tmp_path)
     assert saved is not None
-    assert saved.labels == LABELS
+    assert list(saved.labels) == LABELS
     assert list(saved.layers) == head.depths == [8, 9]
     for depth, (weight, bias) in saved.layers.items():
         layer: Any = head.layers[str(depth)]

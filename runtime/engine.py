@@ -25,8 +25,9 @@ SHARED_BATCH = 63
 """The most tokens of a batch of several sentences. From 64 on, llama.cpp's attention on CPUs works
 in tiles of 64 tokens by 64 cells, and skips only tiles that are masked for every token."""
 
-READ_TOGETHER = 32
-"""The most sentences that are read in one batch."""
+READ_TOGETHER = 16
+READ_TOKENS = 256
+"""The most sentences, and tokens of several sentences, that are read in one batch."""
 
 
 @dataclass
@@ -141,7 +142,7 @@ class CopyEngine:
             return True
         if self._reader:
             tokens = sum(len(other.tokenized.tokens) for other in (slot, *group))
-            if len(group) == READ_TOGETHER or tokens > self._model.batch_size:
+            if len(group) == READ_TOGETHER or tokens > min(READ_TOKENS, self._model.batch_size):
                 return False
         elif len(slots) + len(group) >= self._in_flight:
             return False

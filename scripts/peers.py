@@ -64,7 +64,7 @@ def _python() -> Path:
         print(f"Installing {', '.join(_REQUIREMENTS)} into {_ENVIRONMENT} ...", file=sys.stderr)
         if not python.exists():
             venv.create(_ENVIRONMENT, with_pip=True)
-        command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         if subprocess.run([*command, *_REQUIREMENTS], stdout=sys.stderr, check=False).returncode:
             sys.exit("error: pip could not install the peers; its messages are above")
         installed.write_text(wanted)

@@ -12,17 +12,21 @@ from ner_edge.eval.calibration import calibration
 from ner_edge.eval.gold import Gold
 from ner_edge.gguf.metadata import describe
 from ner_edge.runtime.tagger import GGUFTagger
-from ner_edge.spans import Span
+from ner_edge.spans import ScoredSpan, Span, strict_f1
+from ner_edge.word_head import Reading
 
 MOST_LOST = 0.05
 """The most F1, in points, that `auto` may lose against writing every sentence."""
 
+_THRESHOLDS = 1 / (1 + np.exp(-np.linspace(0, 10, 101)))  # from 0.5, evenly in log-odds
 
-class _Counts(NamedTuple):
-    """The entities of one sentence: found and right, and found."""
 
-    right: int
-    found: int
+class Read(NamedTuple):
+    """The gold spans of a sentence, what was found by writing all of it, and its reading."""
+
+    gold: set[Span]
+    written: list[Span]
+    reading: Reading
 
 
 def fit_calibration(
@@ -48,39 +52,42 @@ def fit_calibration(
     present = describe(model).calibration
     written = calibration(gold.spans, [result.spans for result in decoded])
     temperature = present.temperature * written.temperature
-    read = [(spans, d) for spans, d in zip(gold.spans, decoded, strict=True) if d.reading]
+    read = [
+        Read(set(expected), _unscored(spans), reading)
+        for expected, (spans, reading) in zip(gold.spans, decoded, strict=True)
+        if reading
+    ]
     if not read:
         return Calibration(temperature)
-    readings = [d.reading for _, d in read if d.reading]
-    of_reading = calibration([spans for spans, _ in read], [r.spans for r in readings])
-    threshold = best_threshold(
-        [reading.probability for reading in readings],
-        [_counts(spans, reading.spans) for (spans, _), reading in zip(read, readings, strict=True)],
-        [_counts(spans, d.spans) for spans, d in read],
-        sum(len(spans) for spans, _ in read),
-    )
-    return Calibration(temperature, present.read_temperature * of_reading.temperature, threshold)
+    of_reading = calibration([list(r.gold) for r in read], [r.reading.spans for r in read])
+    read_temperature = present.read_temperature * of_reading.temperature
+    return Calibration(temperature, read_temperature, best_threshold(read))
 
 
-def best_threshold(
-    probabilities: Sequence[float],
-    read: Sequence[_Counts],
-    written: Sequence[_Counts],
-    gold: int,
-) -> float:
-    """Return the lowest threshold at which, and above which, F1 is at most `MOST_LOST` below that
-    of writing every sentence; `gold` is the number of gold entities."""
-    order = np.argsort(-np.array(probabilities), kind="stable")
-    read_counts, written_counts = np.array(read)[order], np.array(written)[order]
-    # Row k: the k most probable sentences are read, the others written.
-    gained = np.concatenate([[[0, 0]], (read_counts - written_counts).cumsum(axis=0)])
-    right, found = (written_counts.sum(axis=0) + gained).T
-    f1 = 200 * right / np.maximum(found + gold, 1)
-    too_low = f1 < f1[0] - MOST_LOST
-    unwritten = int(too_low.argmax()) - 1 if too_low.any() else len(order)
-    return float(probabilities[order[unwritten]]) if unwritten < len(order) else 0.0
+def best_threshold(sentences: Sequence[Read]) -> float:
+    """Return the lowest of some thresholds at which, and above which, F1 is at most `MOST_LOST`
+    below that of writing everything."""
+    gold = [sentence.gold for sentence in sentences]
+    least = strict_f1(gold, [sentence.written for sentence in sentences]) - MOST_LOST
+    best = 1.0
+    for threshold in reversed(_THRESHOLDS.tolist()):
+        if strict_f1(gold, [auto_result(sentence, threshold) for sentence in sentences]) < least:
+            break
+        best = round(threshold, 6)
+    return best
 
 
-def _counts(gold: Sequence[Span], found: Sequence[tuple[int, int, str, float]]) -> _Counts:
-    known = set(gold)
-    return _Counts(sum(Span(*span[:3]) in known for span in found), len(found))
+def auto_result(sentence: Read, threshold: float) -> list[Span]:
+    """Return what the decoder `auto` finds: writing is greedy, so its beginning stays the same."""
+    ends = sentence.reading.ends(threshold)
+    read = _unscored(sentence.reading.spans)
+    if ends is None:
+        return read
+    inside = {i for span in sentence.written for i in range(span.start + 1, span.end)}
+    end = min(ends - inside)
+    before = [span for span in sentence.written if span.end <= end]
+    return before + [span for span in read if span.start >= end]
+
+
+def _unscored(spans: Sequence[ScoredSpan]) -> list[Span]:
+    return [Span(*span[:3]) for span in spans]

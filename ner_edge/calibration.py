@@ -31,7 +31,7 @@ class Calibration:
     read_temperature: float = 1.0
     """Divides those of entities found while reading."""
     threshold: float = 1.0
-    """The decoder `auto` does not write a sentence whose tags are more probable than this."""
+    """The decoder `auto` writes a sentence up to its last word whose tag is at most so probable."""
 
     def __post_init__(self) -> None:
         for name in ("temperature", "read_temperature"):

@@ -23,10 +23,20 @@ class Linear(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """The entities found while reading a sentence, and the probability of all its tags."""
+    """What was found while reading a sentence."""
 
     spans: list[ScoredSpan]
-    probability: float
+    words: list[float]
+    """The probability of each word's tag."""
+
+    def ends(self, threshold: float) -> set[int] | None:
+        """Return the positions, outside of entities, after the last word in doubt, whose tag is at
+        most as probable as `threshold`; None if no word is."""
+        doubtful = [number for number, p in enumerate(self.words) if p <= threshold]
+        if not doubtful:
+            return None
+        inside = {i for span in self.spans for i in range(span.start + 1, span.end)}
+        return set(range(doubtful[-1] + 1, len(self.words) + 1)) - inside
 
 
 @dataclass(frozen=True)
@@ -63,5 +73,5 @@ class WordHead:
         """Tag a sentence from the hidden states of its words' last tokens, [words, width]."""
         log_p = self.log_probabilities(states, depth)
         path = best_path(log_p, words)
-        probability = float(np.exp(log_p[np.arange(len(path)), path].sum()))
-        return Reading(spans_of(path, log_p, self.labels), probability)
+        chosen = np.exp(log_p[np.arange(len(path)), path])
+        return Reading(spans_of(path, log_p, self.labels), chosen.tolist())

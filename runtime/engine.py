@@ -1,6 +1,6 @@
 """The loop of the copy decoder: continuous batching of many sentences in one context."""
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Container, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -56,8 +56,9 @@ class CopyEngine:
     sentence alone in its batch drafts by `policy_alone`. Scores of written entities are calibrated
     by `temperature`.
 
-    With a `reader`, sentences are first read and tagged, many in a batch. Those whose tags are more
-    probable than `threshold` are then done; the others are written, and their tags are the draft.
+    With a `reader`, sentences are first read and tagged, many in a batch. A word is in doubt if its
+    tag is at most as probable as `threshold`. A sentence without one is done; the others are
+    written up to their last one, with the tags as the draft, and the tags after it stand.
     """
 
     def __init__(
@@ -164,17 +165,30 @@ class CopyEngine:
         readings = reader.read([(slot.sequence, slot.words, slot.tokenized) for slot in group])
         for slot, reading in zip(group, readings, strict=True):
             slot.reading = reading
-            if reading.probability > self._threshold:
+            ends = reading.ends(self._threshold)
+            if ends is None:
                 slot.spans = reading.spans
             else:
                 slot.length += len(slot.tokenized.tokens)
-                self._write(slot, self._prompts.suffix, ReadPolicy(reading.spans))
+                self._write(slot, self._prompts.suffix, ReadPolicy(reading.spans), ends)
 
-    def _write(self, slot: _Slot, tokens: Sequence[int], policy: DraftPolicy) -> None:
+    def _write(
+        self,
+        slot: _Slot,
+        tokens: Sequence[int],
+        policy: DraftPolicy,
+        ends: Container[int] = (),
+    ) -> None:
         """Prepare to write the answer after `tokens`, the rest of the prompt."""
-        slot.decoder = SentenceDecoder(slot.words, self._labels, tokens, self.chunks, policy)
+        slot.decoder = SentenceDecoder(slot.words, self._labels, tokens, self.chunks, policy, ends)
         if slot.decoder.finished:  # only one answer is legal
-            slot.spans = []
+            slot.spans = self._result(slot, slot.decoder)
+
+    def _result(self, slot: _Slot, decoder: SentenceDecoder) -> list[ScoredSpan]:
+        spans = calibrated(decoder.spans, self._temperature)
+        if slot.reading:  # the rest of the sentence
+            spans += [span for span in slot.reading.spans if span.start >= decoder.position]
+        return spans
 
     def _advance(self, slots: Sequence[_Slot]) -> None:
         """Evaluate one batch of as many pending tokens as fit."""
@@ -202,7 +216,7 @@ class CopyEngine:
             accepted = decoder.settle(partial(self._logits, row_of))
             slot.length += accepted
             if decoder.finished:
-                slot.spans = calibrated(decoder.spans, self._temperature)
+                slot.spans = self._result(slot, decoder)
             elif accepted < len(run.tokens):
                 self._model.forget(slot.sequence, slot.length)
 

@@ -64,6 +64,7 @@ class SentenceReader:
         depth = self._depth or self._head.last
         readings = []
         for (_, words, _), of_words in zip(sentences, states, strict=True):
-            spans, probability = self._head.tag(words, of_words, depth)
-            readings.append(Reading(calibrated(spans, self._temperature), probability))
+            reading = self._head.tag(words, of_words, depth)
+            spans = calibrated(reading.spans, self._temperature)
+            readings.append(reading._replace(spans=spans))
         return readings

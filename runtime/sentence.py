@@ -1,7 +1,7 @@
 """Decode one sentence along the automaton: choose the tokens to feed, and take the decisions."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from ner_edge.errors import ModelError
 from ner_edge.runtime.automaton import START, CopyAutomaton, Move, State
@@ -15,7 +15,8 @@ Logits = Callable[[int, Sequence[int]], Sequence[float]]
 
 
 class SentenceDecoder:
-    """Decodes one sentence greedily.
+    """Decodes one sentence greedily, to its end or to a position outside of entities that is one of
+    `ends`.
 
     Until `finished`: feed `pending` to the model, request logits at the indices `wanted`, call
     `settle`, and make the model forget all but the first tokens of `pending`, whose number `settle`
@@ -29,7 +30,9 @@ class SentenceDecoder:
         prompt: Sequence[int],
         chunks: ChunkTokenizer,
         policy: DraftPolicy,
+        ends: Container[int] = (),
     ) -> None:
+        self._ends = ends
         self._automaton = CopyAutomaton(words, labels)
         self._chunks = chunks
         self.policy = policy
@@ -47,8 +50,13 @@ class SentenceDecoder:
 
     @property
     def finished(self) -> bool:
-        """Whether every word is written."""
-        return self._state == self._automaton.end
+        """Whether nothing is left to write."""
+        return self._is_end(self._state)
+
+    @property
+    def position(self) -> int:
+        """The number of words written or decided to be written."""
+        return self._state.position
 
     def settle(self, logits: Logits) -> int:
         """Take the decisions that were fed, up to the first that was drafted wrongly.
@@ -105,6 +113,8 @@ class SentenceDecoder:
             return
         for move in below:
             self._follow(move)
+            if self.finished:
+                break
         self._move_log_p = 0.0
         self._node = self._trie(self._state)
 
@@ -169,8 +179,12 @@ class SentenceDecoder:
             return list(self._chunks.tokens(closing[0].chunks[0]))  # the model chooses the label
         return []
 
+    def _is_end(self, state: State) -> bool:
+        ends_here = state.begin is None and state.position in self._ends
+        return ends_here or state == self._automaton.end
+
     def _trie(self, state: State) -> Node:
-        if state == self._automaton.end:
+        if self._is_end(state):
             return {}
         if state not in self._tries:
             self._tries[state] = build_trie(self._automaton, state, self._chunks)

@@ -7,10 +7,12 @@ from tiny_models import save_adapter
 
 from ner_edge.calibration import Calibration, load_saved_calibration, scaled
 from ner_edge.errors import ModelError
-from ner_edge.eval.fit import MOST_LOST, best_threshold
+from ner_edge.eval.fit import MOST_LOST, Read, auto_result, best_threshold
 from ner_edge.gguf.metadata import describe
+from ner_edge.spans import ScoredSpan, Span, strict_f1
 from ner_edge.tagger import Tagger
 from ner_edge.task import load_task
+from ner_edge.word_head import Reading
 
 TEXT = "Ada Lovelace lived in London with Charles Babbage."
 
@@ -75,27 +77,38 @@ def test_eval_keeps_what_it_found_beside_the_adapter(tiny, adapter, tmp_path):
     assert load_saved_calibration(adapter).temperature > 0
 
 
-def counts_with(right: list[bool]) -> list[tuple[int, int]]:
-    return [(int(hit), 1) for hit in right]
+def sentence(p, written, read):
+    """A sentence of one word, an entity. Writing and reading find it or not; `p` is its tag's."""
+    span = Span(0, 1, "PER")
+    return Read({span}, [span] * written, Reading([ScoredSpan(*span, 0.9)] * read, [p, 1.0]))
 
 
 def test_the_threshold_is_the_lowest_that_costs_next_to_nothing():
     n = 2000
-    probabilities = [1 - i / n for i in range(n)]
-    written = counts_with([True] * n)
-    # Read alone, the first 1500 sentences are right, and every other one from there on is wrong.
-    read = counts_with([i < 1500 or i % 2 == 0 for i in range(n)])
-    threshold = best_threshold(probabilities, read, written, n)
-    unwritten = sum(p > threshold for p in probabilities)
-    wrong = sum(i >= 1500 and i % 2 == 1 for i in range(unwritten))
-    assert unwritten >= 1500
-    assert 100 * wrong / n <= MOST_LOST < 100 * (wrong + 1) / n
+    # Sure readings are right, and every other one from a probability of 0.75 down is wrong.
+    sentences = [sentence(1 - i / n, True, i < n / 4 or i % 2 == 0) for i in range(n)]
+    threshold = best_threshold(sentences)
+    gold = [s.gold for s in sentences]
+    assert strict_f1(gold, [auto_result(s, threshold) for s in sentences]) >= 100 - MOST_LOST
+    assert strict_f1(gold, [auto_result(s, threshold - 0.03) for s in sentences]) < 100 - MOST_LOST
+    assert 0.72 < threshold < 0.78
 
 
-@pytest.mark.parametrize(("hit", "expected"), [(True, 0.0), (False, 1.0)])
-def test_a_reading_that_is_always_right_is_always_trusted_and_one_that_is_always_wrong_never(
-    hit, expected
+@pytest.mark.parametrize(("right", "expected"), [(True, 0.5), (False, 1.0)])
+def test_a_reading_that_is_always_right_is_trusted_and_one_that_is_always_wrong_never(
+    right, expected
 ):
-    probabilities = [1.0, 0.9, 0.8]
-    written = counts_with([True] * 3)
-    assert best_threshold(probabilities, counts_with([hit] * 3), written, 3) == expected
+    sentences = [sentence(p, True, right) for p in (1.0, 0.9, 0.8)]
+    assert best_threshold(sentences) == expected
+
+
+def test_what_was_written_ends_where_neither_is_inside_an_entity():
+    reading = Reading(
+        [ScoredSpan(1, 3, "PER", 0.9), ScoredSpan(5, 6, "LOC", 0.9)],
+        [1.0, 0.5, 1.0, 1.0, 1.0, 1.0],
+    )
+    written = [Span(2, 4, "LOC"), Span(4, 5, "PER")]
+    read = Read(set(), written, reading)
+    assert auto_result(read, 0.6) == [Span(2, 4, "LOC"), Span(5, 6, "LOC")]
+    assert auto_result(read, 1.0) == written
+    assert auto_result(read, 0.4) == [Span(1, 3, "PER"), Span(5, 6, "LOC")]

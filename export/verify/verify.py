@@ -126,8 +126,8 @@ def _reading(metadata: ModelMetadata) -> str:
     assert metadata.word_head is not None
     depths = ", ".join(map(str, sorted(metadata.word_head.layers)))
     threshold = metadata.calibration.threshold
-    trust = f"not written above {threshold:.4g}" if threshold < 1 else "always written"
-    return f"both ways, word head after layers {depths}; sentences are {trust}"
+    doubt = f"words are in doubt up to {threshold:.4g}" if threshold < 1 else "no threshold fitted"
+    return f"both ways, word head after layers {depths}; {doubt}"
 
 
 def _tag_battery(model: Path, threads: int | None) -> Iterator[CheckResult]:

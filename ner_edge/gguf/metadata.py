@@ -73,9 +73,19 @@ class ModelMetadata:
         if self.word_head:
             depths = ", ".join(map(str, sorted(self.word_head.layers)))
             rows.append(("word head", f"after layers {depths}"))
-        for name, value in self.calibration.changed().items():
-            rows.append((name.replace("_", " "), f"{value:g}"))
-        return rows + list(self.provenance.items())
+        return rows + self._calibration() + list(self.provenance.items())
+
+    def _calibration(self) -> list[tuple[str, str]]:
+        fitted = self.calibration
+        temperature = f"{fitted.temperature:g}"
+        if self.word_head:
+            temperature += f" for written entities, {fitted.read_temperature:g} for others"
+        rows = [("temperature", temperature)] * (fitted != Calibration())
+        if self.word_head:
+            rows.append(
+                ("in doubt", f"words with a tag of probability {fitted.threshold:g} or less")
+            )
+        return rows
 
     @property
     def reading(self) -> str:

@@ -25,9 +25,9 @@ ModelOption = Annotated[
 DecoderOption = Annotated[
     DecoderName | None,
     typer.Option(
-        help="auto: write only sentences that are in doubt after reading; read: write none; copy: "
-        "write all; grammar: the same by llama.cpp's own sampler. (default: auto, or copy if the "
-        "model has no word head)"
+        help="read: tag words while reading; copy: write the sentence with brackets; auto: write "
+        "it up to the last word in doubt after reading; grammar: like copy, by llama.cpp's own "
+        "sampler. (default: auto, or copy if the model has no word head)"
     ),
 ]
 DepthOption = Annotated[

@@ -135,7 +135,7 @@ def test_word_heads_are_averaged(adapters, tmp_path):
     ]
     average_adapters(folders, tmp_path / "mean")
     head = read_word_head(tmp_path / "mean")
-    assert (head.labels, list(head.layers)) == (["PER"], [1, 2])
+    assert (head.labels, list(head.layers)) == (("PER",), [1, 2])
     for depth, (weight, bias) in head.layers.items():
         assert weight.shape == (3, 64)
         assert (weight == 2.5).all()

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,17 @@ def test_both_decoders_agree(model: Path, tagger: Tagger) -> None:
         for text, ours, theirs in zip(texts, tagger.pipe(texts), grammar.pipe(texts), strict=True):
             sure = [(e.start, e.end, e.label) for e in ours if e.score > 0.7]
             assert set(sure) <= {(e.start, e.end, e.label) for e in theirs}, text
+
+
+@pytest.mark.parametrize("settings", [{"decoder": "read"}, {"decoder": "read", "depth": 20}])
+def test_reading_alone_finds_plain_entities(
+    model: Path, tagger: Tagger, settings: dict[str, Any]
+) -> None:
+    assert tagger.decoder == "auto"
+    text = "Barack Obama met Angela Merkel in Berlin on Friday."
+    with Tagger.load(model, **settings) as reader:
+        found = [(e.text, e.label) for e in reader(text)]
+    assert found == [(e.text, e.label) for e in tagger(text)]
 
 
 def test_the_command_finds_the_cached_model_and_prints_one_object_per_line(model: Path) -> None:

@@ -106,7 +106,7 @@ def test_command_line(work: Path, tmp_path: Path) -> None:
     said = "10 % of the sentences causally; new word heads after layers 4, 5\n"
     assert f"✓ reading   both ways, {said}" in result.stderr
     head = head_of(tmp_path / "both")
-    assert (head.labels, list(head.layers)) == (["PER", "LOC"], [4, 5])
+    assert (head.labels, list(head.layers)) == (("PER", "LOC"), [4, 5])
     assert head.layers[5].weight.shape == (5, 64)
     saved = json.loads((tmp_path / "both" / "training_settings.json").read_text())
     assert saved["settings"]["reading"] == "both"

@@ -30,10 +30,11 @@ from ner_edge.word_head import Linear, Reading, WordHead
 LABELS = ["ORG", "LOC", "ORL"]
 PROMPTS = PromptTokenizer("Mark ", "\n>", tokenize)
 PREFIX, SUFFIX = PROMPTS.prefix, PROMPTS.suffix
-HEAD = WordHead(
-    tuple(LABELS),
-    {4: Linear(*(np.random.default_rng(7).normal(0, 1, s) for s in ((7, WIDTH), 7)))},
+RANDOM = np.random.default_rng(7)
+LAYER = Linear(
+    RANDOM.normal(0, 1, (7, WIDTH)).astype(np.float32), RANDOM.normal(0, 1, 7).astype(np.float32)
 )
+HEAD = WordHead(tuple(LABELS), {4: LAYER})
 WORDS = ["Ada", "of", "the", "[", "[[", "]", "|", "London", "7", ".", "[a", "שלום", "😀"]
 
 

@@ -266,7 +266,7 @@ def test_memory_for_the_word_head_is_what_it_adds(dtype: torch.dtype) -> None:
     model = AutoModelForCausalLM.from_config(config, attn_implementation=NAME, dtype=dtype)
     model = get_peft_model(model, LoraConfig(r=8, target_modules="all-linear")).train()
     speed_up_lora(model)
-    base = model.get_base_model()
+    base: Any = model.get_base_model()
     head = WordHeadModule(config, ["A", "B"], early=True)
     words = list(range(0, 80, 2))
     examples = [Example([1] * 90, [2] * 10, 80, words, [0] * len(words)) for _ in range(9)]

@@ -118,12 +118,17 @@ def test_the_grammar_decoder_reads_both_ways_too(model, tiny, monkeypatch):
     with Tagger.load(model, threads=1, decoder="grammar") as loaded:
         prompts = PromptTokenizer(tiny.task.prefix, tiny.task.suffix, loaded._model.tokenize)
         both_ways, causally = loaded._model.read, loaded._model.decode
-        monkeypatch.setattr(
-            loaded._model, "read", lambda runs: read.append(runs) or both_ways(runs)
-        )
-        monkeypatch.setattr(
-            loaded._model, "decode", lambda runs: written.append(runs) or causally(runs)
-        )
+
+        def reads(runs):
+            read.append(runs)
+            return both_ways(runs)
+
+        def decodes(runs):
+            written.append(runs)
+            return causally(runs)
+
+        monkeypatch.setattr(loaded._model, "read", reads)
+        monkeypatch.setattr(loaded._model, "decode", decodes)
         list(loaded.tag_words([["Ada", "lives"]]))
         (((sentence,),), ((suffix,), *_)) = read, written
         assert [*sentence.tokens, *suffix.tokens] == prompts.prompt(["Ada", "lives"])
@@ -215,7 +220,7 @@ def test_a_depth_without_a_head_is_refused(model, settings, message):
 )
 def test_a_causal_model_has_no_word_head(tiny, tmp_path, arguments):
     text = tmp_path / "text.txt"
-    text.write_text("Ada\\n")
+    text.write_text("Ada\n")
     result = run("tag", str(text), "-m", str(tiny.gguf), *arguments)
     assert_error(result, "needs a model with a word head, trained with --reading both", 2)
 
@@ -279,7 +284,8 @@ def test_stock_tools_load_the_file(model):
 
     stock = llama_cpp.Llama(str(model), n_ctx=256, verbose=False)
     try:
-        answer = stock.create_completion("Ada\\n", max_tokens=2, temperature=0.0)
+        answer = stock.create_completion("Ada\n", max_tokens=2, temperature=0.0)
+        assert isinstance(answer, dict)
         assert answer["usage"]["completion_tokens"] > 0
     finally:
         stock.close()

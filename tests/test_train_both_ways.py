@@ -48,8 +48,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("work")
     (root / "train.conll").write_text(CONLL)
     (root / "tiny.toml").write_text(TOML)
-    shape = {"intermediate_size": 256, "max_position_embeddings": 512, "num_hidden_layers": 5}
-    save_model(root / "base", **shape)
+    save_model(
+        root / "base", intermediate_size=256, max_position_embeddings=512, num_hidden_layers=5
+    )
     return root
 
 
@@ -64,7 +65,9 @@ def train(work: Path, out: Path, start: Path | None = None, **changes: Any) -> l
     more = {name: changes.pop(name) for name in ("recovery", "resume") if name in changes}
     kill_at = changes.pop("kill_at", None)
 
-    def update(done: int, total: int | None = None, *, label: str = "", note: str = "") -> None:
+    def update(
+        done: float, total: float | None = None, *, label: str | None = None, note: str = ""
+    ) -> None:
         notes.append(note)
         if done == kill_at:
             raise Killed
@@ -86,7 +89,7 @@ def both(work: Path) -> Path:
     """An adapter that reads both ways, and has learned to."""
     notes = train(work, work / "both", epochs=12, learning_rate=0.01)
     losses = [re.match(r"loss ([\d.]+) \+ ([\d.]+), ", note) for note in notes]
-    first, last = (float(losses[i][2]) for i in (0, -1))  # type: ignore[index]
+    first, last = (float(losses[i][2]) for i in (0, -1))
     assert last < 0.5 * first, "the head learns"
     return work / "both"
 
@@ -288,7 +291,7 @@ def test_the_disk_has_room_for_the_head(tmp_path: Path) -> None:
     def needs(reading: str, labels: int) -> float:
         settings = TrainSettings(rank=1, reading=reading)
         text = disk_check(tmp_path, sizes, settings, labels, recovers=False).text
-        return float(re.search(r"about ([\d.]+) GB", text)[1])  # type: ignore[index]
+        return float(re.search(r"about ([\d.]+) GB", text)[1])
 
     labels = 400_000  # 0.104 GB a copy of each of two heads: one saved, three in each checkpoint
     assert needs("causal", labels) == 0

@@ -26,7 +26,7 @@ def test_what_training_saves_is_read(tmp_path: Path) -> None:
     assert list(saved.layers) == head.depths == [8, 9]
     for depth, (weight, bias) in saved.layers.items():
         layer: Any = head.layers[str(depth)]
-        assert (weight.dtype, weight.shape, bias.shape) == (np.float32, (5, 6), (5,))
+        assert (weight.dtype.name, weight.shape, bias.shape) == ("float32", (5, 6), (5,))
         np.testing.assert_array_equal(weight, layer.weight.detach().numpy())
         np.testing.assert_array_equal(bias, layer.bias.detach().numpy())
 

@@ -174,7 +174,7 @@ class LlamaModel:
         self._output_of = {row: i for i, row in enumerate(r for rs in rows for r in rs.values())}
         if self._reader:
             self._reader.expect(go_on=whole or not self._head)
-        self._evaluate()
+        self._evaluate(causal=True)
         return rows
 
     def read(self, runs: Sequence[Run], *, depth: int | None = None) -> list[NDArray[np.float32]]:
@@ -189,17 +189,14 @@ class LlamaModel:
         self._output_of = {row: i for i, row in enumerate(chain(*rows))}
         if self._reader:
             self._reader.expect(depth=depth, go_on=False)
-        elif self.gives_states:
-            llama_cpp.llama_set_embeddings(self._context, True)
-        llama_cpp.llama_set_causal_attn(self._context, False)
-        try:
-            self._evaluate()
-            return [self._states_of(group, depth) for group in rows] if self.gives_states else []
-        finally:
-            llama_cpp.llama_set_causal_attn(self._context, True)
-            llama_cpp.llama_set_embeddings(self._context, False)
+        self._evaluate(causal=False)
+        return [self._states_of(group, depth) for group in rows] if self.gives_states else []
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, *, causal: bool) -> None:
+        # Both stay as they are until the next kind of batch, since switching costs a new graph.
+        llama_cpp.llama_set_causal_attn(self._context, causal)
+        if self.gives_states and not self._reader:
+            llama_cpp.llama_set_embeddings(self._context, not causal)
         with interrupts_wait():
             status = llama_cpp.llama_decode(self._context, self._batch.struct)
         if self._nodes:

@@ -15,6 +15,7 @@ from ner_edge.hf.torch_model import answer_sentences, generate, load_base
 from ner_edge.spans import Span
 from ner_edge.task import Task
 from ner_edge.train.attention import NAME
+from ner_edge.train.loss import read_packed
 from ner_edge.train.packing import pack
 
 TASK = Task("tiny", {"PER": "person", "LOC": "location"}, "Find entities.", "plain")
@@ -57,13 +58,7 @@ def test_states_are_those_of_the_packed_reading(loaded: tuple[Any, PromptEncoder
     batch = pack(encoder.prefix, [encoder.tagged_example(sentence) for sentence in SENTENCES])
     base.set_attn_implementation(NAME)
     with torch.inference_mode():
-        packed = base.model(
-            input_ids=batch.input_ids,
-            position_ids=batch.position_ids,
-            layout=batch.layout,
-            use_cache=False,
-            output_hidden_states=True,
-        ).hidden_states
+        packed = read_packed(base, batch, all_states=True).hidden_states
     base.set_attn_implementation("sdpa")
     for depth in depths:
         states = torch.cat([of_sentence[depth] for of_sentence in found])

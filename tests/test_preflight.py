@@ -19,7 +19,7 @@ from ner_edge.train import memory_estimate, resource_checks
 from ner_edge.train.attention import NAME
 from ner_edge.train.fingerprint import fingerprint
 from ner_edge.train.lora import speed_up_lora
-from ner_edge.train.loss import packed_loss, word_losses
+from ner_edge.train.loss import packed_loss, read_packed, word_losses
 from ner_edge.train.memory_estimate import kept_activations, kept_for_head
 from ner_edge.train.model import checkpoint_gradients
 from ner_edge.train.packing import pack
@@ -266,7 +266,7 @@ def test_memory_for_the_word_head_is_what_it_adds(dtype: torch.dtype) -> None:
     model = AutoModelForCausalLM.from_config(config, attn_implementation=NAME, dtype=dtype)
     model = get_peft_model(model, LoraConfig(r=8, target_modules="all-linear")).train()
     speed_up_lora(model)
-    base: Any = model.get_base_model()
+    base = model.get_base_model()
     head = WordHeadModule(config, ["A", "B"], early=True)
     words = list(range(0, 80, 2))
     examples = [Example([1] * 90, [2] * 10, 80, words, [0] * len(words)) for _ in range(9)]
@@ -280,13 +280,7 @@ def test_memory_for_the_word_head_is_what_it_adds(dtype: torch.dtype) -> None:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            output = base.model(
-                input_ids=batch.input_ids,
-                position_ids=batch.position_ids,
-                layout=batch.layout,
-                use_cache=False,
-                output_hidden_states=all_states,
-            )
+            output = read_packed(base, batch, all_states=all_states)
             losses = word_losses(head, output.hidden_states, batch) if all_states else {}
         assert len(losses) == all_states * len(head.depths)
         for states in output.hidden_states or ():

@@ -12,6 +12,7 @@ from ner_edge.hf.prompts import PromptEncoder
 from ner_edge.hf.torch_model import answer_sentences
 from ner_edge.spans import Span, strict_f1
 from ner_edge.tags import best_path, spans_of
+from ner_edge.train.loss import read_packed
 from ner_edge.train.packing import pack
 
 _READ_TOGETHER = 16  # sentences
@@ -64,13 +65,7 @@ def read_f1(
         examples = [encoder.tagged_example(sentences[i]) for i in chosen]
         batch = pack(encoder.prefix, examples, base.device, base.dtype)
         with torch.inference_mode():
-            states = base.model(
-                input_ids=batch.input_ids,
-                position_ids=batch.position_ids,
-                layout=batch.layout,
-                use_cache=False,
-                output_hidden_states=True,
-            ).hidden_states
+            states = read_packed(base, batch, all_states=True).hidden_states
             at = depth or head.last
             scores = head(states[at][0, batch.words], at).log_softmax(-1).cpu().numpy()
         ends = np.cumsum([len(example.word_ends) for example in examples])

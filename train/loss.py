@@ -112,7 +112,7 @@ def packed_losses(
     computed only where a response token is predicted.
     """
     tagged = head is not None and len(batch.words) > 0
-    output = _read(model, batch, all_states=tagged)
+    output = read_packed(model, batch, all_states=tagged)
     hidden = output.last_hidden_state[0, batch.predictors]
     matrix = model.lm_head.weight
     words = word_losses(head, output.hidden_states, batch) if head is not None and tagged else {}
@@ -121,7 +121,7 @@ def packed_losses(
         answer = _HeadCrossEntropy.apply(hidden, matrix, batch.targets)  # type: ignore[no-untyped-call]
         return Losses(answer, words)
     with torch.no_grad():
-        wanted = _read(teacher, batch).last_hidden_state[0, batch.predictors]
+        wanted = read_packed(teacher, batch).last_hidden_state[0, batch.predictors]
     answer = _HeadDivergence.apply(hidden, matrix, wanted, teacher.lm_head.weight)  # type: ignore[no-untyped-call]
     return Losses(answer, words)
 
@@ -131,7 +131,9 @@ def packed_loss(model: Any, batch: PackedBatch, teacher: Any = None) -> torch.Te
     return packed_losses(model, batch, teacher).answer
 
 
-def _read(model: Any, batch: PackedBatch, *, all_states: bool = False) -> Any:
+def read_packed(model: Any, batch: PackedBatch, *, all_states: bool = False) -> Any:
+    """Return transformers' output for a packed sequence: the last hidden states, [1, T, dim], and,
+    with `all_states`, those before the first layer and after each."""
     return model.model(
         input_ids=batch.input_ids,
         position_ids=batch.position_ids,

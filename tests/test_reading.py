@@ -12,9 +12,10 @@ from safetensors.numpy import save_file
 from test_gguf_model import REMOVED, rewrite
 from tiny_models import save_adapter
 
-from ner_edge.calibration import Calibration
+from ner_edge.calibration import CALIBRATION_FILE, Calibration
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.eval.fit import Read, auto_result
+from ner_edge.export.verify.parity import check_parity
 from ner_edge.export.verify.verify import Verification
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.gguf.metadata import describe
@@ -101,8 +102,16 @@ def test_an_export_takes_the_head_in(model, tiny, both):
 
 
 def test_a_quantized_file_and_a_base_made_of_it_keep_the_reading(tiny, both, tmp_path):
-    (path,) = export_model(tiny.folder, both, tmp_path, ["q8_0"])
-    assert describe(path).reading == "both"
+    Calibration(1.5, 2.0, 0.9).save(both)
+    (path,) = export_model(tiny.folder, both, tmp_path, ["f16"])
+    (both / CALIBRATION_FILE).unlink()
+    (again,) = export_model(path, None, tmp_path, ["q8_0"], name="again")
+    first, second = describe(path), describe(again)
+    assert first.calibration == second.calibration == Calibration(1.5, 2.0, 0.9)
+    for depth, layer in first.word_head.layers.items():
+        assert np.array_equal(layer.weight, second.word_head.layers[depth].weight)
+    (other,) = export_model(path, both, tmp_path, ["q8_0"], name="other")
+    assert describe(other).calibration == Calibration(), "it was fitted to other weights"
 
 
 def test_auto_is_the_default_and_writes_all_unless_a_threshold_was_fitted(model):
@@ -270,13 +279,27 @@ def test_a_head_for_another_task_or_base_is_refused(tiny, tmp_path):
 def test_manifest_card_and_verify_say_how_it_reads(tiny, both, tmp_path):
     Calibration(1.5, 2.0, 0.9).save(both)
     (path,) = export_model(tiny.folder, both, tmp_path, ["f16"], card=True)
-    (both / "ner_edge_calibration.json").unlink()
+    (both / CALIBRATION_FILE).unlink()
     assert json.loads(path.with_suffix(".json").read_text())["reading"] == "both"
     assert "both directions" in (tmp_path / "adapter.md").read_text()
     checks = {check.name: check for check in Verification(path, threads=1)}
     assert checks["reading"].detail == (
         "both ways, word head after layers 1, 2; words are in doubt up to 0.9"
     )
+
+
+def parity(model, tiny, both):
+    checks = check_parity(model, tiny.folder, both, threads=1)
+    return {check.name: check for check in checks}
+
+
+def test_the_tags_are_those_of_torch(model, tiny, both, tmp_path):
+    check = parity(model, tiny, both)["tags"]
+    assert check.ok, check
+    assert "after layers 1, 2" in check.detail
+    weight = GGUFFile(model).float32("blk.0.ffn_down.weight")
+    path = rewrite(model, tmp_path / "x.gguf", tensors={"blk.0.ffn_down.weight": -weight})
+    assert parity(path, tiny, both)["tags"].ok is False
 
 
 def test_stock_tools_load_the_file(model):

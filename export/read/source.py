@@ -19,6 +19,7 @@ from ner_edge.export.read.hf_base import open_hf_base
 from ner_edge.export.write_gguf import text_value
 from ner_edge.files.hashing import sha256_of
 from ner_edge.files.inputs import name_as_text
+from ner_edge.gguf.metadata import describe
 from ner_edge.gguf.word_head import word_head_metadata
 from ner_edge.hf.word_head import read_word_head
 from ner_edge.task import GGUF_KEY, Task, load_saved_task
@@ -94,21 +95,25 @@ def open_source(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Source:
     """Open a base and an adapter; no weight is kept in memory. The task is `task`, else the one
-    saved beside the adapter or model, else the base's own. `progress` gets the bytes of the base
-    that are hashed, and their total.
+    saved beside the adapter or model, else the base's own. Word head and calibration are likewise
+    the adapter's, or the base's own if there is none. `progress` gets the bytes of the base that
+    are hashed, and their total.
 
     Raises `ModelError` if they are damaged or do not fit.
     """
     model = open_base(base)
     lora = None if adapter is None else open_adapter(adapter, model)
     known = task or _known_task(model, adapter)
+    head, calibration = _reading(adapter or model.path)
+    if head:
+        _check_head(head, adapter or model.path, known, model)
     changed: set[str] = set()
     return Source(
         model,
         lora,
         known,
-        load_saved_calibration(adapter) if adapter else Calibration(),
-        _word_head(adapter, known, model) if adapter else None,
+        calibration,
+        head,
         model if lora is None else merge(model, lora, changed),
         changed,
         base_sha256(model, progress),
@@ -172,23 +177,27 @@ def base_sha256(base: Base, progress: Callable[[int, int], None] = lambda done, 
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
-def _word_head(adapter: Path, task: Task | None, base: Base) -> WordHead | None:
-    head = read_word_head(adapter)
-    if head is None:
-        return None
+def _reading(path: Path) -> tuple[WordHead | None, Calibration]:
+    """The word head and the calibration beside an adapter or model, or in a GGUF."""
+    if path.is_dir():
+        return read_word_head(path), load_saved_calibration(path)
+    metadata = describe(path)
+    return metadata.word_head, metadata.calibration
+
+
+def _check_head(head: WordHead, path: Path, task: Task | None, base: Base) -> None:
     if task is None or list(head.labels) != list(task.labels):
         raise ModelError(
-            f"{adapter}: its word head tags {', '.join(head.labels)}, but the task's labels are "
+            f"{path}: its word head tags {', '.join(head.labels)}, but the task's labels are "
             f"{', '.join(task.labels) if task else 'unknown'}"
         )
     sizes = base.hyperparameters
     width = head.layers[head.last].weight.shape[1]
     if (head.last, width) != (sizes.layers, sizes.width):
         raise ModelError(
-            f"{adapter}: its word head is for {head.last} layers of width {width}, but {base.path} "
+            f"{path}: its word head is for {head.last} layers of width {width}, but {base.path} "
             f"has {sizes.layers} of width {sizes.width}"
         )
-    return head
 
 
 def _known_task(model: Base, adapter: Path | None) -> Task | None:

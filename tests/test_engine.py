@@ -146,6 +146,12 @@ def test_sentences_are_written_up_to_their_last_word_in_doubt(
     assert all(not held for sequence, held in model.memory.items() if sequence)
 
 
+def test_at_threshold_1_even_a_certain_word_is_in_doubt() -> None:
+    reading = Reading([], [1.0, 1.0])
+    assert reading.ends(1.0) == {2}
+    assert reading.ends(0.999) is None
+
+
 def test_a_right_reading_is_written_in_one_batch() -> None:
     words = ["Ada", "of", "London", "."]
     model = StubModel(512, PREFIX)

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tiny_models import save_adapter
 from ner_edge.calibration import CALIBRATION_FILE, Calibration
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.eval.fit import Read, auto_result
+from ner_edge.eval.torch_tagger import TorchTagger
 from ner_edge.export.verify.parity import check_parity
 from ner_edge.export.verify.verify import Verification
 from ner_edge.gguf.file import GGUFFile
@@ -325,3 +327,13 @@ def test_the_imatrix_is_collected_and_recipes_are_found_as_the_model_reads(tiny,
     )
     assert all(describe(path).reading == "both" for path in paths)
     assert GGUFFile(tmp_path / "adapter-imatrix.gguf").tensors
+
+
+def test_the_torch_baseline_reads_as_its_adapter_does(tiny, both, tmp_path):
+    causal = shutil.copytree(both, tmp_path / "causal", ignore=lambda *_: [HEAD_FILE])
+    outputs = []
+    for folder in (both, causal):
+        baseline = TorchTagger(tiny.folder, folder, tiny.task, threads=1)
+        outputs.append([baseline.output for _ in baseline.tag_words(SENTENCES)])
+        assert ("read both ways" in baseline.decoder) == (folder == both)
+    assert outputs[0] != outputs[1]

@@ -22,6 +22,8 @@ from ner_edge.gguf.imatrix import Imatrix, read_imatrix
 from ner_edge.gguf.row_order import permute_rows, restore_rows
 from ner_edge.hf.prompts import PromptEncoder
 from ner_edge.task import Task
+from ner_edge.train.batches import Schedule, Share
+from ner_edge.train.data import DataFile
 from ner_edge.train.loss import packed_loss
 from ner_edge.train.model import save_adapter
 from ner_edge.train.packing import pack
@@ -178,8 +180,8 @@ def test_rows_are_restored(heads, half_width, columns):
 def train(made, out, start, recovery, **changes):
     run_training(
         str(made.base),
-        made.root / "train.conll",
-        None,
+        [DataFile(made.root / "train.conll")],
+        [],
         out,
         TASK,
         resolve_settings("edge", flags=SETTINGS | changes),
@@ -224,8 +226,8 @@ def test_the_target_is_what_the_model_answered_before(made, tmp_path):
         notes: list[str] = []
         run_training(
             str(made.base),
-            made.root / "train.conll",
-            None,
+            [DataFile(made.root / "train.conll")],
+            [],
             tmp_path / "out",
             TASK,
             resolve_settings("edge", flags=SETTINGS),
@@ -243,8 +245,12 @@ def test_the_memory_of_the_teacher_is_counted(made):
     encoder = PromptEncoder(start.tokenizer, TASK)
     examples = [encoder.example(s) for s in read_labelled(made.root / "train.conll")]
 
+    lengths = [len(example) for example in examples]
+    schedule = Schedule(lengths, [Share(len(lengths))], settings.batch_size, 1, 0)
+
     def said(teacher):
-        text = memory_check(start.model, teacher, len(encoder.prefix), examples, settings, 1).text
+        prefix = len(encoder.prefix)
+        text = memory_check(start.model, teacher, prefix, examples, schedule, settings, 1).text
         return float(re.search(r"weights ([\d.]+)", text)[1])
 
     class Large(torch.nn.Module):
@@ -285,8 +291,8 @@ def recover(made, out, kill_at=None, resume=False):
     flags = SETTINGS | {"checkpoint_every": 2, "round_every": 3, "learning_rate": 0.01}
     run_training(
         str(made.base),
-        made.root / "train.conll",
-        None,
+        [DataFile(made.root / "train.conll")],
+        [],
         out,
         TASK,
         resolve_settings("edge", flags=flags),

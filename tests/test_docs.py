@@ -76,7 +76,7 @@ def folder(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     """A working directory with the files that the documentation names."""
     shutil.copytree(models / "files", tmp_path, dirs_exist_ok=True)
     news = (ROOT / "examples" / "news.conll").read_text(encoding="utf-8").split("\n\n")
-    for i, name in enumerate(("train", "dev", "test", "held-out")):
+    for i, name in enumerate(("train", "dev", "test", "held-out", "wiki", "wiki-dev")):
         size = 8 if name == "train" else 3
         (tmp_path / f"{name}.conll").write_text("\n\n".join(news[8 * i :][:size]) + "\n")
     sentences = read_labelled(tmp_path / "test.conll")

@@ -28,10 +28,8 @@ _FURTHER = "Options for training an adapter further"
 DataArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="FILE[:WEIGHT]...",
-        help="Labelled sentences: CoNLL columns or JSON. Each epoch holds WEIGHT times as many "
-        "sentences as the file (default: 1).",
-        show_default=False,
+        help="Labelled sentences: CoNLL columns or JSON. Of FILE:WEIGHT, each epoch holds WEIGHT "
+        "times as many.",
     ),
 ]
 BaseOption = Annotated[

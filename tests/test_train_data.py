@@ -93,7 +93,7 @@ def test_a_file_named_like_a_weight_needs_one(folder: Path, options: list[Any]) 
             ["news.conll:0.04"],
             "news.conll:0.04: is not a whole sentence of the 12; raise the weight",
         ),
-        (["news.conll", "./news.conll:2"], "news.conll: is given twice; give it once, or a weight"),
+        (["news.conll", "./news.conll:2"], "news.conll: is given twice; give it once"),
         (["news.conll", "--set", "keep_best=true"], "keep_best compares the F1 on dev files: give"),
         (
             ["news.conll", "--columns", "dev.conll=1,2"],

@@ -13,7 +13,7 @@ from ner_edge.data.readers.columns import Columns
 from ner_edge.errors import DataError, UsageError
 from ner_edge.files.hashing import sha256_of
 from ner_edge.files.inputs import name_as_text
-from ner_edge.files.targets import same_file
+from ner_edge.files.targets import check_given_once
 from ner_edge.task import Task
 from ner_edge.train.augment import AUGMENTATIONS, copies, names_in
 from ner_edge.train.settings import TrainSettings
@@ -77,9 +77,7 @@ def read_data(files: Sequence[DataFile], task: Task) -> list[DataSet]:
     Raises `DataError` if one has no entity, or one with a label that the task does not have,
     `UsageError` if one is given twice or its weight leaves no sentence of it.
     """
-    for number, file in enumerate(files):
-        if any(same_file(file.path, other.path) for other in files[:number]):
-            raise UsageError(f"{file.path}: is given twice; give it once, or a weight")
+    check_given_once([file.path for file in files])
     return [_read(file, task) for file in files]
 
 

@@ -212,10 +212,11 @@ def train(
 
 
 def _print_scores(dev: "list[Path]", scores: list[float], reading: str) -> None:
-    title = f"dev strict micro F1{' (word head)' * (reading == 'both')}"
+    by_head = " (word head)" * (reading == "both")
     if len(scores) == 1:
-        print(f"{title} {scores[0]:.2f}")
+        print(f"dev strict micro F1 {scores[0]:.2f}{by_head}")
         return
+    title = f"dev strict micro F1{by_head}"
     names = [*distinct_names(dev), "mean"]
     width = max(map(len, (title, *names)))
     print(title)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -12,8 +13,11 @@ from safetensors.torch import load_file
 
 from ner_edge.data.readers.columns import Columns, columns_of
 from ner_edge.errors import UsageError
+from ner_edge.task import Task
 from ner_edge.train.best import BestAdapter
 from ner_edge.train.data import DataFile, parse_data_file
+from ner_edge.train.run import run_training
+from ner_edge.train.settings import resolve_settings
 
 TASK = """
 name = "tiny"
@@ -301,3 +305,26 @@ def test_damaged_credits_are_an_error(folder: Path, options: list[Any]) -> None:
     options[options.index("out")] = "further"
     result = run("train", "news.conll", *options, "--from", "out")
     assert_error(result, r"training_settings\.json: not a record of training \(")
+
+
+# Stopping in time
+
+
+def test_a_run_ends_after_its_deadline_and_keeps_the_adapter(tiny: Any, folder: Path) -> None:
+    settings = resolve_settings("edge", flags={"rank": 4, "alpha": 8, "batch_size": 4})
+    steps = []
+    scores = run_training(
+        str(tiny.folder),
+        [DataFile(folder / "news.conll")],
+        [DataFile(folder / "dev" / "news.conll")],
+        folder / "out",
+        Task.from_toml(folder / "tiny.toml"),
+        settings,
+        deadline=monotonic(),
+        update=lambda done, *_, label=None, **__: steps.append((label, done)),
+    )
+    assert [done for label, done in steps if label == "training"] == [1]
+    saved = record(folder / "out")
+    assert (saved["steps"], saved["steps_planned"], saved["dev_f1"]) == (1, 6, scores[0])
+    assert load_file(folder / "out" / "adapter_model.safetensors")
+    assert not (folder / "out" / "checkpoint.pt").exists()

@@ -49,16 +49,22 @@ def _checked(parts: list[dict[str, str]]) -> Iterator[bytes]:
         yield data
 
 
-def unpack(folder: Path) -> None:
-    """Unpack the joined parts into `folder`, unless that has been done before."""
-    parts = json.loads((HERE / "parts.json").read_text())
+def unpack(work: Path) -> Path:
+    """Unpack the joined parts into a folder of their own in `work`, unless they are there."""
+    listing = HERE / "parts.json"
+    if not listing.exists():
+        sys.exit(f"error: {listing}: no such file; copy the whole folder here")
+    text = listing.read_bytes()
+    parts = json.loads(text)
+    folder = work / hashlib.sha256(text).hexdigest()[:16]
     done = folder / "unpacked"
-    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-    if done.exists() and done.read_text() == digest:
-        return
+    if done.exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(fileobj=io.BufferedReader(Parts(parts), 1 << 20), mode="r|") as archive:
         archive.extractall(folder, filter="data")
-    done.write_text(digest)
+    done.touch()
+    return folder
 
 
 def main() -> int:
@@ -72,16 +78,15 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=10, help="training steps to measure")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="folder to unpack into")
     options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    unpack(options.work)
+    folder = unpack(options.work)
     script = "trial_measure.py" if options.measure else "trial_runs.py"
-    command = [sys.executable, str(options.work / "scripts" / script), "--out", str(options.out)]
+    command = [sys.executable, str(folder / "scripts" / script), "--out", str(options.out)]
     if options.measure:
         own = ["--shape", options.shape, "--steps", str(options.steps)]
     else:
         own = ["--minutes", str(options.minutes)]
     # Carried packages first: they are of the versions that the code was tested with.
-    search = [str(options.work / "code"), str(options.work / "site")]
+    search = [str(folder / "code"), str(folder / "site")]
     if existing := os.environ.get("PYTHONPATH"):
         search.append(existing)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(search), "HF_HUB_OFFLINE": "1"}

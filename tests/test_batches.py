@@ -17,7 +17,7 @@ shares = st.lists(
 
 
 def schedule(*parts: Share, batch_size: int = 8, seed: int = 3, epochs: float = 1) -> Schedule:
-    count = sum(part.count for part in parts)
+    count = sum(part.examples for part in parts)
     return Schedule([(i * 37) % 50 for i in range(count)], parts, batch_size, epochs, seed)
 
 
@@ -40,11 +40,11 @@ def test_an_epoch_holds_weight_times_each_file(parts: list[Share], number: int) 
     assert len(plan.epoch(number)) == plan.steps_per_epoch
     first = 0
     for part in parts:
-        times = [counts[i] for i in range(first, first + part.count)]
+        times = [counts[i] for i in range(first, first + part.examples)]
         assert sum(times) == part.per_epoch
-        assert abs(part.per_epoch - part.weight * part.count) <= 0.5 + 1e-9
+        assert abs(part.per_epoch - part.weight * part.examples) <= 0.5 + 1e-9
         assert all(int(part.weight) <= n <= int(part.weight) + 1 for n in times), "evenly"
-        first += part.count
+        first += part.examples
     assert counts.total() == sum(part.per_epoch for part in parts)
 
 

@@ -144,7 +144,7 @@ def test_the_code_that_runs_is_the_packed_one(packed: Path, tmp_path: Path) -> N
     copy = tmp_path / "copy"
     shutil.copytree(packed, copy)
     run(copy / "start.py", "--out", tmp_path / "a", "--minutes", 0)  # unpacks
-    planted = copy / "work" / "code" / "ner_edge" / "train" / "run.py"
+    (planted,) = (copy / "work").glob("*/code/ner_edge/train/run.py")
     planted.write_text("raise ImportError('planted')\n")
     run(copy / "start.py", "--out", tmp_path / "b")
     assert "planted" in (tmp_path / "b" / "several.log").read_text()
@@ -176,6 +176,9 @@ def test_damaged_and_missing_parts_are_refused(packed: Path, tmp_path: Path) -> 
         assert (result.returncode, result.stdout) == (1, "")
         assert result.stderr == message
         part.unlink(missing_ok=True)
+    (copy / "parts.json").unlink()
+    result = run(copy / "start.py", "--out", tmp_path / "results")
+    assert result.stderr == f"error: {copy}/parts.json: no such file; copy the whole folder here\n"
 
 
 def test_speed_is_measured_packed_against_naive(packed: Path, blocked: str, tmp_path: Path) -> None:

@@ -23,10 +23,12 @@ from ner_edge.gguf.row_order import permute_rows, restore_rows
 from ner_edge.hf.prompts import PromptEncoder
 from ner_edge.task import Task
 from ner_edge.train.batches import Schedule, Share
+from ner_edge.train.checkpoint import adapter_weights
 from ner_edge.train.data import DataFile
 from ner_edge.train.loss import packed_loss
 from ner_edge.train.model import save_adapter
 from ner_edge.train.packing import pack
+from ner_edge.train.recover import Rounding
 from ner_edge.train.resource_checks import memory_check
 from ner_edge.train.run import run_training
 from ner_edge.train.settings import resolve_settings
@@ -280,7 +282,7 @@ class Killed(Exception):
     pass
 
 
-def recover(made, out, kill_at=None, resume=False):
+def recover(made, out, kill_at=None, resume=False, dev=(), **changes):
     steps = []
 
     def update(done, total=None, *, label=None, note=""):
@@ -288,11 +290,11 @@ def recover(made, out, kill_at=None, resume=False):
         if done == kill_at:
             raise Killed
 
-    flags = SETTINGS | {"checkpoint_every": 2, "round_every": 3, "learning_rate": 0.01}
+    flags = SETTINGS | {"checkpoint_every": 2, "round_every": 3, "learning_rate": 0.01} | changes
     run_training(
         str(made.base),
         [DataFile(made.root / "train.conll")],
-        [],
+        dev,
         out,
         TASK,
         resolve_settings("edge", flags=flags),
@@ -319,6 +321,30 @@ def test_resumed_recovery_ends_like_an_unbroken_one(kill_at, made, whole, tmp_pa
     assert recover(made, tmp_path, resume=True) == list(range(kill_at // 2 * 2 + 1, 7))
     broken = load_file(tmp_path / "adapter_model.safetensors")
     assert all(torch.equal(weight, broken[name]) for name, weight in whole.items())
+
+
+def test_measuring_at_checkpoints_changes_no_recovery(made, whole, tmp_path, monkeypatch):
+    """An adapter is measured with weights rounded for itself; then training goes on with those
+    rounded before."""
+    roundings = []
+    create = Rounding.__init__
+
+    def remember(self, *arguments):
+        create(self, *arguments)
+        roundings.append(self)
+
+    def measure(model, *_):
+        for name, weight in adapter_weights(model).items():
+            assert torch.equal(roundings[0].adapter[name], weight.half())
+        return [next(scores, 0.0)]
+
+    monkeypatch.setattr(Rounding, "__init__", remember)
+    monkeypatch.setattr("ner_edge.train.run.dev_scores", measure)
+    scores = iter([1.0, 2.0, 3.0])  # after 2, 4 and 6 steps; rounded for training after 0 and 3
+    dev = [DataFile(made.root / "train.conll")]
+    recover(made, tmp_path, dev=dev, keep_best=True)
+    kept = load_file(tmp_path / "adapter_model.safetensors")
+    assert all(torch.equal(weight, kept[name]) for name, weight in whole.items())
 
 
 # The command line

@@ -204,24 +204,28 @@ def test_each_dev_file_is_scored(folder: Path, options: list[Any]) -> None:
 def scripted(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The F1 that each measurement at a checkpoint returns."""
     values: list[float] = []
-    consider = BestAdapter.consider
+    create = BestAdapter.__init__
 
-    def scripted_consider(self: BestAdapter, *arguments: Any) -> None:
-        self._measure = lambda: values.pop(0)
-        consider(self, *arguments)
+    def scripted_create(self: BestAdapter, measure: Any) -> None:
+        def measure_and_pop() -> float:
+            assert 0 <= measure() <= 100
+            return values.pop(0)
 
-    monkeypatch.setattr(BestAdapter, "consider", scripted_consider)
+        create(self, measure_and_pop)
+
+    monkeypatch.setattr(BestAdapter, "__init__", scripted_create)
     return values
 
 
-def test_the_best_checkpoint_is_kept(
-    folder: Path, options: list[Any], scripted: list[float]
+@pytest.mark.parametrize("reading", ["causal", "both"])
+def test_the_best_checkpoint_is_kept_and_measuring_changes_no_training(
+    reading: str, folder: Path, options: list[Any], scripted: list[float]
 ) -> None:
     def weights(name: str) -> Any:
         (folder / "out").rename(folder / name)
         return load_file(folder / name / "adapter_model.safetensors")
 
-    often = ["--set", "checkpoint_every=1", "--dev", "dev/news.conll"]
+    often = ["--set", "checkpoint_every=1", "--dev", "dev/news.conll", "--reading", reading]
     keep = [*often, "--set", "keep_best=true"]
     run_ok("train", "news.conll", *options, *often)
     last = weights("last")
@@ -254,18 +258,6 @@ def test_the_best_checkpoint_survives_a_resumption(
     resumed = load_file("out/adapter_model.safetensors")
     assert all((resumed[name] == unbroken[name]).all() for name in unbroken)
     assert record(folder / "out")["steps"] == 1
-
-
-def test_measuring_changes_no_training(folder: Path, options: list[Any]) -> None:
-    """Of the answers and of a word head, and the last checkpoint's adapter is the best or not."""
-    for reading in ("causal", "both"):
-        common = ["train", "news.conll", "--dev", "dev/news.conll", *options, "--reading", reading]
-        run_ok(*common, "--set", "checkpoint_every=1", "--set", "keep_best=true")
-        kept = record(folder / "out")
-        # As long as that run took to its best adapter.
-        rest = ["--set", f"epochs={kept['steps'] / 3}", "--set", "warmup_ratio=0"]
-        assert 1 <= kept["steps"] <= 3
-        run_ok(*common, *rest)
 
 
 # Attribution

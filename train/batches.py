@@ -16,18 +16,18 @@ _WINDOW = 8  # batches sorted by length together: little padding, nearly random 
 class Share(NamedTuple):
     """The examples of one data file, of which each epoch holds `weight` times as many."""
 
-    count: int
+    examples: int
     weight: float = 1.0
 
     @property
     def per_epoch(self) -> int:
         """The number of examples in each epoch."""
-        return int(self.weight) * self.count + self.drawn
+        return int(self.weight) * self.examples + self.drawn
 
     @property
     def drawn(self) -> int:
         """How many of them are drawn anew for each epoch: those of the weight's fraction."""
-        return round(self.weight % 1 * self.count)
+        return round(self.weight % 1 * self.examples)
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,10 @@ class Schedule:
         drawn: list[int] = []
         first = 0
         for file, share in enumerate(self.shares):
-            every = range(first, first + share.count)
+            every = range(first, first + share.examples)
             drawn += [*every] * int(share.weight)
             drawn += random.Random(f"{self.seed}/{number}/{file}").sample(every, share.drawn)
-            first += share.count
+            first += share.examples
         return drawn
 
 

@@ -51,8 +51,8 @@ def preflight(
     model, rounding = start.model, start.rounding
     _, world = rank_and_world()
     for dataset, own in zip(data, samples, strict=True):
-        check = data_check("data", dataset, encoder.task, named=len(data) > 1)
-        yield replace(check, text=check.text + _added(own))
+        counts = data_check("data", dataset, encoder.task, named=len(data) > 1)
+        yield replace(counts, text=counts.text + _added(own))
     for dataset in dev:
         yield data_check("dev", dataset, encoder.task, named=len(dev) > 1)
     every = [*chain.from_iterable(samples)]

@@ -46,7 +46,7 @@ def compare(
     from ner_edge.eval.report.destinations import Destinations
 
     destinations = Destinations(markdown, json, report_folder)
-    destinations.check([gold, *predictions])
+    destinations.check([gold], predictions)
     comparison = compare_files(
         gold,
         predictions,
@@ -54,7 +54,7 @@ def compare(
         labels=_label_names(rename or []),
         columns=parse_columns(columns),
     )
-    destinations.write(comparison)
+    destinations.write([comparison])
 
 
 def _label_names(pairs: Sequence[str]) -> dict[str, str]:

@@ -59,3 +59,11 @@ ColumnsOption = Annotated[
         help="Columns of word and tag in CoNLL files, such as 1,4.",
     ),
 ]
+ColumnsOfFilesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--columns",
+        metavar="[FILE=]WORD,TAG",
+        help="Columns of word and tag in CoNLL files, such as 1,4; repeatable, for single files.",
+    ),
+]

@@ -4,6 +4,8 @@ import codecs
 import os
 import select
 import stat
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -63,6 +65,12 @@ def read_input(path: Path, limit: int, *, error: type[NerEdgeError] = DataError)
 def name_as_text(path: Path) -> str:
     """Return a file's name as valid text: bytes that are not UTF-8 are replaced."""
     return os.fsencode(path.name).decode("utf-8", "replace")
+
+
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """Return the name of each file, or its whole path if another file has the same name."""
+    counts = Counter(path.name for path in paths)
+    return [path.name if counts[path.name] == 1 else str(path) for path in paths]
 
 
 def encoding_of(head: bytes) -> str:

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 from ner_edge.data.schemes import spelt_like_a_tag
@@ -23,8 +24,27 @@ class Columns(NamedTuple):
     tag: int
 
 
+def columns_of(files: Sequence[Path], options: Iterable[str]) -> list[Columns | None]:
+    """Return the columns of each file, by the values of `--columns`: `WORD,TAG` for all files, or
+    `FILE=WORD,TAG` for one. None means that they are recognized.
+
+    Raises `UsageError` for anything else, and for a FILE that is not among the files.
+    """
+    for_all: Columns | None = None
+    for_one: dict[Path, Columns | None] = {}
+    for option in options:
+        name, _, text = option.rpartition("=")
+        if not name:
+            for_all = parse_columns(text)
+        elif Path(name) in files:
+            for_one[Path(name)] = parse_columns(text)
+        else:
+            raise UsageError(f"--columns {option}: {name} is not one of the data files")
+    return [for_one.get(file, for_all) for file in files]
+
+
 def parse_columns(text: str | None) -> Columns | None:
-    """Parse the value of `--columns`. Raises `UsageError`."""
+    """Parse `WORD,TAG`. Raises `UsageError`."""
     if text is None:
         return None
     match = re.fullmatch(r"\s*([1-9]\d{0,3})\s*,\s*([1-9]\d{0,3})\s*", text, re.ASCII)

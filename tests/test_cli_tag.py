@@ -14,7 +14,7 @@ from command_line import assert_error, run, run_ok
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ner_edge.runtime.formats import FORMATS
+from ner_edge.data.formats.table import FORMATS
 from ner_edge.segment import segment
 from ner_edge.spans import spans_from_tags
 
@@ -153,12 +153,16 @@ def test_every_row_of_the_table_of_formats_is_a_choice(tag):
     assert all(name in result.stderr for name in FORMATS)
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_empty_file_gives_nothing(tag, tmp_path, kind):
+@pytest.mark.parametrize("kind", [name for name, format in FORMATS.items() if format.write])
+def test_empty_file_gives_no_text(tag, tmp_path, kind):
     (tmp_path / "empty").touch()
     result = tag(tmp_path / "empty", "--format", kind)
-    assert (result.exit_code, result.output) == (0, "")
-    assert tag("--format", kind, stdin=b"").output == ""
+    frame = {"gliner": "[]\n", "label-studio": "[]\n", "csv": '"text","entities"\n'}
+    frame["tsv"] = "number\tstart\tend\tlabel\tscore\ttext\n"
+    if kind != "html":
+        assert (result.exit_code, result.output) == (0, frame.get(kind, ""))
+    assert "<div" not in result.output
+    assert tag("--format", kind, stdin=b"").output == result.output
 
 
 def test_blank_lines_stay(tag):

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stub_model import StubModel
 
-from ner_edge.runtime.formats import FORMATS
-from ner_edge.tagger import Tagger
+from ner_edge.data.documents import Document
+from ner_edge.data.formats.conll import write_conll
+from ner_edge.data.formats.format import Losses
+from ner_edge.tagger import Tagger, tag_documents
 from ner_edge.task import load_task
 from ner_edge.visible import VisibleText, is_blank
 
@@ -35,8 +37,9 @@ def test_invisible_characters_make_no_difference_but_to_offsets(tagger: Tagger) 
     assert plain
     assert [VisibleText(entity.text).text for entity in pasted] == [e.text for e in plain]
     assert [entity.text for entity in pasted] == [PASTED[e.start : e.end] for e in pasted]
-    as_conll = [list(FORMATS["conll"](tagger, [text])) for text in (PLAIN, PASTED)]
-    assert as_conll[0] == as_conll[1]
+    documents = tag_documents(tagger, [Document(1, PLAIN, []), Document(2, PASTED, [])])
+    first, second = write_conll(documents, Losses())
+    assert first == second
 
 
 @given(st.text(st.sampled_from("aB .[|\u0301\u200b\u200d\u200c\xad\ufe0f\ufeff\0字مक्👩🇩ไ่❤")))

@@ -9,8 +9,8 @@ from pathlib import Path
 import ner_edge
 from ner_edge.calibration import CALIBRATION_FILE
 from ner_edge.data.corpus import Sentence
+from ner_edge.data.formats.columns import Columns
 from ner_edge.data.labelled import scan_labelled
-from ner_edge.data.readers.columns import Columns
 from ner_edge.errors import DataError
 from ner_edge.files.atomic import exclusive, make_folder
 from ner_edge.files.inputs import name_as_text

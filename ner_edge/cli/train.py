@@ -133,7 +133,7 @@ def train(
       round_every              steps between roundings with --recover
     """
     from ner_edge.builtin import resolve_model
-    from ner_edge.data.readers.columns import parse_columns
+    from ner_edge.data.formats.columns import parse_columns
     from ner_edge.task import load_task, task_files
     from ner_edge.terminal.progress import progress_bar
     from ner_edge.train.settings import parse_assignments, resolve_settings

@@ -43,13 +43,14 @@ def convert(
     documents = [d._replace(predicted=d.predicted or has_scores) for d in scanned.documents]
     losses = Losses()
     kept = list(fitting(documents, to, losses))
+    flattened = losses.entities
     if target is None:
         print_documents(kept, to, losses)
     else:
         save_documents(kept, to, target, losses)
     return Converted(
         texts=sum(not document.is_docstart for document in kept),
-        entities=sum(len(document.spans) for document in kept) - losses.entities,
+        entities=sum(len(document.spans) for document in kept) - losses.entities + flattened,
         contents=scanned.contents,
         losses=losses,
     )

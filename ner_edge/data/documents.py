@@ -42,7 +42,7 @@ class Document(NamedTuple):
     @property
     def is_docstart(self) -> bool:
         """Whether this is the line that opens a document in CoNLL columns."""
-        return self.text == DOCSTART
+        return self.sentences is not None and self.text == DOCSTART
 
 
 def sentences_of(

@@ -14,6 +14,7 @@ from ner_edge.data.formats.contents import Contents, ReadOptions
 from ner_edge.data.formats.encoding import decoded, read_utf8
 from ner_edge.data.formats.format import Losses
 from ner_edge.errors import DataError
+from ner_edge.files.inputs import open_input
 
 _ENTITY = re.compile(r"T\S*\t(?P<label>\S+) (?P<places>\d+ \d+(?:;\d+ \d+)*)\t(?P<text>.*)")
 _OTHERS = {
@@ -57,9 +58,7 @@ def read_brat(path: Path, options: ReadOptions) -> Contents:
 
 
 def _read(path: Path, name: str, number: int, contents: Contents) -> Document:
-    text, wrong = decoded(read_utf8(path.with_suffix(".txt")))
-    if wrong:
-        contents.illegal.append(Problem(number, f"{name}.txt: {wrong}"))
+    text = _text(path.with_suffix(".txt"))
     document = Document(number, text, [])
     for line_number, raw in enumerate(read_utf8(path).split(b"\n"), 1):
         line, wrong = decoded(raw.rstrip(b"\r"))
@@ -72,6 +71,16 @@ def _read(path: Path, name: str, number: int, contents: Contents) -> Document:
         if wrong:
             contents.illegal.append(Problem(line_number, f"{name}.ann: {wrong}"))
     return document
+
+
+def _text(path: Path) -> str:
+    with open_input(path) as file:
+        data = file.read()
+    try:
+        return data.decode()  # a signature counts as a character
+    except UnicodeDecodeError as error:
+        byte = f"byte 0x{data[error.start]:02x}"
+        raise DataError(f"{path}: not UTF-8 text ({byte}): save the file as UTF-8") from None
 
 
 def _add_entity(line: str, document: Document, name: str, contents: Contents) -> str | None:

@@ -1,4 +1,4 @@
-"""CSV: a column `text`, and a column `entities` that holds a JSON list.
+"""CSV: a column `text`, and a column `entities` (Label Studio: `label`) that holds a JSON list.
 
 The separator is a comma, semicolon or tab when read, a comma when written (RFC 4180).
 """
@@ -15,7 +15,12 @@ from ner_edge.data.formats.encoding import decoded, read_utf8
 from ner_edge.data.formats.format import Losses
 from ner_edge.data.formats.json_records import parsed, read_records
 from ner_edge.data.formats.json_text import json_line
-from ner_edge.data.formats.offsets import entity_objects, keys_of, other_fields
+from ner_edge.data.formats.offsets import (
+    ENTITY_KEYS,
+    entity_objects,
+    keys_of,
+    other_fields,
+)
 from ner_edge.data.formats.record_format import Place
 from ner_edge.errors import DataError
 
@@ -73,13 +78,17 @@ def _checked(path: Path, head: list[str]) -> list[str]:
 
 
 def _record(row: dict[str, Any], place: Place, contents: Contents) -> dict[str, Any]:
-    cell = row.pop(ENTITIES, "")
-    if cell.strip():
-        try:
-            row[ENTITIES] = parsed(cell.encode())
-        except ValueError as error:
-            contents.illegal.append(place.problem(f"{ENTITIES}: {error}"))
-            row[ENTITIES] = []
+    """Parse the cells of entities, and leave out empty ones."""
+    for name in [ENTITIES] if ENTITIES in row else row.keys() & {*ENTITY_KEYS}:
+        cell = row.pop(name)
+        if name == ENTITIES or cell.startswith("["):
+            try:
+                cell = parsed(cell.encode()) if cell.strip() else None
+            except ValueError as error:
+                contents.illegal.append(place.problem(f"{name}: {error}"))
+                cell = []
+        if cell is not None:
+            row[name] = cell
     return row
 
 

@@ -33,8 +33,9 @@ def is_json(data: bytes) -> bool:
 
 def read_json_records(data: bytes, *, texts_only: bool = False) -> Contents:
     """Read JSON; `texts_only` accepts texts without entities."""
-    contents = Contents("JSONL" if _is_lines(data) else "JSON", texts_only=texts_only)
-    if contents.format == "JSONL":
+    lines = _is_lines(data) or not data.strip()
+    contents = Contents("JSONL" if lines else "JSON", texts_only=texts_only)
+    if lines:
         read_records(_lines(data), contents, "JSON lines")
     else:
         read_records(_list(data, contents), contents, "JSON")

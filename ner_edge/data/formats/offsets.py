@@ -20,7 +20,7 @@ from ner_edge.data.formats.record_format import Place, RecordFormat
 
 # The first of these counts: ours, GLiNER's and doccano's with relations; Prodigy's; spaCy's;
 # doccano's and Label Studio's; usual names for the output of pipelines and analyzers.
-_ENTITY_KEYS = ("entities", "spans", "ents", "label", "labels", "results", "predictions")
+ENTITY_KEYS = ("entities", "spans", "ents", "label", "labels", "results", "predictions")
 # Keys of Prodigy and Label Studio, which write no list if a text has no entity.
 _ANNOTATED = ("answer", "annotation_id")
 _TEXT_KEYS = ("text", "data")  # `data`: doccano in 2021
@@ -38,7 +38,7 @@ def _read(value: Any, place: Place, contents: Contents) -> Document:
     assert text is not None
     answer = value.get("answer", "accept")
     rejected = "" if answer == "accept" else f"was answered {shortened(str(answer))}"
-    lists = [key for key in _ENTITY_KEYS if isinstance(value.get(key), list)]
+    lists = [key for key in ENTITY_KEYS if isinstance(value.get(key), list)]
     marked = [key for key in dict.fromkeys([*lists, *value]) if _are_entities(value[key])]
     filled = [key for key in lists[:1] if value[key]] or marked or lists
     if filled:
@@ -54,7 +54,7 @@ def _read(value: Any, place: Place, contents: Contents) -> Document:
         fields = _fields(value, set(_TEXT_KEYS), contents)
         return Document(place.line, text, [], "has no entities", fields=fields)
     raise ValueError(
-        f"has no list of entities ({', '.join(_ENTITY_KEYS)}); its keys are {keys_of(value)}"
+        f"has no list of entities ({', '.join(ENTITY_KEYS)}); its keys are {keys_of(value)}"
     )
 
 
@@ -182,5 +182,5 @@ def write_jsonl(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
     """Yield one object per text: `text` and `entities`, after its other fields."""
     for document in documents:
         record = {"text": document.text, "entities": entity_objects(document)}
-        fields = other_fields(document, (*_TEXT_KEYS, *_ENTITY_KEYS))
+        fields = other_fields(document, (*_TEXT_KEYS, *ENTITY_KEYS))
         yield json_line({**fields, **record})

@@ -1,18 +1,22 @@
 """Files that the tools themselves write are read, and what is written, the tools read."""
 
 import json
+import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import run, run_ok
+from command_line import assert_error, run, run_ok
 from conftest import TinyModel
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ner_edge.data.corpus import Sentence
 from ner_edge.data.documents import CharSpan, Document
 from ner_edge.data.formats.contents import ReadOptions
 from ner_edge.data.labelled import read_labelled, scan_documents
-from ner_edge.errors import NerEdgeWarning
+from ner_edge.errors import DataError, NerEdgeWarning
 from ner_edge.spans import Span
 
 TEXT = "Zoe Smith lives in Rome. Acme's shop 😀 in Rome"
@@ -176,6 +180,29 @@ def test_objects_in_a_docbin_are_not_unpacked(tmp_path: Path) -> None:
     packed.to_disk(path)
     (document,) = read(path)
     assert (document.text, document.spans) == ("Ada", [])
+
+
+def test_a_docbin_is_unpacked_within_limits(
+    docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ner_edge.data.formats.docbin._LIMIT", 2000)
+    bomb = tmp_path / "bomb.spacy"
+    bomb.write_bytes(zlib.compress(b"\0" * 100_000))
+    assert bomb.stat().st_size < 2000
+    assert_error(run("convert", bomb, "-", "--to", "conll"), "cut off, or larger than")
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_damaged_docbin_is_an_error_or_readable(docs: Path, data: st.DataObject) -> None:
+    content = bytearray(zlib.decompress(docs.read_bytes()))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    damaged = docs.with_name("damaged.spacy")
+    damaged.write_bytes(zlib.compress(bytes(content)))
+    with suppress(DataError):
+        for document in read(damaged):
+            assert all(0 <= s.start < s.end <= len(document.text) for s in document.spans)
 
 
 def test_hugging_face_datasets_read_what_is_written(tmp_path: Path) -> None:

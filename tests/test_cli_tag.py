@@ -411,7 +411,7 @@ def test_out_is_written_whole_and_its_suffix_is_the_format(tag, tmp_path):
     assert_error(tag(tmp_path / "in.txt", "-o", tmp_path / "x.txt"), "Name it with --format", 2)
     options = ("--out", tmp_path / "in.txt", "--format", "jsonl")
     assert_error(tag(tmp_path / "in.txt", *options), "would replace", 2)
-    assert_error(tag("--format", "brat", stdin=b"x"), "brat is a folder of files: give a path", 2)
+    assert_error(tag("--format", "brat", stdin=b"x"), "text: name a folder with --out", 2)
 
 
 def test_only_text_comes_from_standard_input(tag):

@@ -163,15 +163,16 @@ def test_tsv_is_one_row_per_entity(nested: Path, tmp_path: Path) -> None:
 
 def test_brat_files_have_the_names_of_the_texts(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
-    ids = ["news/a.1", "../b", "NEWS/A.1", None]
+    ids = ["news/a.1", "../b", "NEWS/A.1", 7]
     text = "Ada\nLovelace"
     spans = [{"start": 0, "end": 12, "label": "PER"}]
-    lines = [json.dumps({"id": name, "text": text, "entities": spans}) for name in ids]
+    texts: list[dict[str, Any]] = [{"text": text, "entities": spans, "id": name} for name in ids]
+    lines = map(json.dumps, [*texts, {"text": text, "entities": spans}])
     path.write_text("\n".join(lines))
     folder = tmp_path / "brat"
     converted(path, folder, "--to", "brat")
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.ann"))
-    assert names == ["000002.ann", "000003.ann", "000004.ann", "news/a.1.ann"]
+    assert names == ["000002.ann", "000003.ann", "000005.ann", "7.ann", "news/a.1.ann"]
     assert (folder / "news" / "a.1.txt").read_text() == text
     assert (folder / "000002.ann").read_text() == "T1\tPER 0 3;4 12\tAda Lovelace\n"
     assert "[entities]\nPER\n" in (folder / "annotation.conf").read_text()
@@ -203,8 +204,8 @@ def test_wrong_targets_are_refused(conll: Path, tmp_path: Path) -> None:
     assert_error(run("convert", conll, tmp_path / "no" / "x.jsonl"), "no such folder", 2)
     assert_error(run("convert", conll, tmp_path, "--to", "csv"), "is a folder", 2)
     assert_error(run("convert", conll, tmp_path, "--to", "brat"), "a new or empty folder", 2)
-    assert_error(run("convert", conll, "-", "--to", "spacy"), "spacy is not text: give a path", 2)
-    assert_error(run("convert", conll, "-", "--to", "brat"), "brat is a folder of files", 2)
+    assert_error(run("convert", conll, "-", "--to", "spacy"), "spacy is no .*: name a file", 2)
+    assert_error(run("convert", conll, "-", "--to", "brat"), "brat is no .*: name a folder", 2)
     wrong = run("convert", conll, "-", "--to", "csv", "--scheme", "iob1")
     assert_error(wrong, "--scheme and --separator are for conll, not csv", 2)
 

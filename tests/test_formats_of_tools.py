@@ -219,6 +219,10 @@ def test_hugging_face_datasets_read_what_is_written(tmp_path: Path) -> None:
     }
     rows.to_parquet(tmp_path / "tokens.parquet")
     assert read_labelled(tmp_path / "tokens.parquet") == read_labelled(source)
+    names = datasets.ClassLabel(names=["O", "B-PER"])
+    features = datasets.Features(tokens=[datasets.Value("string")], ner_tags=[names])
+    rows.cast(features).to_parquet(tmp_path / "numbers.parquet")
+    assert read_labelled(tmp_path / "numbers.parquet") == read_labelled(source)
     table = datasets.Dataset.from_parquet(str(tmp_path / "x.parquet"), cache_dir=str(tmp_path))
     entity = {"start": 0, "end": 3, "text": "Zoe", "label": "PER", "score": None}
     assert table[:] == {"text": ["Zoe lives", "Nobody"], "entities": [[entity], []]}

@@ -23,6 +23,7 @@ from ner_edge.errors import UsageError
 from ner_edge.terminal.streams import check_stdin_is_open, check_stdout_is_open, say
 
 if TYPE_CHECKING:
+    from ner_edge.data.formats.format import Format
     from ner_edge.terminal.progress import Update
 
     FormatName = SourceName = str
@@ -66,22 +67,25 @@ def tag(
     """Find the entities in text files, or in standard input."""
     from ner_edge.builtin import resolve_model
     from ner_edge.cli.tag_input import TagInput
-    from ner_edge.data.formats.format import Losses
+    from ner_edge.data.formats.format import Holds, Losses
     from ner_edge.data.formats.table import format_to_write
-    from ner_edge.data.save import check_target, print_documents, save_documents
+    from ner_edge.data.save import print_documents, save_documents
     from ner_edge.data.texts import STDIN
     from ner_edge.terminal.progress import progress_bar
 
     paths = files or [STDIN]
+    out = None if str(out) == "-" else out
     if format is not None or out is None:
         to = FORMATS[str(format or _DEFAULT)]
     else:
         to = format_to_write("--format", out)
-    check_target(f"--out {out}" if out else f"--format {to.name}", out, to, paths)
+    _check_out(out, to, paths)
     _check_streams(paths, out)
     if not files and sys.stdin.isatty():
         say("reading from the terminal; end with Ctrl-D")
     texts = TagInput(paths, source_format and str(source_format))
+    if texts.fields and Holds.FIELDS not in to.holds:
+        say(f"warning: {to.name} cannot hold the other fields: {', '.join(sorted(texts.fields))}")
     _check_output_is_no_input(paths)
     path = resolve_model(model)
 
@@ -116,6 +120,16 @@ def _summing(update: "Update") -> Callable[[int], None]:
         update(read)
 
     return advance
+
+
+def _check_out(out: Path | None, to: "Format", paths: Sequence[Path]) -> None:
+    from ner_edge.data.save import check_target
+
+    if out is not None:
+        check_target(f"--out {out}", out, to, paths)
+    elif to.write is None:
+        needed = "folder" if to.is_folder else "file"
+        raise UsageError(f"--format {to.name}: is no stream of text: name a {needed} with --out")
 
 
 def _check_streams(paths: Sequence[Path], out: Path | None) -> None:

@@ -15,27 +15,35 @@ TEXT = "text"
 
 
 class TagInput:
-    """The texts of all files; `size` is how many bytes they take, None if that is unknown.
+    """The texts of all files, in `format`; None means `table_format` or else lines of text.
 
-    `format` is that of the files; None means `table_format` or else lines of text. Raises
-    `DataError` for a file that cannot be read, and `UsageError` for standard input that is no text.
+    `size` counts the bytes of text files and the characters of other texts; None if it is unknown.
+    `fields` are the names of what else the files say of their texts. Raises `DataError` for a file
+    that cannot be read, `UsageError` for standard input that is no text.
     """
 
     def __init__(self, paths: Sequence[Path], format: str | None) -> None:
         formats = [format or table_format(path) or TEXT for path in paths]
         if STDIN in paths and format not in (None, TEXT):
             raise UsageError(f"--from {format} reads files, not standard input")
-        self.size = check_readable([p for p, f in zip(paths, formats, strict=True) if f == TEXT])
+        size = check_readable([p for p, f in zip(paths, formats, strict=True) if f == TEXT])
         # Those that are no lines of text are read as a whole, so that errors come early.
         self._sources: list[tuple[Path, list[Document] | None]] = [
             (path, None if format == TEXT else _scan(path, format))
             for path, format in zip(paths, formats, strict=True)
         ]
+        scanned = [document for _, documents in self._sources for document in documents or ()]
+        self.size = None if size is None else size + sum(len(d.text) for d in scanned)
+        self.fields = {name for document in scanned for name in document.fields}
 
     def documents(self, advance: Callable[[int], None]) -> Iterator[Document]:
-        """Yield every text, in order. `advance` receives the bytes of each line of text."""
+        """Yield every text, in order. `advance` receives the size of each."""
         for path, documents in self._sources:
-            yield from _lines(path, advance) if documents is None else documents
+            if documents is None:
+                yield from _lines(path, advance)
+            for document in documents or ():
+                advance(len(document.text))
+                yield document
 
 
 def _lines(path: Path, advance: Callable[[int], None]) -> Iterator[Document]:

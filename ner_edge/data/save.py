@@ -17,8 +17,8 @@ def check_target(option: str, target: Path | None, format: Format, inputs: Itera
     None stands for standard output.
     """
     if format.write is None and (target is None or is_stream(target)):
-        what = "is a folder of files" if format.is_folder else "is not text"
-        raise UsageError(f"{option}: {format.name} {what}: give a path to write to")
+        needed = "folder" if format.is_folder else "file"
+        raise UsageError(f"{option}: {format.name} is no stream of text: name a {needed}")
     if target is None:
         return
     if not format.is_folder:

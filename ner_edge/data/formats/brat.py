@@ -94,7 +94,7 @@ def _add_entity(line: str, document: Document, name: str, contents: Contents) ->
     if sorted(edges) != edges or start == end or end > len(document.text):
         return f"{match['places']} lies outside {name}.txt, of {len(document.text)} characters"
     found = " ".join(document.text[first:last] for first, last in places)
-    if match["text"] != found.replace("\n", " "):
+    if match["text"] != found.replace("\n", " ").rstrip("\r"):  # the end of a line
         return (
             f"its text is {shortened(match['text'])}, but {match['places']} is {shortened(found)}; "
             "offsets count code points"
@@ -129,9 +129,9 @@ def save_brat(documents: Iterable[Document], folder: Path, losses: Losses) -> No
 
 
 def _name(document: Document, number: int, names: set[str]) -> str:
-    wanted = document.fields.get("id")
-    usable = isinstance(wanted, str) and _NAME.fullmatch(wanted)
-    name = wanted if usable and wanted.casefold() not in names else f"{number:06}"
+    name = str(document.fields.get("id"))
+    if "id" not in document.fields or not _NAME.fullmatch(name) or name.casefold() in names:
+        name = f"{number:06}"
     names.add(name.casefold())
     return name
 

@@ -4,15 +4,26 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ner_edge.data.documents import Document
 from ner_edge.data.formats.contents import Contents, ReadOptions
 from ner_edge.data.formats.csv_table import ENTITIES, TEXT
 from ner_edge.data.formats.format import Losses
+from ner_edge.data.formats.hub_rows import class_names, with_names
 from ner_edge.data.formats.json_records import read_records
 from ner_edge.data.formats.offsets import entity_objects, keys_of, other_fields
 from ner_edge.data.formats.record_format import Place
 from ner_edge.errors import DataError, first_line, missing_extra
 from ner_edge.files.inputs import open_input
+
+
+class _Info(msgspec.Struct, frozen=True):
+    features: dict[str, Any] = {}
+
+
+class _Features(msgspec.Struct):
+    info: _Info = _Info()
 
 
 def read_parquet(path: Path, options: ReadOptions) -> Contents:
@@ -25,15 +36,29 @@ def read_parquet(path: Path, options: ReadOptions) -> Contents:
     contents = Contents("Parquet", texts_only=options.texts_only)
     with open_input(path) as file:
         try:
-            rows = parquet.read_table(file).to_pylist()
+            table = parquet.read_table(file)
+            rows = table.to_pylist()
         except (arrow.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{path}: not Parquet ({first_line(error)})") from None
     if rows and not rows[0].keys() & {TEXT, "tokens", "words", "tokenized_text"}:
         found = keys_of(rows[0])
         raise DataError(f"{path}: has no column named {TEXT}; its columns are {found}")
-    places = ((Place(number), _filled(row)) for number, row in enumerate(rows, 1))
+    names = _class_names(table.schema.metadata or {})
+    places = (
+        (Place(number), with_names(_filled(row), names)) for number, row in enumerate(rows, 1)
+    )
     read_records(places, contents, "Parquet")
     return contents
+
+
+def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[Any]]:
+    """Return the class names of columns of tags, which Hugging Face's datasets writes here."""
+    try:
+        features = msgspec.json.decode(metadata.get(b"huggingface", b"{}"), type=_Features)
+    except ValueError:
+        return {}
+    kinds = features.info.features.items()
+    return {name: names for name, kind in kinds if (names := class_names(kind))}
 
 
 def _filled(row: dict[str, Any]) -> dict[str, Any]:

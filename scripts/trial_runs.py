@@ -133,7 +133,7 @@ def name_base(folder: Path, packed: str, name: str) -> None:
 
 def data_files(records: list[dict[str, Any]]) -> list[Any]:
     """Return the unpacked files as `DataFile`s."""
-    from ner_edge.data.readers.columns import Columns
+    from ner_edge.data.formats.columns import Columns
     from ner_edge.train.data import DataFile
 
     return [

@@ -88,6 +88,8 @@ def folder(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         (tmp_path / f"{name}.jsonl").write_text("".join(lines))
     for name in ("letter.txt", "news.txt"):
         (tmp_path / name).write_text("Ada Lovelace lived in London.\nNobody came.\n")
+    (tmp_path / "reviews.csv").write_text("id,text\n7,Ada Lovelace lived in London.\n8,Nobody.\n")
+    (tmp_path / "tasks.json").write_text('[{"id": 7, "data": {"text": "Ada lives in London."}}]')
     for name in ("products.toml", "products.jsonl"):
         shutil.copy(ROOT / "examples" / name, tmp_path)
     for name in ("scripts", "examples"):

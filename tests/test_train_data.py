@@ -11,7 +11,7 @@ import pytest
 from command_line import assert_error, run, run_ok
 from safetensors.torch import load_file
 
-from ner_edge.data.readers.columns import Columns, columns_of
+from ner_edge.data.formats.columns import Columns, columns_of
 from ner_edge.errors import UsageError
 from ner_edge.task import Task
 from ner_edge.train.best import BestAdapter

@@ -8,8 +8,8 @@ from random import Random
 from typing import Any, NamedTuple
 
 from ner_edge.data.corpus import Sentence
+from ner_edge.data.formats.columns import Columns
 from ner_edge.data.labelled import scan_labelled
-from ner_edge.data.readers.columns import Columns
 from ner_edge.errors import DataError, UsageError
 from ner_edge.files.hashing import sha256_of
 from ner_edge.files.inputs import name_as_text

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from ner_edge import __version__
 from ner_edge.cli.average import average
 from ner_edge.cli.compare import compare
+from ner_edge.cli.convert import convert
 from ner_edge.cli.data import data_app
 from ner_edge.cli.eval import evaluate
 from ner_edge.cli.export import export
@@ -108,6 +109,7 @@ app.command()(verify)
 app.command()(train)
 app.command()(average)
 app.add_typer(data_app)
+app.command()(convert)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

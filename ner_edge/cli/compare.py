@@ -41,7 +41,7 @@ def compare(
 
     Their text must match the gold data's, except for white space and line breaks.
     """
-    from ner_edge.data.readers.columns import parse_columns
+    from ner_edge.data.formats.columns import parse_columns
     from ner_edge.eval.prediction_files import compare_files
     from ner_edge.eval.report.destinations import Destinations
 

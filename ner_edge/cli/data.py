@@ -41,7 +41,7 @@ def check(
     spoil training or evaluation. Exits with 1 if there are any.
     """
     from ner_edge.data.check import check_data
-    from ner_edge.data.readers.columns import columns_of
+    from ner_edge.data.formats.columns import columns_of
     from ner_edge.data.report import print_data_report, to_json
     from ner_edge.files.atomic import write_text
     from ner_edge.task import load_task, task_files

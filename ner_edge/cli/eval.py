@@ -82,7 +82,7 @@ def evaluate(
     ] = True,
 ) -> None:
     """Evaluate models on gold data: F1, difference from the baseline, size and speed."""
-    from ner_edge.data.readers.columns import columns_of
+    from ner_edge.data.formats.columns import columns_of
     from ner_edge.eval.evaluator import Evaluator
     from ner_edge.eval.gold import read_gold
     from ner_edge.eval.report.destinations import Destinations

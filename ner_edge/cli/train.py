@@ -158,7 +158,7 @@ def train(
       round_every              steps between roundings with --recover
     """
     from ner_edge.builtin import resolve_model
-    from ner_edge.data.readers.columns import columns_of
+    from ner_edge.data.formats.columns import columns_of
     from ner_edge.task import load_task, task_files
     from ner_edge.terminal.progress import progress_bar
     from ner_edge.train.data import DataFile, parse_data_file

@@ -7,8 +7,8 @@ from itertools import combinations
 from pathlib import Path
 
 from ner_edge.data.corpus import Labelled, Located
+from ner_edge.data.formats.columns import Columns
 from ner_edge.data.labelled import scan_labelled
-from ner_edge.data.readers.columns import Columns
 from ner_edge.segment import MAX_WORDS
 from ner_edge.terminal.counts import counted
 

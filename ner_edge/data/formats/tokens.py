@@ -1,15 +1,19 @@
-"""Read objects with a list of words, and a tag for each word or entities that count words.
+"""Objects with a list of words, and a tag for each word or entities that count words.
 
 Formats: https://huggingface.co/docs/datasets (`tokens` and `ner_tags` as names), and
 https://urchade.github.io/GLiNER/training.html (`tokenized_text` and `ner`, both ends included).
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ner_edge.data.corpus import shortened
-from ner_edge.data.documents import CharSpan, Document, without_overlaps
-from ner_edge.data.readers.contents import Contents, Record
-from ner_edge.data.readers.record_format import Place, RecordFormat
+from ner_edge.data.documents import OVERLAPS, CharSpan, Document, outermost
+from ner_edge.data.formats.contents import Contents, Record
+from ner_edge.data.formats.format import Losses
+from ner_edge.data.formats.json_text import json_line, json_list
+from ner_edge.data.formats.record_format import Place, RecordFormat
+from ner_edge.data.formats.words import sentences_to_write
 from ner_edge.data.tagged import Row
 from ner_edge.spans import Span, iob2_from_spans
 from ner_edge.terminal.counts import counted
@@ -47,6 +51,7 @@ def _read(value: Any, place: Place, contents: Contents) -> Record:
     word_key, tag_key = _word_key(value), _tag_key(value)
     assert word_key is not None
     assert tag_key is not None
+    contents.ignored |= value.keys() - {word_key, tag_key}
     words, tags = value[word_key], value[tag_key]
     if not words and not tags:
         return Document(place.line, "", [])
@@ -73,10 +78,10 @@ def _tags(words: list[str], items: list[Any], place: Place, contents: Contents) 
             spans.append(_word_span(item, len(words)))
         except ValueError as error:
             contents.illegal.append(place.problem(f"entity {number}: {error}"))
-    kept, dropped = without_overlaps(spans, lambda span: span.start - span.end)
+    kept, dropped = outermost(spans)
     for span in dropped:
         entity = shortened(" ".join(words[span.start : span.end]))
-        contents.left_out.append(place.problem(f"{entity} overlaps another entity"))
+        contents.left_out.append(place.problem(f"{entity} {OVERLAPS}"))
     return iob2_from_spans([Span(start, end, label) for start, end, label, _ in kept], len(words))
 
 
@@ -92,6 +97,26 @@ def _word_span(item: Any, length: int) -> CharSpan:
         piece = shortened(f"{first} to {last}").strip("'")
         raise ValueError(f"{piece} is out of range of {counted(length, 'word')}, counted from 0")
     return CharSpan(first, last + 1, label)
+
+
+def write_huggingface(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
+    """Yield an object per sentence: its `tokens`, and `ner_tags` (IOB2, by name)."""
+    for document in documents:
+        for sentence in sentences_to_write(document, losses):
+            tags = iob2_from_spans(sentence.spans, len(sentence.words))
+            yield json_line({"tokens": sentence.words, "ner_tags": tags})
+
+
+def write_gliner(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
+    """Yield a list of objects, one per sentence: `tokenized_text`, and the entities `ner`."""
+    return json_list(
+        {
+            "tokenized_text": sentence.words,
+            "ner": [[start, end - 1, label] for start, end, label in sentence.spans],
+        }
+        for document in documents
+        for sentence in sentences_to_write(document, losses)
+    )
 
 
 TOKENS = RecordFormat("token lists", '"tokens" and "ner_tags"', _fits, _read)

@@ -2,18 +2,18 @@
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from ner_edge.data.corpus import Problem, shortened
-from ner_edge.data.readers.contents import Contents
-from ner_edge.data.readers.encoding import decoded
-from ner_edge.data.readers.formats import FORMATS
-from ner_edge.data.readers.hub_rows import hub_rows
-from ner_edge.data.readers.offsets import keys_of
-from ner_edge.data.readers.record_format import Place
+from ner_edge.data.formats.contents import Contents
+from ner_edge.data.formats.encoding import decoded
+from ner_edge.data.formats.hub_rows import hub_rows
+from ner_edge.data.formats.json_formats import FORMATS
+from ner_edge.data.formats.offsets import keys_of
+from ner_edge.data.formats.record_format import Place
 from ner_edge.data.schemes import spelt_like_a_tag
 from ner_edge.terminal.counts import counted
 
@@ -31,14 +31,26 @@ def is_json(data: bytes) -> bool:
     return len(fields) < 2 or not spelt_like_a_tag(fields[1].decode("utf-8", "replace"))
 
 
-def read_json_records(data: bytes) -> Contents:
-    """Read each record with the first of the `FORMATS` that fits it."""
-    contents = Contents("JSONL" if _is_lines(data) else "JSON")
+def read_json_records(data: bytes, *, texts_only: bool = False) -> Contents:
+    """Read JSON; `texts_only` accepts texts without entities."""
+    lines = _is_lines(data) or not data.strip()
+    contents = Contents("JSONL" if lines else "JSON", texts_only=texts_only)
+    if lines:
+        read_records(_lines(data), contents, "JSON lines")
+    else:
+        read_records(_list(data, contents), contents, "JSON")
+    return contents
+
+
+def read_records(places: Iterable[tuple[Place, Any]], contents: Contents, kind: str) -> None:
+    """Read each record, as a value or as JSON, with the first of the `FORMATS` that fits it.
+
+    `kind` is what the file is, for `contents.layout`.
+    """
     names: dict[str, None] = {}
-    places = _lines(data) if contents.format == "JSONL" else _list(data, contents)
     for place, raw in places:
         try:
-            value = _parsed(raw) if isinstance(raw, bytes) else raw
+            value = parsed(raw) if isinstance(raw, bytes) else raw
             fitting = next((format for format in FORMATS if format.fits(value)), None)
             if fitting is None:
                 wanted = ", or ".join(format.wanted for format in reversed(FORMATS))
@@ -47,10 +59,8 @@ def read_json_records(data: bytes) -> Contents:
             names[fitting.name] = None
         except ValueError as error:
             contents.illegal.append(place.problem(str(error)))
-    kind = "JSON lines" if contents.format == "JSONL" else "JSON"
     contents.layout = f"{kind}: {', '.join(names) or 'no record'}"
     contents.plain = len(names) < 2
-    return contents
 
 
 def _is_lines(data: bytes) -> bool:
@@ -115,7 +125,7 @@ def _list(data: bytes, contents: Contents) -> Iterator[tuple[Place, Any]]:
 
 def _single(data: bytes, contents: Contents) -> Iterator[tuple[Place, Any]]:
     try:
-        value = _parsed(data)
+        value = parsed(data)
     except ValueError as error:
         contents.illegal.append(Problem(1, str(error)))
         return
@@ -126,7 +136,7 @@ def _single(data: bytes, contents: Contents) -> Iterator[tuple[Place, Any]]:
         yield from ((Place(1, number), row) for number, row in enumerate(rows, 1))
 
 
-def _parsed(data: bytes) -> Any:
+def parsed(data: bytes) -> Any:
     """Parse JSON. Raises `ValueError` with a reason."""
     text, wrong = decoded(data)
     if wrong:

@@ -6,9 +6,9 @@ Format: https://spacy.io/usage/v2/training#training-data.
 from typing import Any
 
 from ner_edge.data.documents import Document
-from ner_edge.data.readers.contents import Contents
-from ner_edge.data.readers.offsets import document_from, keys_of
-from ner_edge.data.readers.record_format import Place, RecordFormat
+from ner_edge.data.formats.contents import Contents
+from ner_edge.data.formats.offsets import document_from, keys_of
+from ner_edge.data.formats.record_format import Place, RecordFormat
 
 
 def _fits(value: Any) -> bool:

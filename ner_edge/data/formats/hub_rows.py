@@ -1,4 +1,4 @@
-"""Read rows from the Hugging Face hub's data set server, and turn class ids into names.
+"""Rows of Hugging Face's data sets: turn class ids into names.
 
 Format: https://huggingface.co/docs/dataset-viewer/rows.
 """
@@ -15,19 +15,20 @@ def hub_rows(value: Any) -> list[Any] | None:
         return None
     names = {}
     for feature in features:
-        if isinstance(feature, dict) and (found := _names(feature.get("type"))):
+        if isinstance(feature, dict) and (found := class_names(feature.get("type"))):
             names[str(feature.get("name"))] = found
-    return [_named(row.get("row") if isinstance(row, dict) else row, names) for row in rows]
+    return [with_names(row.get("row") if isinstance(row, dict) else row, names) for row in rows]
 
 
-def _names(kind: Any) -> list[Any] | None:
+def class_names(kind: Any) -> list[Any] | None:
     """Return the class names of a column of lists."""
     inner = kind.get("feature") if isinstance(kind, dict) else None
     names = inner.get("names") if isinstance(inner, dict) else None
     return names if isinstance(names, list) else None
 
 
-def _named(row: Any, names: dict[str, list[Any]]) -> Any:
+def with_names(row: Any, names: dict[str, list[Any]]) -> Any:
+    """Return a row whose lists of class ids are lists of names, by the names of its columns."""
     if not isinstance(row, dict):
         return row
     return {

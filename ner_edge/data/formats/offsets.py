@@ -1,4 +1,4 @@
-"""Read objects with a text and its entities, which have character offsets.
+"""Objects with a text and its entities, which have character offsets.
 
 Formats: https://spacy.io/api/doc#to_json, https://prodi.gy/docs/api-interfaces,
 https://urchade.github.io/GLiNER/usage.html, doccano's data_export/pipeline,
@@ -7,17 +7,20 @@ Presidio's RecognizerResult.to_dict, and https://labelstud.io/guide/export (JSON
 """
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from statistics import fmean
 from typing import Any
 
 from ner_edge.data.corpus import shortened
 from ner_edge.data.documents import CharSpan, Document
-from ner_edge.data.readers.contents import Contents
-from ner_edge.data.readers.record_format import Place, RecordFormat
+from ner_edge.data.formats.contents import Contents
+from ner_edge.data.formats.format import Losses
+from ner_edge.data.formats.json_text import json_line
+from ner_edge.data.formats.record_format import Place, RecordFormat
 
 # The first of these counts: ours, GLiNER's and doccano's with relations; Prodigy's; spaCy's;
 # doccano's and Label Studio's; usual names for the output of pipelines and analyzers.
-_ENTITY_KEYS = ("entities", "spans", "ents", "label", "labels", "results", "predictions")
+ENTITY_KEYS = ("entities", "spans", "ents", "label", "labels", "results", "predictions")
 # Keys of Prodigy and Label Studio, which write no list if a text has no entity.
 _ANNOTATED = ("answer", "annotation_id")
 _TEXT_KEYS = ("text", "data")  # `data`: doccano in 2021
@@ -35,7 +38,7 @@ def _read(value: Any, place: Place, contents: Contents) -> Document:
     assert text is not None
     answer = value.get("answer", "accept")
     rejected = "" if answer == "accept" else f"was answered {shortened(str(answer))}"
-    lists = [key for key in _ENTITY_KEYS if isinstance(value.get(key), list)]
+    lists = [key for key in ENTITY_KEYS if isinstance(value.get(key), list)]
     marked = [key for key in dict.fromkeys([*lists, *value]) if _are_entities(value[key])]
     filled = [key for key in lists[:1] if value[key]] or marked or lists
     if filled:
@@ -43,11 +46,15 @@ def _read(value: Any, place: Place, contents: Contents) -> Document:
         if others:
             also = f"has entities in {keys_of(others)} too; those in {keys_of({filled[0]: None})}"
             contents.doubtful.append(place.problem(f"{also} are read"))
-        return document_from(text, value[filled[0]], place, contents, rejected)
+        document = document_from(text, value[filled[0]], place, contents, rejected)
+        return document._replace(fields=_fields(value, {*_TEXT_KEYS, *filled, "answer"}, contents))
     if any(key in value for key in _ANNOTATED):
         return Document(place.line, text, [], rejected)
+    if contents.texts_only:
+        fields = _fields(value, set(_TEXT_KEYS), contents)
+        return Document(place.line, text, [], "has no entities", fields=fields)
     raise ValueError(
-        f"has no list of entities ({', '.join(_ENTITY_KEYS)}); its keys are {keys_of(value)}"
+        f"has no list of entities ({', '.join(ENTITY_KEYS)}); its keys are {keys_of(value)}"
     )
 
 
@@ -65,6 +72,13 @@ def keys_of(record: dict[str, Any]) -> str:
     """List the keys of an object, for a message."""
     keys = [key if len(key) <= 40 and key.isprintable() else shortened(key) for key in record]
     return ", ".join(keys[:12]) + ", …" * (len(keys) > 12)
+
+
+def _fields(record: dict[str, Any], read: set[str], contents: Contents) -> dict[str, Any]:
+    """Return the single values of a record that are not read otherwise."""
+    others = {key: value for key, value in record.items() if key not in read}
+    contents.ignored |= {key for key, value in others.items() if isinstance(value, list | dict)}
+    return {key: value for key, value in others.items() if not isinstance(value, list | dict)}
 
 
 def document_from(
@@ -147,3 +161,26 @@ OFFSETS = RecordFormat(
     lambda value: _text(value) is not None,
     _read,
 )
+
+
+def entity_objects(document: Document) -> list[dict[str, Any]]:
+    """Return entities as objects: `start` and `end` (code points, half-open), `text`, `label`, and
+    `score` if they have one."""
+    objects = []
+    for start, end, label, score in document.spans:
+        found = {"start": start, "end": end, "text": document.text[start:end], "label": label}
+        objects.append(found if score is None else found | {"score": score})
+    return objects
+
+
+def other_fields(document: Document, taken: Iterable[str]) -> Mapping[str, Any]:
+    """Return the further fields of a text, without those whose names a format itself uses."""
+    return {key: value for key, value in document.fields.items() if key not in set(taken)}
+
+
+def write_jsonl(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
+    """Yield one object per text: `text` and `entities`, after its other fields."""
+    for document in documents:
+        record = {"text": document.text, "entities": entity_objects(document)}
+        fields = other_fields(document, (*_TEXT_KEYS, *ENTITY_KEYS))
+        yield json_line({**fields, **record})

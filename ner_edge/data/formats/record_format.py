@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ner_edge.data.corpus import Problem
-from ner_edge.data.readers.contents import Contents, Record
+from ner_edge.data.formats.contents import Contents, Record
 
 
 class Place(NamedTuple):

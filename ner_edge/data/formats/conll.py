@@ -1,17 +1,21 @@
-"""Read CoNLL columns: a word and its tag per line, blank lines between sentences."""
+"""CoNLL columns: a word and its tag per line, blank lines between sentences."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from ner_edge.data.corpus import DOCSTART, Problem, shortened
-from ner_edge.data.readers.columns import Columns, is_counting, is_no_word, tag_columns
-from ner_edge.data.readers.contents import Contents
-from ner_edge.data.readers.encoding import decoded
-from ner_edge.data.schemes import spelt_like_a_tag
+from ner_edge.data.documents import Document
+from ner_edge.data.formats.columns import Columns, is_counting, is_no_word, tag_columns
+from ner_edge.data.formats.contents import Contents
+from ner_edge.data.formats.encoding import decoded
+from ner_edge.data.formats.format import Losses
+from ner_edge.data.formats.words import sentences_to_write
+from ner_edge.data.schemes import SCHEMES, spelt_like_a_tag
 from ner_edge.data.tagged import Row, Tagged
 from ner_edge.errors import DataError
+from ner_edge.spans import Span
 from ner_edge.terminal.counts import counted
 
 WANTED = "a word and its tag (O, B-LABEL or I-LABEL) per line"
@@ -77,10 +81,19 @@ def read_conll(
                 rows.append(_row(line, layout, contents))
         if rows:
             contents.records.append(rows)
+    _note_ignored(layout, comments, contents)
     spaced = _have_spaces(layout, contents)
     contents.layout = _describe(layout, comments, no_words)
     contents.plain = layout.columns == (1, layout.width) and not (spaced or comments)
     return contents
+
+
+def _note_ignored(layout: _Layout, comments: int, contents: Contents) -> None:
+    read = {*layout.columns, *([1] if layout.numbered else [])}
+    if others := sorted(set(range(1, layout.width + 1)) - read):
+        contents.ignored.add(f"column {', '.join(map(str, others))}")
+    if comments:
+        contents.ignored.add("comment lines")
 
 
 def _decode(data: bytes, contents: Contents) -> Iterator[str]:
@@ -218,3 +231,36 @@ def _have_spaces(layout: _Layout, contents: Contents) -> bool:
         message = "every word contains a space: separate all columns by tabs, or all by spaces"
         contents.illegal.append(Problem(rows[0].line, message))
     return any(len(row.word.split()) > 1 for row in rows)
+
+
+def write_conll(
+    documents: Iterable[Document],
+    losses: Losses,
+    *,
+    scheme: str = next(iter(SCHEMES)),
+    separator: str = " ",
+) -> Iterator[str]:
+    """Yield each sentence: a word and its tag per line, then a blank line.
+
+    Raises `DataError` for a label that contains the separator.
+    """
+    for document in documents:
+        if document.is_docstart:
+            yield f"{DOCSTART}{separator}O\n\n"
+            continue
+        for sentence in sentences_to_write(document, losses, _fits):
+            tags = SCHEMES[scheme](sentence.spans, len(sentence.words))
+            _check_labels(sentence.spans, separator)
+            rows = zip(sentence.words, tags, strict=True)
+            yield "".join(f"{word}{separator}{tag}\n" for word, tag in rows) + "\n"
+
+
+def _fits(word: str) -> bool:
+    return word != DOCSTART and not word.startswith("\ufeff")  # which lines may begin with
+
+
+def _check_labels(spans: Iterable[Span], separator: str) -> None:
+    for span in spans:
+        if separator in span.label or span.label.strip() != span.label:
+            advice = "" if separator == "\t" else "; --separator tab allows spaces in it"
+            raise DataError(f"the label {shortened(span.label)} does not fit CoNLL columns{advice}")

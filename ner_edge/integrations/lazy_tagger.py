@@ -4,9 +4,10 @@ import os
 from collections import defaultdict
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
-from ner_edge.builtin import resolve_model
-from ner_edge.tagger import Tagger
+if TYPE_CHECKING:
+    from ner_edge.tagger import Tagger
 
 
 class LazyTagger:
@@ -29,14 +30,18 @@ class LazyTagger:
     @property
     def path(self) -> Path:
         """The model file. The default model is built on first use."""
+        from ner_edge.builtin import resolve_model
+
         return self._model if isinstance(self._model, Path) else resolve_model(self._model)
 
     def with_model(self, path: Path) -> "LazyTagger":
         """Return a lazy tagger with the same settings and another model file."""
         return LazyTagger(path, self._min_score, self._threads)
 
-    def get(self) -> Tagger:
+    def get(self) -> "Tagger":
         """Return the tagger of this process. Raises `ModelError` and `UsageError`."""
+        from ner_edge.tagger import Tagger
+
         process = os.getpid()
         with self._lock_of[process]:
             if process not in self._tagger_of:

@@ -1,11 +1,15 @@
-"""The component `ner_edge` of spaCy pipelines (https://spacy.io/usage/processing-pipelines)."""
+"""The component `ner_edge` of spaCy pipelines (https://spacy.io/usage/processing-pipelines).
+
+spaCy imports this module whenever it makes a pipeline, with the component or without, so that
+llama.cpp must be imported only where it is used.
+"""
 
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import tee
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from spacy.language import Language
 from spacy.pipeline import Pipe
@@ -15,7 +19,9 @@ from spacy.tokens import Doc, Span
 from ner_edge.errors import ModelError, UsageError
 from ner_edge.files.atomic import atomic_path, make_folder
 from ner_edge.integrations.lazy_tagger import LazyTagger
-from ner_edge.runtime.tagger import Entity
+
+if TYPE_CHECKING:
+    from ner_edge.runtime.tagger import Entity
 
 AlignmentMode = Literal["strict", "contract", "expand"]
 _MODEL_FILE = "model.gguf"
@@ -90,7 +96,7 @@ def make_ner_edge(
     return NerEdgePipe(name, LazyTagger(model, min_score, threads), alignment_mode)
 
 
-def add_entities(doc: Doc, entities: Iterable[Entity], alignment_mode: AlignmentMode) -> None:
+def add_entities(doc: Doc, entities: Iterable["Entity"], alignment_mode: AlignmentMode) -> None:
     """Add entities with scores to `doc.ents`, as spans of whole tokens.
 
     Entities that begin or end inside a token are aligned as `Doc.char_span` does, or left out. Of

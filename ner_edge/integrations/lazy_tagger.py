@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 class LazyTagger:
     """Loads a model on first use, for libraries that copy components to other processes.
 
-    A process that was forked after the model was loaded loads it again, on one thread, since it
-    cannot run several. A pickled copy contains only the settings.
+    A process that was forked after the model was loaded loads it again, on one thread of the CPU,
+    because a fork can use neither several threads nor a GPU. A pickled copy contains only the
+    settings.
     """
 
     def __init__(self, model: str | Path | None, min_score: float, threads: int | None) -> None:
@@ -45,8 +46,10 @@ class LazyTagger:
         process = os.getpid()
         with self._lock_of[process]:
             if process not in self._tagger_of:
-                threads = 1 if self._tagger_of else self._threads
-                tagger = Tagger.load(self.path, threads=threads)
+                if self._tagger_of:  # in the parent process
+                    tagger = Tagger.load(self.path, threads=1, gpu_layers=0)
+                else:
+                    tagger = Tagger.load(self.path, threads=self._threads)
                 tagger.min_score = self._min_score
                 self._tagger_of[process] = tagger
             return self._tagger_of[process]

@@ -57,8 +57,10 @@ class NerEdgeRecognizer(LocalRecognizer):
     def analyze(
         self, text: str, entities: Collection[str], nlp_artifacts: NlpArtifacts | None = None
     ) -> list[RecognizerResult]:
-        """Return the entities of a text that are asked for and supported."""
-        wanted = {entity for entity in entities if entity in self.supported_entities}
+        """Return the supported entities of a text, of all kinds if `entities` names none."""
+        wanted = set(self.supported_entities)
+        if entities:
+            wanted &= set(entities)
         found = self.tagger(text) if wanted else []
         return [self._result(entity) for entity in found if self._entity_of[entity.label] in wanted]
 

@@ -57,7 +57,7 @@ class NerEdgePipe(Pipe):
                 yield doc
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
-        """Copy the model file into the folder `path`, which spaCy makes part of the pipeline's."""
+        """Copy the model file into the folder `path`."""
         folder = Path(path)
         make_folder(folder)
         with atomic_path(folder / _MODEL_FILE) as copy:

@@ -11,6 +11,7 @@ from ner_edge.data.corpus import Sentence
 from ner_edge.spans import Span
 from ner_edge.train.augment import (
     AUGMENTATIONS,
+    Names,
     copies,
     lower_cased,
     misspelt,
@@ -106,7 +107,7 @@ def test_one_to_three_words_are_misspelt_by_one_letter(seed: int) -> None:
 
 
 def test_names_are_swapped_for_others_of_their_label() -> None:
-    names = {"PER": [("Ada", "Lovelace"), ("Zoe",)], "ORG": [("Acme", "!")]}
+    names: Names = {"PER": [("Ada", "Lovelace"), ("Zoe",)], "ORG": [("Acme", "!")]}
     other = with_other_names(SENTENCE, names, random.Random(0))
     assert other.text.startswith('Yesterday , Zoe met " ')
     assert other.text.endswith(' " of Acme ! .'), "no other name is known"

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from ner_edge.data.formats.format import Format
     from ner_edge.terminal.progress import Update
 
-    FormatName = SourceName = str
+    FormatName = str
+    SourceName = str
 else:  # typer offers the members of an enumeration as choices
     FormatName = StrEnum("FormatName", {name: name for name in FORMATS})
     SourceName = StrEnum(

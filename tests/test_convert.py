@@ -51,10 +51,12 @@ def nested(tmp_path: Path) -> Path:
 
 
 def converted(*arguments: Any) -> tuple[str, list[str]]:
-    """Return what `convert` prints: the output, and the lines of messages."""
+    """Return what `convert` prints: the output, and the messages after how the source was read."""
     result = run("convert", *arguments)
     assert result.exit_code == 0, result.output
-    return result.stdout, result.stderr.splitlines()
+    how, *said = result.stderr.splitlines()
+    assert how.startswith(f"{arguments[0]}: ")
+    return result.stdout, said
 
 
 @pytest.mark.parametrize(
@@ -76,8 +78,14 @@ def test_schemes_and_separators_of_conll(
     rows = [f"{word}{between}{tag}" for word, tag in zip(words, tags, strict=True)]
     blocks = [[f"-DOCSTART-{between}O"], rows, [f"Nobody{between}O"]]
     assert output == "".join("".join(f"{row}\n" for row in [*block, ""]) for block in blocks)
-    layout = "separated by spaces; word column 1; tags column 3"
-    assert said == ["not read: column 2", f"-: 2 texts, 2 entities (read as {layout})"]
+    assert said == ["not read: column 2", "-: 2 texts, 2 entities"]
+
+
+def test_how_the_source_was_read_is_said(conll: Path, nested: Path) -> None:
+    layout = "separated by spaces; word column 1; tags column 3, IOB2"
+    assert run("convert", conll, "-", "--to", "csv").stderr.startswith(f"{conll}: {layout}\n")
+    layout = "JSON lines: texts with character offsets"
+    assert run("convert", nested, "-", "--to", "csv").stderr.startswith(f"{nested}: {layout}\n")
 
 
 def test_jsonl(conll: Path, tmp_path: Path) -> None:
@@ -103,7 +111,7 @@ def test_what_words_cannot_hold_is_said(nested: Path) -> None:
         "not kept: scores (1)",
         "not kept: sentences, because of what is left out (1)",
         "not kept: white space between words (1)",
-        "-: 1 text, 0 entities (read as JSON lines: texts with character offsets)",
+        "-: 1 text, 0 entities",
     ]
 
 

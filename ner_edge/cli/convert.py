@@ -74,7 +74,9 @@ def convert(
     if path is None:
         check_stdout_is_open()
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
-    _report(run(source, path, to, ReadOptions(parse_columns(columns)), source_format), target)
+    converted = run(source, path, to, ReadOptions(parse_columns(columns)), source_format)
+    say(f"{source}: {converted.layout}")
+    _report(converted, target)
 
 
 def _with_layout(
@@ -111,4 +113,4 @@ def _report(converted: "Converted", target: Path) -> None:
     if contents.ignored:
         say(f"not read: {', '.join(sorted(contents.ignored))}")
     counts = f"{counted(converted.texts, 'text')}, {counted(converted.entities, 'entity')}"
-    say(f"{target}: {counts} (read as {contents.layout})")
+    say(f"{target}: {counts}")

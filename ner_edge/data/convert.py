@@ -19,8 +19,10 @@ class Converted:
 
     texts: int
     entities: int
+    layout: str
+    """How the source was read."""
     contents: Contents
-    """How the source was read, and its problems."""
+    """The problems of the source."""
     losses: Losses
     """What the target cannot hold."""
 
@@ -51,6 +53,7 @@ def convert(
     return Converted(
         texts=sum(not document.is_docstart for document in kept),
         entities=sum(len(document.spans) for document in kept) - losses.entities + flattened,
+        layout=scanned.layout,
         contents=scanned.contents,
         losses=losses,
     )

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -311,3 +313,19 @@ def test_every_format_has_a_row_in_the_documentation() -> None:
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", row.strip("|"))]
         yes_or_no = ["yes" if able else "" for able in (format.read, format.is_writable)]
         assert cells[2:4] == yes_or_no
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="needs /dev/stdout")
+def test_a_stream_is_written_into(conll: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ner_edge", "convert", str(conll), "/dev/stdout"]
+    found = subprocess.run([*command, "--to", "brackets"], capture_output=True, check=True)
+    assert found.stdout == b"[Ada Lovelace | PER] met [Mary Somerville | PER] .\nNobody\n"
+    assert_error(run("convert", conll, "/dev/null", "--to", "spacy"), "no stream of text", 2)
+
+
+def test_the_rest_of_a_killed_conversion_is_removed(conll: Path, tmp_path: Path) -> None:
+    left = tmp_path / ".brat.0123abcd.part"
+    (left / "brat").mkdir(parents=True)
+    run_ok("convert", conll, tmp_path / "brat", "--to", "brat")
+    assert not left.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.conll", "brat"]

@@ -9,7 +9,7 @@ from ner_edge.data.formats.brackets import write_brackets
 from ner_edge.data.formats.brat import is_brat, read_brat, save_brat
 from ner_edge.data.formats.conll import read_conll, write_conll
 from ner_edge.data.formats.contents import Contents, ReadOptions
-from ner_edge.data.formats.csv_table import read_csv, write_csv
+from ner_edge.data.formats.csv_table import is_table, read_csv, read_csv_table, write_csv
 from ner_edge.data.formats.docbin import read_docbin, save_docbin
 from ner_edge.data.formats.encoding import read_utf8
 from ner_edge.data.formats.format import Format, Holds
@@ -80,6 +80,8 @@ def read_contents(path: Path, options: ReadOptions, name: str | None = None) -> 
     data = read_utf8(path)
     if is_json(data):
         return read_json_records(data, texts_only=options.texts_only)
+    if is_table(path, data):
+        return read_csv_table(path, data, options)
     return read_conll(path, data, options.columns, predicted=options.predicted)
 
 

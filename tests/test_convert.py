@@ -148,6 +148,29 @@ def test_what_has_scores_becomes_predictions(nested: Path, conll: Path) -> None:
         assert task.keys() == {"data", "annotations"}
 
 
+def test_what_the_file_says_of_its_origin_counts_more_than_scores(tmp_path: Path) -> None:
+    region = {"type": "labels", "value": {"start": 0, "end": 3, "labels": ["PER"]}, "score": 0.5}
+    tasks = [
+        {"data": {"text": "Ada"}, "annotations": [{"result": [region]}]},
+        {"data": {"text": "Kim"}, "predictions": [{"result": [region]}]},
+    ]
+    (tmp_path / "tasks.json").write_text(json.dumps(tasks))
+    output, _ = converted(tmp_path / "tasks.json", "-", "--to", "label-studio")
+    assert [sorted(task) for task in json.loads(output)] == [
+        ["annotations", "data"],
+        ["data", "predictions"],
+    ]
+
+
+def test_a_rejected_text_with_scores_is_left_out(tmp_path: Path) -> None:
+    spans = [{"start": 0, "end": 3, "label": "PER", "score": 0.5}]
+    answers = [{"text": "Ada", "spans": spans, "answer": answer} for answer in ("accept", "reject")]
+    (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, answers)))
+    output, said = converted(tmp_path / "x.jsonl", "-", "--to", "brackets")
+    assert output == "[Ada | PER]\n"
+    assert "left out: line 2: was answered 'reject'" in said
+
+
 def test_html_is_escaped_and_stands_alone(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     text = '<script>alert("Ada & Co")</script>'

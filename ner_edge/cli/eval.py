@@ -32,7 +32,7 @@ class ProtocolName(StrEnum):
 
 
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="Labelled data: CoNLL columns or JSON.")],
+    data: Annotated[Path, typer.Argument(help="Labelled data in any format.")],
     model: Annotated[
         list[str] | None,
         typer.Option("--model", "-m", help="A GGUF, or conll2003-135m[:quant]; repeatable."),

@@ -22,7 +22,7 @@ class ReadingName(StrEnum):
 
 _FURTHER = "Options for training an adapter further"
 
-DataArgument = Annotated[Path, typer.Argument(help="Labelled sentences: CoNLL columns or JSON.")]
+DataArgument = Annotated[Path, typer.Argument(help="Labelled data in any format.")]
 BaseOption = Annotated[
     str, typer.Option(help="Base model: hub id, folder, GGUF, or smollm2 or qwen-coder-0.5b.")
 ]

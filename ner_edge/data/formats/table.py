@@ -91,16 +91,6 @@ def table_format(path: Path) -> str | None:
     return format.name if format is not None and format.name in _TABLES else None
 
 
-def format_named(option: str, name: str, *, to_read: bool = False) -> Format:
-    """Return the format of this name. Raises `UsageError` naming `option` if there is none that can
-    be written, or read if `to_read`."""
-    formats = [f for f in FORMATS.values() if (f.read is not None if to_read else f.is_writable)]
-    for format in formats:
-        if format.name == name:
-            return format
-    raise UsageError(f"{option} {name}: choose from {', '.join(f.name for f in formats)}")
-
-
 def format_to_write(option: str, target: Path | None) -> Format:
     """Return the format that the suffix of a target stands for.
 
@@ -109,5 +99,4 @@ def format_to_write(option: str, target: Path | None) -> Format:
     suffix = target.suffix.lower() if target else ""
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
-    names = [format.name for format in FORMATS.values() if format.is_writable]
-    raise UsageError(f"{target or '-'}: which format? Name it with {option}: {', '.join(names)}")
+    raise UsageError(f"{target or '-'}: which format? Name it with {option}: {', '.join(FORMATS)}")

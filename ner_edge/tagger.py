@@ -9,7 +9,8 @@ from typing import Any, Self
 from ner_edge.builtin import resolve_model
 from ner_edge.data.documents import CharSpan, Document
 from ner_edge.errors import UsageError
-from ner_edge.runtime.tagger import Decoder, GGUFTagger
+from ner_edge.runtime.tagger import GGUFTagger
+from ner_edge.runtime.word_tagger import Decoder
 
 
 class Tagger(GGUFTagger):

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +53,12 @@ def nested(tmp_path: Path) -> Path:
 
 
 def converted(*arguments: Any) -> tuple[str, list[str]]:
-    """Return what `convert` prints: the output, and the lines of messages."""
+    """Return what `convert` prints: the output, and the messages after how the source was read."""
     result = run("convert", *arguments)
     assert result.exit_code == 0, result.output
-    return result.stdout, result.stderr.splitlines()
+    how, *said = result.stderr.splitlines()
+    assert how.startswith(f"{arguments[0]}: ")
+    return result.stdout, said
 
 
 @pytest.mark.parametrize(
@@ -76,8 +80,14 @@ def test_schemes_and_separators_of_conll(
     rows = [f"{word}{between}{tag}" for word, tag in zip(words, tags, strict=True)]
     blocks = [[f"-DOCSTART-{between}O"], rows, [f"Nobody{between}O"]]
     assert output == "".join("".join(f"{row}\n" for row in [*block, ""]) for block in blocks)
-    layout = "separated by spaces; word column 1; tags column 3"
-    assert said == ["not read: column 2", f"-: 2 texts, 2 entities (read as {layout})"]
+    assert said == ["not read: column 2", "-: 2 texts, 2 entities"]
+
+
+def test_how_the_source_was_read_is_said(conll: Path, nested: Path) -> None:
+    layout = "separated by spaces; word column 1; tags column 3, IOB2"
+    assert run("convert", conll, "-", "--to", "csv").stderr.startswith(f"{conll}: {layout}\n")
+    layout = "JSON lines: texts with character offsets"
+    assert run("convert", nested, "-", "--to", "csv").stderr.startswith(f"{nested}: {layout}\n")
 
 
 def test_jsonl(conll: Path, tmp_path: Path) -> None:
@@ -103,7 +113,7 @@ def test_what_words_cannot_hold_is_said(nested: Path) -> None:
         "not kept: scores (1)",
         "not kept: sentences, because of what is left out (1)",
         "not kept: white space between words (1)",
-        "-: 1 text, 0 entities (read as JSON lines: texts with character offsets)",
+        "-: 1 text, 0 entities",
     ]
 
 
@@ -136,6 +146,29 @@ def test_what_has_scores_becomes_predictions(nested: Path, conll: Path) -> None:
     }
     for task in json.loads(converted(conll, "-", "--to", "label-studio")[0]):
         assert task.keys() == {"data", "annotations"}
+
+
+def test_what_the_file_says_of_its_origin_counts_more_than_scores(tmp_path: Path) -> None:
+    region = {"type": "labels", "value": {"start": 0, "end": 3, "labels": ["PER"]}, "score": 0.5}
+    tasks = [
+        {"data": {"text": "Ada"}, "annotations": [{"result": [region]}]},
+        {"data": {"text": "Kim"}, "predictions": [{"result": [region]}]},
+    ]
+    (tmp_path / "tasks.json").write_text(json.dumps(tasks))
+    output, _ = converted(tmp_path / "tasks.json", "-", "--to", "label-studio")
+    assert [sorted(task) for task in json.loads(output)] == [
+        ["annotations", "data"],
+        ["data", "predictions"],
+    ]
+
+
+def test_a_rejected_text_with_scores_is_left_out(tmp_path: Path) -> None:
+    spans = [{"start": 0, "end": 3, "label": "PER", "score": 0.5}]
+    answers = [{"text": "Ada", "spans": spans, "answer": answer} for answer in ("accept", "reject")]
+    (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, answers)))
+    output, said = converted(tmp_path / "x.jsonl", "-", "--to", "brackets")
+    assert output == "[Ada | PER]\n"
+    assert "left out: line 2: was answered 'reject'" in said
 
 
 def test_html_is_escaped_and_stands_alone(tmp_path: Path) -> None:
@@ -195,8 +228,10 @@ def test_what_is_not_annotated_is_no_gold(tmp_path: Path) -> None:
 def test_the_format_must_be_known(conll: Path, tmp_path: Path) -> None:
     for target in ("-", tmp_path / "x.json", tmp_path / "x"):
         assert_error(run("convert", conll, target), "which format\\? Name it with --to: ", 2)
-    assert_error(run("convert", conll, "-", "--to", "x"), "--to x: choose from brackets, ", 2)
-    assert_error(run("convert", conll, "-", "--from", "html"), "--from html: choose from jsonl", 2)
+    for option in ("--to", "--from"):
+        result = run("convert", conll, "-", option, "x" if option == "--to" else "html")
+        assert result.exit_code == 2
+        assert "label-studio" in result.stderr
 
 
 def test_wrong_targets_are_refused(conll: Path, tmp_path: Path) -> None:
@@ -301,5 +336,20 @@ def test_every_format_has_a_row_in_the_documentation() -> None:
     for name, format in FORMATS.items():
         row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", row.strip("|"))]
-        yes_or_no = ["yes" if able else "" for able in (format.read, format.is_writable)]
-        assert cells[2:4] == yes_or_no
+        assert cells[2:4] == ["yes" if format.read else "", "yes"]
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="needs /dev/stdout")
+def test_a_stream_is_written_into(conll: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ner_edge", "convert", str(conll), "/dev/stdout"]
+    found = subprocess.run([*command, "--to", "brackets"], capture_output=True, check=True)
+    assert found.stdout == b"[Ada Lovelace | PER] met [Mary Somerville | PER] .\nNobody\n"
+    assert_error(run("convert", conll, "/dev/null", "--to", "spacy"), "no stream of text", 2)
+
+
+def test_the_rest_of_a_killed_conversion_is_removed(conll: Path, tmp_path: Path) -> None:
+    left = tmp_path / ".brat.0123abcd.part"
+    (left / "brat").mkdir(parents=True)
+    run_ok("convert", conll, tmp_path / "brat", "--to", "brat")
+    assert not left.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.conll", "brat"]

@@ -31,7 +31,7 @@ READ_WRITE = [
         ),
     )
     for name, format in FORMATS.items()
-    if format.read is not None and format.is_writable
+    if format.read is not None
 ]
 HOLD_TEXT = [p for p in READ_WRITE if Holds.TEXT in p.values[0].holds]
 HOLD_WORDS = [p for p in READ_WRITE if Holds.WORDS in p.values[0].holds]

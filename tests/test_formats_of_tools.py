@@ -42,7 +42,7 @@ _CELL = json.dumps(_REGIONS, separators=(",", ":")).replace('"', '""')
 _ROW = ("3", '"1"', '"2026-11-26T10:00:00Z"', "7", f'"{_CELL}"', "4.2", '"mail"', f'"{TEXT}"')
 LABEL_STUDIO = {
     "result.csv": ",".join(f'"{name}"' for name in _HEAD) + "\n" + ",".join(_ROW) + "\n",
-    "tabs.csv": "\t".join(f'"{name}"' for name in _HEAD) + "\n" + "\t".join(_ROW) + "\n",
+    "result.tsv": "\t".join(f'"{name}"' for name in _HEAD) + "\n" + "\t".join(_ROW) + "\n",
     "min.json": json.dumps(
         [{"text": TEXT, "source": "mail", "id": 7, "label": _REGIONS, "annotation_id": 3}], indent=2
     ),

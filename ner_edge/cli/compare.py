@@ -20,9 +20,9 @@ from ner_edge.terminal.streams import as_utf8
 def compare(
     predictions: Annotated[
         list[Path],
-        typer.Argument(help="Prediction files of any tool: JSON with offsets, or CoNLL columns."),
+        typer.Argument(help="Prediction files of any tool, in any format."),
     ],
-    gold: Annotated[Path, typer.Option(help="Labelled data: CoNLL columns or JSON.")],
+    gold: Annotated[Path, typer.Option(help="Labelled data in any format.")],
     rename: Annotated[
         list[str] | None,
         typer.Option(

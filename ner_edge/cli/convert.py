@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ner_edge.cli.options import ColumnsOption
+from ner_edge.cli.options import ColumnsOption, FormatName, ReadableName
 from ner_edge.data.schemes import SCHEMES
 from ner_edge.errors import UsageError
 from ner_edge.terminal.streams import say
@@ -34,12 +34,11 @@ def convert(
     source: Annotated[Path, typer.Argument(help="Labelled data in any format.")],
     target: Annotated[Path, typer.Argument(help="The file or folder to write; - is stdout.")],
     source_format: Annotated[
-        str | None,
-        typer.Option("--from", help="Format of SOURCE (default: recognized).", metavar="FORMAT"),
+        ReadableName | None,
+        typer.Option("--from", help="Format of SOURCE (default: recognized)."),
     ] = None,
     target_format: Annotated[
-        str | None,
-        typer.Option("--to", help="Format of TARGET (default: by suffix).", metavar="FORMAT"),
+        FormatName | None, typer.Option("--to", help="Format of TARGET (default: by suffix).")
     ] = None,
     columns: ColumnsOption = None,
     scheme: Annotated[SchemeName | None, typer.Option(help="CoNLL tags (default: iob2).")] = None,
@@ -57,24 +56,21 @@ def convert(
     from ner_edge.data.convert import convert as run
     from ner_edge.data.formats.columns import parse_columns
     from ner_edge.data.formats.contents import ReadOptions
-    from ner_edge.data.formats.table import format_named, format_to_write
+    from ner_edge.data.formats.table import FORMATS, format_to_write
     from ner_edge.data.save import check_target
     from ner_edge.terminal.streams import check_stdout_is_open
 
-    if source_format is not None:
-        format_named("--from", source_format, to_read=True)
     path = None if str(target) == "-" else target
-    to = (
-        format_to_write("--to", path)
-        if target_format is None
-        else format_named("--to", target_format)
-    )
+    to = FORMATS[str(target_format)] if target_format else format_to_write("--to", path)
     to = _with_layout(to, scheme, separator)
     check_target(f"TARGET {target}", path, to, [source])
     if path is None:
         check_stdout_is_open()
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
-    _report(run(source, path, to, ReadOptions(parse_columns(columns)), source_format), target)
+    name = str(source_format) if source_format else None
+    converted = run(source, path, to, ReadOptions(parse_columns(columns)), name)
+    say(f"{source}: {converted.layout}")
+    _report(converted, target)
 
 
 def _with_layout(
@@ -111,4 +107,4 @@ def _report(converted: "Converted", target: Path) -> None:
     if contents.ignored:
         say(f"not read: {', '.join(sorted(contents.ignored))}")
     counts = f"{counted(converted.texts, 'text')}, {counted(converted.entities, 'entity')}"
-    say(f"{target}: {counts} (read as {contents.layout})")
+    say(f"{target}: {counts}")

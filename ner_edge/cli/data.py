@@ -22,7 +22,7 @@ def _data() -> None:
 
 @data_app.command()
 def check(
-    files: Annotated[list[Path], typer.Argument(help="CoNLL columns, or JSON.")],
+    files: Annotated[list[Path], typer.Argument(help="Labelled data in any format.")],
     model: Annotated[
         str | None,
         typer.Option(

@@ -34,7 +34,7 @@ class ProtocolName(StrEnum):
 def evaluate(
     data: Annotated[
         list[Path],
-        typer.Argument(help="Labelled data: CoNLL columns or JSON; several files add F1 on each."),
+        typer.Argument(help="Labelled data in any format; several files add F1 on each."),
     ],
     model: Annotated[
         list[str] | None,

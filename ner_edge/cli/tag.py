@@ -14,8 +14,10 @@ import typer
 from ner_edge.cli.options import (
     DecoderOption,
     DepthOption,
+    FormatName,
     GpuOption,
     ModelOption,
+    ReadableName,
     ThreadsOption,
 )
 from ner_edge.data.formats.table import FORMATS
@@ -26,12 +28,9 @@ if TYPE_CHECKING:
     from ner_edge.data.formats.format import Format
     from ner_edge.terminal.progress import Update
 
-    FormatName = SourceName = str
+    SourceName = str
 else:  # typer offers the members of an enumeration as choices
-    FormatName = StrEnum("FormatName", {name: name for name in FORMATS})
-    SourceName = StrEnum(
-        "SourceName", {"text": "text"} | {name: name for name, f in FORMATS.items() if f.read}
-    )
+    SourceName = StrEnum("SourceName", ["text", *ReadableName])
 _DEFAULT = next(iter(FORMATS))
 
 

@@ -28,8 +28,8 @@ _FURTHER = "Options for training an adapter further"
 DataArgument = Annotated[
     list[str],
     typer.Argument(
-        help="Labelled sentences: CoNLL columns or JSON. Of FILE:WEIGHT, each epoch holds WEIGHT "
-        "times as many.",
+        help="Labelled data in any format. Of FILE:WEIGHT, each epoch holds WEIGHT times as many "
+        "sentences.",
     ),
 ]
 BaseOption = Annotated[

@@ -19,8 +19,10 @@ class Converted:
 
     texts: int
     entities: int
+    layout: str
+    """How the source was read."""
     contents: Contents
-    """How the source was read, and its problems."""
+    """The problems of the source."""
     losses: Losses
     """What the target cannot hold."""
 
@@ -39,10 +41,8 @@ def convert(
     violates its format, or if the target cannot hold one of its labels.
     """
     scanned = scan_documents(source, options, name)
-    has_scores = any(span.score is not None for d in scanned.documents for span in d.spans)
-    documents = [d._replace(predicted=d.predicted or has_scores) for d in scanned.documents]
     losses = Losses()
-    kept = list(fitting(documents, to, losses))
+    kept = list(fitting(_with_origin(scanned.documents), to, losses))
     flattened = losses.entities
     if target is None:
         print_documents(kept, to, losses)
@@ -51,9 +51,18 @@ def convert(
     return Converted(
         texts=sum(not document.is_docstart for document in kept),
         entities=sum(len(document.spans) for document in kept) - losses.entities + flattened,
+        layout=scanned.layout,
         contents=scanned.contents,
         losses=losses,
     )
+
+
+def _with_origin(documents: list[Document]) -> list[Document]:
+    """Mark all documents as predicted if some have scores, unless the file says which are."""
+    if any(d.predicted for d in documents):
+        return documents
+    scored = any(span.score is not None for d in documents for span in d.spans)
+    return [d._replace(predicted=scored and not d.rejected) for d in documents]
 
 
 def fitting(documents: Iterable[Document], to: Format, losses: Losses) -> Iterator[Document]:

@@ -45,13 +45,10 @@ def scan_labelled(path: Path, columns: Columns | None = None) -> Labelled:
         else:
             located.append(next(sentences))
     is_conll = contents.format == "CoNLL"
-    layout = contents.layout
-    if tagged.located:
-        layout += f", {tagged.scheme}"
     return Labelled(
         path=path,
         format=tagged.scheme if is_conll else contents.format,
-        layout=layout,
+        layout=_layout(contents, tagged),
         plain=contents.plain,
         located=located,
         illegal=_by_line(contents.illegal + tagged.illegal),
@@ -65,8 +62,10 @@ class Documents:
     """The texts of a file, read to its end despite its problems."""
 
     documents: list[Document]
+    layout: str
+    """How they were read."""
     contents: Contents
-    """How they were read, and their problems, sorted by line."""
+    """Their problems, sorted by line."""
 
 
 def scan_documents(path: Path, options: ReadOptions, format: str | None = None) -> Documents:
@@ -83,7 +82,7 @@ def scan_documents(path: Path, options: ReadOptions, format: str | None = None) 
         record if isinstance(record, Document) else document_of(*next(located)[:2])
         for record in contents.records
     ]
-    return Documents(documents, contents)
+    return Documents(documents, _layout(contents, tagged), contents)
 
 
 def read_documents(path: Path) -> tuple[list[Document], str]:
@@ -95,6 +94,10 @@ def read_documents(path: Path) -> tuple[list[Document], str]:
     """
     scanned = scan_documents(path, ReadOptions(predicted=True))
     return scanned.documents, "" if scanned.contents.plain else scanned.contents.layout
+
+
+def _layout(contents: Contents, tagged: TaggedSentences) -> str:
+    return f"{contents.layout}, {tagged.scheme}" if tagged.located else contents.layout
 
 
 def _tagged(contents: Contents) -> TaggedSentences:

@@ -7,7 +7,7 @@ from pathlib import Path
 from ner_edge.data.documents import Document
 from ner_edge.data.formats.format import Format, Losses
 from ner_edge.errors import UsageError
-from ner_edge.files.atomic import atomic_path, scratch_folder
+from ner_edge.files.atomic import atomic_path, open_stream, remove_abandoned, scratch_folder
 from ner_edge.files.targets import behind_link, check_file, check_folder, is_stream
 
 
@@ -32,23 +32,32 @@ def check_target(option: str, target: Path | None, format: Format, inputs: Itera
 def save_documents(
     documents: Iterable[Document], format: Format, target: Path, losses: Losses
 ) -> None:
-    """Write texts to `target`, which appears complete or not at all."""
+    """Write texts to `target`: a file or folder, which appears complete or not at all, or a
+    stream."""
     if format.is_folder:
-        assert format.save is not None
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with scratch_folder(target.parent, target.name) as scratch:
-            folder = scratch / target.name
-            folder.mkdir()
-            format.save(documents, folder, losses)
-            os.replace(folder, target)
-        return
-    with atomic_path(behind_link(target)) as partial:
-        if format.save is not None:
-            format.save(documents, partial, losses)
-        else:
-            assert format.write is not None
-            with partial.open("w", encoding="utf-8", newline="") as file:
-                file.writelines(format.write(documents, losses))
+        _save_folder(documents, format, target, losses)
+    elif format.write is not None and is_stream(target):
+        with open_stream(target) as stream:
+            stream.writelines(piece.encode() for piece in format.write(documents, losses))
+    else:
+        with atomic_path(behind_link(target)) as partial:
+            if format.save is not None:
+                format.save(documents, partial, losses)
+            elif format.write is not None:
+                with partial.open("w", encoding="utf-8", newline="") as file:
+                    file.writelines(format.write(documents, losses))
+
+
+def _save_folder(
+    documents: Iterable[Document], format: Format, target: Path, losses: Losses
+) -> None:
+    assert format.save is not None
+    remove_abandoned(target.parent, target.name)
+    with scratch_folder(target.parent, target.name) as scratch:
+        folder = scratch / target.name
+        folder.mkdir()
+        format.save(documents, folder, losses)
+        os.replace(folder, target)
 
 
 def print_documents(

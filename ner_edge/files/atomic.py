@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from ner_edge.errors import NerEdgeError
 from ner_edge.files.targets import behind_link, is_stream
@@ -181,6 +182,13 @@ def check_disk_space(folder: Path, needed: int) -> None:
         )
 
 
+def open_stream(path: Path) -> BinaryIO:
+    """Open a pipe or a device for writing; a pipe without a reader is an error, not a wait."""
+    handle = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+    os.set_blocking(handle, True)
+    return os.fdopen(handle, "wb")
+
+
 def write_text(text: str, target: str) -> None:
     """Write to a file, which appears complete or not at all, or into a stream.
 
@@ -190,10 +198,7 @@ def write_text(text: str, target: str) -> None:
     if target == "-":
         print(data.decode(), end="")
     elif is_stream(Path(target)):
-        # With O_NONBLOCK, a pipe without a reader is an error rather than a wait.
-        handle = os.open(target, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
-        os.set_blocking(handle, True)
-        with os.fdopen(handle, "wb") as stream:
+        with open_stream(Path(target)) as stream:
             stream.write(data)
     else:
         with atomic_path(behind_link(Path(target))) as partial:

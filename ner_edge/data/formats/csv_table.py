@@ -33,8 +33,13 @@ def read_csv(path: Path, options: ReadOptions) -> Contents:
     An empty cell of entities means that the text was not annotated. Raises `DataError` if there is
     no column `text`.
     """
+    return read_csv_table(path, read_utf8(path), options)
+
+
+def read_csv_table(path: Path, data: bytes, options: ReadOptions) -> Contents:
+    """Read the content of a file, as `read_csv` does."""
     contents = Contents("CSV", texts_only=options.texts_only)
-    table, wrong = decoded(read_utf8(path))
+    table, wrong = decoded(data)
     if wrong:
         raise DataError(f"{path}: {wrong}")
     read_records(_rows(path, table, contents), contents, "CSV")
@@ -60,6 +65,13 @@ def _rows(path: Path, table: str, contents: Contents) -> Iterator[tuple[Place, d
                 yield place, _record(dict(zip(head, row, strict=True)), place, contents)
     except csv.Error as error:
         raise DataError(f"{path}:{rows.line_num}: not CSV ({error})") from None
+
+
+def is_table(path: Path, data: bytes) -> bool:
+    """Whether a `.tsv` file has a row of names with `text`, rather than CoNLL columns."""
+    head = data.partition(b"\n")[0].decode("utf-8", "replace")
+    names = [name.strip().strip('"') for name in head.split("\t")]
+    return path.suffix.lower() == ".tsv" and len(names) > 1 and TEXT in names
 
 
 def _delimiter(table: str) -> str:

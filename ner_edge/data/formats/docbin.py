@@ -154,7 +154,9 @@ def _doc(spacy: Any, vocab: Any, document: Document, losses: Losses) -> Any:
     edges = {0, len(document.text)}
     edges.update(edge for words in sentences for word in words for edge in word[1:])
     edges.update(edge for span in spans for edge in (span.start, span.end))
-    words, spaces, starts = [], [], []
+    words: list[str] = []
+    spaces: list[bool] = []
+    starts: list[int] = []
     for start, end in pairwise(sorted(edges)):
         piece = document.text[start:end]
         if piece.startswith(" ") and words and not spaces[-1]:

@@ -47,14 +47,14 @@ class Losses:
 Read = Callable[[Path, ReadOptions], Contents]
 """Raises `DataError` if the file cannot be read at all."""
 Write = Callable[[Iterable[Document], Losses], Iterator[str]]
-"""Texts → pieces of the output, which end with a newline."""
+"""Texts → pieces of the output."""
 Save = Callable[[Iterable[Document], Path, Losses], None]
-"""Writes texts into an empty file or folder."""
+"""Writes texts into an empty file or folder: those of a format that is no stream of text."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """How to read and write a format. What it cannot do is None."""
+    """How to read and write a format; it has either `write` or `save`."""
 
     name: str
     suffixes: tuple[str, ...] = ()
@@ -63,10 +63,4 @@ class Format:
     read: Read | None = None
     write: Write | None = None
     save: Save | None = None
-    """Writes what is no stream of text."""
     is_folder: bool = False
-
-    @property
-    def is_writable(self) -> bool:
-        """Whether texts can be written in this format."""
-        return self.write is not None or self.save is not None

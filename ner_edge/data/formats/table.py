@@ -9,7 +9,7 @@ from ner_edge.data.formats.brackets import write_brackets
 from ner_edge.data.formats.brat import is_brat, read_brat, save_brat
 from ner_edge.data.formats.conll import read_conll, write_conll
 from ner_edge.data.formats.contents import Contents, ReadOptions
-from ner_edge.data.formats.csv_table import read_csv, write_csv
+from ner_edge.data.formats.csv_table import is_table, read_csv, read_csv_table, write_csv
 from ner_edge.data.formats.docbin import read_docbin, save_docbin
 from ner_edge.data.formats.encoding import read_utf8
 from ner_edge.data.formats.format import Format, Holds
@@ -80,6 +80,8 @@ def read_contents(path: Path, options: ReadOptions, name: str | None = None) -> 
     data = read_utf8(path)
     if is_json(data):
         return read_json_records(data, texts_only=options.texts_only)
+    if is_table(path, data):
+        return read_csv_table(path, data, options)
     return read_conll(path, data, options.columns, predicted=options.predicted)
 
 
@@ -87,16 +89,6 @@ def table_format(path: Path) -> str | None:
     """Return the name of the format of a table, which only its suffix tells from text."""
     format = _BY_SUFFIX.get(path.suffix.lower())
     return format.name if format is not None and format.name in _TABLES else None
-
-
-def format_named(option: str, name: str, *, to_read: bool = False) -> Format:
-    """Return the format of this name. Raises `UsageError` naming `option` if there is none that can
-    be written, or read if `to_read`."""
-    formats = [f for f in FORMATS.values() if (f.read is not None if to_read else f.is_writable)]
-    for format in formats:
-        if format.name == name:
-            return format
-    raise UsageError(f"{option} {name}: choose from {', '.join(f.name for f in formats)}")
 
 
 def format_to_write(option: str, target: Path | None) -> Format:
@@ -107,5 +99,4 @@ def format_to_write(option: str, target: Path | None) -> Format:
     suffix = target.suffix.lower() if target else ""
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
-    names = [format.name for format in FORMATS.values() if format.is_writable]
-    raise UsageError(f"{target or '-'}: which format? Name it with {option}: {', '.join(names)}")
+    raise UsageError(f"{target or '-'}: which format? Name it with {option}: {', '.join(FORMATS)}")

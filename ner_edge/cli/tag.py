@@ -18,11 +18,12 @@ from ner_edge.cli.options import (
     ModelOption,
     ThreadsOption,
 )
-from ner_edge.errors import UsageError
+from ner_edge.errors import DataError, UsageError
 from ner_edge.runtime.formats import FORMATS
 from ner_edge.terminal.streams import check_stdin_is_open, check_stdout_is_open, say
 
 if TYPE_CHECKING:
+    from ner_edge.tagger import Tagger
     from ner_edge.terminal.progress import Update
 
     FormatName = str
@@ -33,7 +34,16 @@ _DEFAULT_FORMAT = FormatName(next(iter(FORMATS)))
 
 def tag(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Text files, one text per line; - is stdin.")
+        list[Path] | None,
+        typer.Argument(help="Text files, one text per line; - is stdin. With --out, also folders."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write a result for each file into this folder; skip files that are done.",
+        ),
     ] = None,
     model: ModelOption = None,
     format: Annotated[FormatName, typer.Option(help="Output format.")] = _DEFAULT_FORMAT,
@@ -45,7 +55,30 @@ def tag(
     threads: ThreadsOption = None,
     gpu_layers: GpuOption = None,
 ) -> None:
-    """Find the entities in text files, or in standard input."""
+    """Find the entities in text files, in standard input, or in all files of a folder."""
+
+    def load(path: Path) -> "Tagger":
+        from ner_edge.tagger import Tagger
+
+        tagger = Tagger.load(
+            path,
+            decoder=decoder.value if decoder else None,
+            depth=depth,
+            threads=threads,
+            gpu_layers=gpu_layers,
+        )
+        tagger.min_score = min_score
+        return tagger
+
+    if out is not None:
+        _tag_into_folder(files or [], out, model, format, load)
+    else:
+        _tag_to_stdout(files or [], model, format, load)
+
+
+def _tag_to_stdout(
+    files: Sequence[Path], model: str | None, format: str, load: Callable[[Path], "Tagger"]
+) -> None:
     from ner_edge.builtin import resolve_model
     from ner_edge.data.texts import STDIN, check_readable, read_texts
     from ner_edge.terminal.progress import progress_bar
@@ -54,28 +87,52 @@ def tag(
     _check_streams(paths)
     if not files and sys.stdin.isatty():
         say("reading from the terminal; end with Ctrl-D")
+    _check_plain(paths)
     total = check_readable(paths)
     _check_output_is_no_input(paths)
     path = resolve_model(model)
 
-    from ner_edge.tagger import Tagger
-
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
     with (
-        Tagger.load(
-            path,
-            decoder=decoder.value if decoder else None,
-            depth=depth,
-            threads=threads,
-            gpu_layers=gpu_layers,
-        ) as tagger,
+        load(path) as tagger,
         # On a terminal, the results themselves show the progress.
         progress_bar("tagging", total, hidden=sys.stdout.isatty()) as update,
     ):
-        tagger.min_score = min_score
         texts = read_texts(paths, lambda text: say(f"warning: {text}"), _summing(update))
         for result in FORMATS[format](tagger, texts):
             print(result, flush=total is None)
+
+
+def _tag_into_folder(
+    inputs: Sequence[Path],
+    out: Path,
+    model: str | None,
+    format: str,
+    load: Callable[[Path], "Tagger"],
+) -> None:
+    from ner_edge.builtin import resolve_model
+    from ner_edge.folders.run_id import run_id
+    from ner_edge.folders.tag import TagJob
+    from ner_edge.terminal.counts import counted
+    from ner_edge.terminal.progress import progress_bar
+
+    job = TagJob(inputs, out, format)
+    path = resolve_model(model)
+    with load(path) as tagger, progress_bar("tagging", job.size or None) as update:
+        run = run_id(tagger, path, format=format, min_score=tagger.min_score)
+        tagged, skipped = job.run(tagger, run, update)
+    say(f"{counted(tagged, 'file')} tagged" + (f", {skipped} were done before" * bool(skipped)))
+    job.left_out.check()
+
+
+def _check_plain(paths: Sequence[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            raise DataError(f"{path}: is a folder, not a file; --out FOLDER tags the files in it")
+        if path.suffix.lower() in (".docx", ".pdf"):
+            raise UsageError(
+                f"{path}: is no plain text; --out FOLDER extracts its text and tags that"
+            )
 
 
 def _summing(update: "Update") -> Callable[[int], None]:

@@ -1,7 +1,6 @@
 """The key of a redaction: what each placeholder replaces, as JSON that only its owner can read."""
 
 import stat
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +14,7 @@ from ner_edge.files.typed import parse_json
 from ner_edge.redaction.redact import Placed
 
 VERSION = 1
-_LIMIT = 1_000_000_000  # bytes
+KEY_LIMIT = 1_000_000_000  # bytes
 
 
 class RedactedDocument(msgspec.Struct, frozen=True):
@@ -33,14 +32,14 @@ class RedactedDocument(msgspec.Struct, frozen=True):
     """Every placeholder in order, with the text it replaces."""
 
 
-class Key(msgspec.Struct, frozen=True):
+class Key(msgspec.Struct, frozen=True, kw_only=True):
     """The key of all documents that were redacted together."""
 
-    documents: list[RedactedDocument]
+    format: Literal["ner-edge redaction key"] = "ner-edge redaction key"
+    version: int = VERSION
     literal: list[str]
     """What looks like a placeholder in an original text."""
-    version: int = VERSION
-    format: Literal["ner-edge redaction key"] = "ner-edge redaction key"
+    documents: list[RedactedDocument]
 
 
 class _Header(msgspec.Struct):
@@ -62,7 +61,7 @@ def write_key(key: Key, path: Path) -> None:
 
 def read_key(path: Path) -> Key:
     """Read a key. Raises `DataError` if the file is none, or of another version."""
-    data = read_input(path, _LIMIT)
+    data = read_input(path, KEY_LIMIT)
     what = "a redaction key"
     header = parse_json(data, _Header, what, str(path), error=DataError)
     if header.version != VERSION:
@@ -75,8 +74,3 @@ def read_key(path: Path) -> Key:
 def others_can_read(path: Path) -> bool:
     """Whether users other than its owner may read a file."""
     return bool(stat.S_IMODE(path.stat().st_mode) & (stat.S_IRGRP | stat.S_IROTH))
-
-
-def same_originals(key: Key, originals: Iterable[str]) -> bool:
-    """Whether the key is of exactly these documents, given by the SHA-256 of each."""
-    return sorted(document.original for document in key.documents) == sorted(originals)

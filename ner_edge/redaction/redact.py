@@ -66,9 +66,7 @@ def places(text: str, entities: Iterable[Place], names: KnownNames | None = None
     return [part for place in _merged(found) for part in _valid_parts(text, place)]
 
 
-def redact(
-    text: str, replaced: Iterable[Place], numbering: Numbering
-) -> tuple[str, list[Placed]]:
+def redact(text: str, replaced: Iterable[Place], numbering: Numbering) -> tuple[str, list[Placed]]:
     """Return the text with placeholders, and what each replaces, in order."""
     pieces = []
     placed = []

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import struct
+from itertools import pairwise
 
 from ner_edge.redaction.redact import PLACEHOLDER
 
@@ -13,7 +14,7 @@ _SIZE = 4  # bytes of a hash
 def word_pairs(text: str) -> bytes:
     """Return a hash of 4 bytes for each pair of words, sorted; all placeholders are one word."""
     words = _WORD.findall(PLACEHOLDER.sub("\0", text))
-    pairs = {f"{first} {second}" for first, second in zip(words, words[1:], strict=False)}
+    pairs = {f"{first} {second}" for first, second in pairwise(words)}
     return b"".join(sorted(map(_hash, pairs)))
 
 

@@ -22,7 +22,6 @@ def read_text(path: Path) -> str:
     """
     import docx
     from docx.opc.exceptions import PackageNotFoundError
-    from lxml.etree import XMLSyntaxError
 
     try:
         with zipfile.ZipFile(path) as archive:
@@ -34,7 +33,7 @@ def read_text(path: Path) -> str:
     except (
         zipfile.BadZipFile,
         PackageNotFoundError,
-        XMLSyntaxError,
+        SyntaxError,  # lxml's errors are SyntaxErrors
         AttributeError,
         KeyError,
         ValueError,

@@ -9,7 +9,7 @@ from ner_edge.documents.extract import text_of
 from ner_edge.errors import DataError
 
 if TYPE_CHECKING:
-    from bs4 import PageElement, Tag
+    from bs4.element import PageElement, Tag
 
 # Elements between whose texts browsers start a line.
 _BLOCK_NAMES = """
@@ -42,8 +42,7 @@ def text_of_html(markup: bytes | str) -> str:
 
 
 def _paragraphs(root: "Tag") -> Iterator[list[str]]:
-    from bs4 import NavigableString, Tag
-    from bs4.element import PreformattedString
+    from bs4.element import NavigableString, PreformattedString, Tag
 
     pieces: list[str] = []
     # A stack instead of recursion, which many nested elements would exhaust. `None` ends a block.

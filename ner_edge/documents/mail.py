@@ -1,7 +1,7 @@
 """The text of mail files: the headers that people see, and the body."""
 
 from email import policy
-from email.message import EmailMessage
+from email.message import EmailMessage, MIMEPart
 from email.parser import BytesParser
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def read_text(path: Path) -> str:
     return text_of(paragraphs)
 
 
-def _content(part: EmailMessage) -> str:
+def _content(part: MIMEPart) -> str:
     data = part.get_payload(decode=True)
     text = data if isinstance(data, bytes) else b""
     if part.get_content_subtype() == "html":

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from itertools import tee
 from typing import TYPE_CHECKING
 
+from ner_edge.redaction.known_names import Place
+from ner_edge.redaction.redact import Numbering, placeholders_in, places, redact
 from ner_edge.segment import segment
 from ner_edge.spans import Span, iob2_from_spans
 
@@ -58,5 +60,23 @@ def as_conll(tagger: "GGUFTagger", texts: Iterable[str]) -> Iterator[str]:
         yield "".join(f"{word} {tag}\n" for word, tag in zip(words, tags, strict=True))
 
 
-FORMATS: dict[str, Format] = {"brackets": as_brackets, "jsonl": as_jsonl, "conll": as_conll}
+def as_redacted(tagger: "GGUFTagger", texts: Iterable[str]) -> Iterator[str]:
+    """Yield each text with placeholders in place of its entities; equal names get equal ones."""
+    taken: set[str] = set()
+    numbering = Numbering(taken)
+
+    def write(text: str, entities: list["Entity"]) -> str:
+        taken.update(placeholders_in(text))
+        found = [Place(entity.start, entity.end, entity.label) for entity in entities]
+        return redact(text, places(text, found), numbering)[0]
+
+    return _lines(tagger, texts, write)
+
+
+FORMATS: dict[str, Format] = {
+    "brackets": as_brackets,
+    "jsonl": as_jsonl,
+    "conll": as_conll,
+    "redacted": as_redacted,
+}
 """By the name that `--format` takes; the first is the default."""

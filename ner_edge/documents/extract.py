@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ner_edge.errors import DataError, missing_extra
+from ner_edge.files.inputs import open_input
 
 
 class Reader(NamedTuple):
@@ -50,6 +51,9 @@ def extract(path: Path) -> str:
 
     Raises `DataError` if it cannot be read within the limits.
     """
+    with open_input(path) as file:
+        if os.fstat(file.fileno()).st_size > MAX_FILE:
+            raise DataError(f"{path}: is larger than {MAX_FILE / 1e6:g} MB")
     # -P: never import from the working directory.
     command = [sys.executable, "-P", "-m", "ner_edge.documents.extract", os.fspath(path)]
     try:
@@ -58,9 +62,8 @@ def extract(path: Path) -> str:
         )
     except subprocess.TimeoutExpired:
         raise DataError(f"{path}: its text was not extracted within {_SECONDS} seconds") from None
-    message = child.stderr.decode("utf-8", "replace").strip()
     if child.returncode == _NOT_READABLE:
-        raise DataError(f"{path}: {message}")
+        raise DataError(f"{path}: {child.stderr.decode('utf-8', 'replace').splitlines()[-1]}")
     if child.returncode != 0:
         raise DataError(f"{path}: its text cannot be extracted: its reader fails on it")
     return child.stdout.decode("utf-8")
@@ -92,8 +95,6 @@ def _main(name: str) -> None:
     path = Path(name)
     _limit_memory()
     try:
-        if path.stat().st_size > MAX_FILE:
-            raise DataError(f"is larger than {MAX_FILE / 1e6:g} MB")
         text = importlib.import_module(READERS[path.suffix.lower()].module).read_text(path)
         if len(text) > MAX_TEXT:
             raise DataError(f"contains more than {MAX_TEXT / 1e6:g} million characters")

@@ -42,7 +42,8 @@ def pull(name: str) -> list[Path]:
     """
     model, _, quant = name.partition(":")
     if model in BUILT_IN:
-        return [named_base(BUILT_IN[model].base), built_in_model(model, quant)]
+        built = built_in_model(model, quant)
+        return [named_base(BUILT_IN[model].base), built]  # training and export need the base
     if name in BASES:
         return [named_base(name)]
     folder = fetch_path(name)

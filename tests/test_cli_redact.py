@@ -80,7 +80,7 @@ def test_any_file_comes_back(tmp_path_factory, text, encoding):
 
 def test_standard_streams(tmp_path):
     key = tmp_path / "key"
-    redacted = run("redact", "-", "--key", key, stdin=b"Ada met Bob in Ghent.\r\n")
+    redacted = run("redact", "--key", key, stdin=b"Ada met Bob in Ghent.\r\n")
     assert redacted.stdout_bytes == b"[PER_1] met [LOC_1] in [LOC_2].\r\n"
     assert run("restore", "-", "--key", key, stdin=redacted.stdout_bytes).stdout_bytes == (
         b"Ada met Bob in Ghent.\r\n"
@@ -154,10 +154,18 @@ def test_places_that_would_give_names_away(tmp_path):
         assert_error(run("redact", source, "-o", out, option, out / "k"), "may be passed on", 2)
     assert_error(run("redact", source, "-o", source / "out"), "lies in .*/in", 2)
     assert_error(run("redact", source, "-o", tmp_path), "contains .*/in", 2)
+    assert_error(run("redact", source / "none"), "none: no such file or folder")
     assert_error(run("redact", source), "is a folder; --out names the folder", 2)
     assert_error(run("redact", source / "a.txt", "-o", source / "a.txt"), "would replace", 2)
     write_files(out, {"old.txt": b"[PER_1]"})
     assert_error(run("redact", source, "-o", out), "contains old.txt, which is not of this", 2)
+
+
+def test_a_file_that_cannot_be_read_is_one_error(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xff\xfeA")
+    result = run("redact", tmp_path / "a.txt")
+    assert_error(result, "a.txt: starts with the signature of UTF-16, but is not that")
+    assert_error(run("restore", tmp_path / "a.txt", "--key", tmp_path / "k"), "k: no such file")
 
 
 def test_labels_and_least_score(tmp_path):

@@ -85,7 +85,8 @@ def folder(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     for name in ("spacy", "gliner"):
         lines = [json.dumps({"text": s.text, "entities": []}) + "\n" for s in sentences]
         (tmp_path / f"{name}.jsonl").write_text("".join(lines))
-    for name in ("letter.txt", "news.txt"):
+    (tmp_path / "letters").mkdir()
+    for name in ("letter.txt", "news.txt", "letters/a.txt"):
         (tmp_path / name).write_text("Ada Lovelace lived in London.\nNobody came.\n")
     for name in ("products.toml", "products.jsonl"):
         shutil.copy(ROOT / "examples" / name, tmp_path)

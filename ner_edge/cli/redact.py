@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ner_edge.cli.options import DecoderOption, GpuOption, ModelOption, ThreadsOption
+from ner_edge.cli.options import DecoderOption, DepthOption, GpuOption, ModelOption, ThreadsOption
+from ner_edge.data.texts import STDIN
 from ner_edge.errors import UsageError
 from ner_edge.terminal.streams import check_stdin_is_open, check_stdout_is_open, say
 
@@ -18,7 +19,9 @@ _SHOWN = 20
 
 
 def redact(
-    source: Annotated[Path, typer.Argument(help="A file, or a folder of files; - is stdin.")],
+    source: Annotated[
+        Path, typer.Argument(help="A file, or a folder of files; - is stdin.")
+    ] = STDIN,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -49,6 +52,7 @@ def redact(
     ] = None,
     model: ModelOption = None,
     decoder: DecoderOption = None,
+    depth: DepthOption = None,
     threads: ThreadsOption = None,
     gpu_layers: GpuOption = None,
 ) -> None:
@@ -64,9 +68,9 @@ def redact(
     from ner_edge.folders.run_id import run_id
     from ner_edge.terminal.progress import progress_bar
 
-    if out is None or out == Path("-"):
+    if out in (None, STDIN):
         check_stdout_is_open()
-    if source == Path("-"):
+    if source == STDIN:
         check_stdin_is_open()
     job = RedactionJob(source, out, key, review)
     path = resolve_model(model)
@@ -77,6 +81,7 @@ def redact(
         Tagger.load(
             path,
             decoder=decoder.value if decoder else None,
+            depth=depth,
             threads=threads,
             gpu_layers=gpu_layers,
         ) as tagger,

@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
+from ner_edge.data.texts import STDIN
 from ner_edge.terminal.streams import check_stdin_is_open, check_stdout_is_open, say
 
 
 def restore(
     source: Annotated[
         Path, typer.Argument(help="A redacted file, or a folder of them; - is stdin.")
-    ],
+    ] = STDIN,
+    *,
     key: Annotated[Path, typer.Option(help="The key that `redact` wrote.")],
     out: Annotated[
         Path | None,
@@ -32,9 +34,9 @@ def restore(
     from ner_edge.terminal.counts import counted
     from ner_edge.terminal.progress import progress_bar
 
-    if out is None or out == Path("-"):
+    if out in (None, STDIN):
         check_stdout_is_open()
-    if source == Path("-"):
+    if source == STDIN:
         check_stdin_is_open()
     job = RestoreJob(source, out, key)
     with progress_bar("restoring", len(job.files) or None) as update:

@@ -11,9 +11,12 @@ from ner_edge.terminal.streams import say
 
 
 class LeftOut:
-    """Counts and reports what is left out of the results in the folder or file `out`."""
+    """Counts and reports what is left out of the results in the folder `out`.
 
-    def __init__(self, out: Path) -> None:
+    Without a folder there is one file only: nothing is left out, and errors are raised.
+    """
+
+    def __init__(self, out: Path | None) -> None:
         self.count = 0
         self._out = out
 
@@ -30,7 +33,7 @@ class LeftOut:
         except (ModelError, UsageError):
             raise
         except NerEdgeError as error:
-            if disk_is_full(nearest(self._out)):
+            if self._out is None or disk_is_full(nearest(self._out)):
                 raise
             self.add(path, str(error).removeprefix(f"{path}: "))
 

@@ -108,7 +108,7 @@ def redact_files(
         with left_out.on_error(source.path):
             text = read(source.path)
             if text.sha256 != sha256:
-                raise DataError("changed while it was read")
+                raise DataError(f"{source.path}: changed while it was read")
             _redact(redaction, source, text, entities, names, numbering, write)
     redaction.placeholders = len(numbering)
     return redaction

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
+from ner_edge.data.texts import STDIN
 from ner_edge.documents.extract import check_readers
 from ner_edge.errors import UsageError
 from ner_edge.files.atomic import atomic_path, make_folder
@@ -22,7 +23,7 @@ from ner_edge.folders.sources import (
     text_name,
     without_clashes,
 )
-from ner_edge.folders.text import STDIN, read_text
+from ner_edge.folders.text import read_text
 from ner_edge.folders.working_folder import working_folder
 from ner_edge.redaction.key import KEY_LIMIT, Key, encoded_key, read_key, write_key
 from ner_edge.terminal.progress import Update
@@ -42,7 +43,7 @@ class RedactionJob:
         self._out = None if out == STDIN else out
         self._key = key
         self.is_folder = source.is_dir()
-        self.left_out = LeftOut(out or Path())
+        self.left_out = LeftOut(out if self.is_folder else None)
         self._check_out(source)
         for option, path in (("--key", key), ("--review", review)):
             if path is not None:

@@ -3,13 +3,14 @@
 import hashlib
 from pathlib import Path
 
+from ner_edge.data.texts import STDIN
 from ner_edge.errors import DataError, UsageError
 from ner_edge.files.atomic import atomic_path, make_folder
 from ner_edge.files.targets import check_file
 from ner_edge.folders.left_out import LeftOut
 from ner_edge.folders.redaction_job import write_bytes
 from ner_edge.folders.sources import Source, check_apart, sources, text_name
-from ner_edge.folders.text import STDIN, Text, read_plain
+from ner_edge.folders.text import Text, read_plain
 from ner_edge.folders.working_folder import working_folder
 from ner_edge.redaction.key import others_can_read, read_key
 from ner_edge.redaction.restore import Restorer
@@ -28,7 +29,7 @@ class RestoreJob:
     def __init__(self, source: Path, out: Path | None, key: Path) -> None:
         self._out = None if out == STDIN else out
         self._is_folder = source.is_dir()
-        self.left_out = LeftOut(out or Path())
+        self.left_out = LeftOut(out if self._is_folder else None)
         if self._is_folder:
             if self._out is None:
                 raise UsageError(f"{source}: is a folder; --out names the folder for the originals")

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ner_edge.data.texts import STDIN
 from ner_edge.documents.extract import extract, is_document
 from ner_edge.errors import DataError
 from ner_edge.files.inputs import exact_encoding, read_input
 
-STDIN = Path("-")
 _LIMIT = 1_000_000_000  # bytes
 _HEAD = 8000  # bytes that are searched for a NUL, as git does
 

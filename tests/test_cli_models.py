@@ -14,6 +14,8 @@ from ner_edge.builtin import built_in_path
 from ner_edge.models import registry
 from ner_edge.models import resolve as bases
 
+PROGRAM = "ner-edge"
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
@@ -119,7 +121,7 @@ def test_offline_uses_what_was_pulled(monkeypatch):
 )
 def test_shells_complete_commands(words, found):
     environment = os.environ | {
-        "_NER_EDGE_COMPLETE": "complete_bash",
+        f"_{PROGRAM.upper()}_COMPLETE".replace("-", "_"): "complete_bash",
         "COMP_WORDS": words,
         "COMP_CWORD": str(len(words.split()) - 1),
     }

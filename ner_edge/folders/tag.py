@@ -1,6 +1,5 @@
 """Tag the files of a folder into another folder; a killed run goes on where it was."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from ner_edge.data.texts import read_texts
 from ner_edge.documents.extract import check_readers, is_document
 from ner_edge.errors import DataError, UsageError
 from ner_edge.files.atomic import atomic_path, make_folder
+from ner_edge.files.hashing import sha256_of
 from ner_edge.files.inputs import open_input
 from ner_edge.files.journal import Journal
 from ner_edge.files.targets import check_folder
@@ -124,7 +124,6 @@ def _content_hash(path: Path) -> str:
         try:
             if not is_document(path) and is_binary(file.read(8000)):
                 raise DataError(f"{path}: is a binary file")
-            file.seek(0)
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return sha256_of(path)
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from None

@@ -67,6 +67,8 @@ def test_what_is_done_is_skipped(folder, tmp_path, stub_tagger):
     assert run(*arguments, "--min-score", "0.5").stderr == "6 files tagged\n"
     assert run(*arguments, "--format", "jsonl").stderr == "6 files tagged\n"
     assert len(results(out)) == 12
+    again = run(*arguments, "--min-score", "0.5")
+    assert again.stderr == "0 files tagged, 6 were done before\n"
 
 
 def test_what_cannot_be_read_is_reported_and_the_others_are_tagged(folder, tmp_path):
@@ -207,7 +209,7 @@ def test_killed_again_and_again(tiny, tmp_path):
     assert_whole(out, contents)
     assert set(results(out)) == {f"{name}.jsonl" for name in contents}
     records = [json.loads(line)["name"] for line in (out / JOURNAL).read_text().splitlines()]
-    assert sorted(records) == sorted(contents)
+    assert sorted(records) == sorted(f"{name}.jsonl" for name in contents)
 
 
 def number_done(out: Path) -> int:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stub_tagger import stub_tagger as stub_tagger
 
+from ner_edge.errors import NerEdgeError
 from ner_edge.redaction.key import read_key
 
 pytestmark = pytest.mark.usefixtures("stub_tagger")
@@ -312,3 +313,26 @@ def test_a_killed_run_leaves_nothing_and_resumes(tiny, tmp_path):
     lines = record.read_text().splitlines()
     assert len({json.loads(line)["content"] for line in lines}) == len(contents) == len(lines)
     assert "Ada" not in record.read_text()
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_bytes(b"Ada")
+    monkeypatch.setenv("NER_EDGE_CACHE", str(tmp_path / "a.txt"))
+    assert run("redact", tmp_path / "a.txt").stdout == "[PER_1]"
+    monkeypatch.setenv("NER_EDGE_CACHE", str(tmp_path / "cache"))
+
+    def fail(journal, record):
+        raise NerEdgeError("the disk is full")
+
+    monkeypatch.setattr("ner_edge.files.journal.Journal.append", fail)
+    result = run("redact", tmp_path / "a.txt")
+    assert result.stdout == "[PER_1]"
+    assert result.stderr.startswith("warning: the disk is full; a killed run would start over\n")
+
+
+def test_files_of_the_key_that_are_missing_are_told(redacted, tmp_path):
+    path, key = redacted
+    path.rename(path.with_name("renamed.txt"))
+    result = run("restore", path.parent, "--key", key, "-o", tmp_path / "back")
+    assert files_in(tmp_path / "back")["renamed.txt"].startswith(b"Ada Lovelace lived")
+    assert "1 file of the key missing here, such as a.txt" in result.stderr

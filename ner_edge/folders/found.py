@@ -1,12 +1,13 @@
 """The entities of many files, kept in the cache, so that a killed run does not tag them again."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 import msgspec
 
-from ner_edge.errors import NerEdgeError
+from ner_edge.errors import NerEdgeError, NerEdgeWarning
 from ner_edge.files.cache import cache_folder
 from ner_edge.files.journal import Journal
 from ner_edge.folders.text import Text
@@ -51,10 +52,17 @@ def finder(tagger: GGUFTagger, run: str) -> Iterator[Find]:
             key = (text.sha256, text.extracted)
             if key not in known:
                 known[key] = _entities(tagger, text)
-                journal.append(Found(*key, known[key]))
+                _keep(journal, Found(*key, known[key]))
             return known[key]
 
         yield find
+
+
+def _keep(journal: Journal[Found], found: Found) -> None:
+    try:
+        journal.append(found)
+    except NerEdgeError as error:
+        warnings.warn(f"{error}; a killed run would start over", NerEdgeWarning, stacklevel=2)
 
 
 def _entities(tagger: GGUFTagger, text: Text) -> list[ScoredSpan]:

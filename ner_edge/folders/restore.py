@@ -14,6 +14,7 @@ from ner_edge.folders.text import Text, read_plain
 from ner_edge.folders.working_folder import working_folder
 from ner_edge.redaction.key import others_can_read, read_key
 from ner_edge.redaction.restore import Restorer
+from ner_edge.terminal.counts import counted
 from ner_edge.terminal.progress import Update
 from ner_edge.terminal.streams import say
 
@@ -65,8 +66,10 @@ class RestoreJob:
                         partial.write_bytes(data)
                     counts[edited] += 1
                 progress(number)
-        for name in sorted(self._names - {text_name(source.name) for source in self.files}):
-            say(f"warning: {name}: is in the key, but not in the folder")
+        missing = sorted(self._names - {text_name(source.name) for source in self.files})
+        if missing:
+            number = counted(len(missing), "file")
+            say(f"warning: {number} of the key missing here, such as {missing[0]}")
         return counts[0], counts[1]
 
     def _restored(self, source: Source, trust: bool) -> tuple[bytes, bool]:

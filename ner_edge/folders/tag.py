@@ -33,11 +33,12 @@ JOURNAL = f"{HIDDEN}-done.jsonl"
 
 
 class Done(msgspec.Struct, frozen=True):
-    """A file whose result is complete."""
+    """A result that is complete."""
 
     name: str
+    """Its path in the output folder."""
     content: str
-    """The SHA-256 of the file."""
+    """The SHA-256 of the file that was tagged."""
     run: str
     """Stands for the model and all options."""
 
@@ -70,17 +71,18 @@ class TagJob:
     def run(self, tagger: GGUFTagger, run: str, progress: Update) -> tuple[int, int]:
         """Tag all files; return how many were tagged, and how many were done before.
 
-        A file is done if its contents and `run` are those of its last record in the journal, and
-        its results are there. `progress` gets the bytes done.
+        A file is done if its contents and `run` are those of the last record of its result in the
+        journal, and its results are there. `progress` gets the bytes done.
         """
         tagged = skipped = bytes_done = 0
         with working_folder(self._out) as scratch, Journal(self._out / JOURNAL, Done) as journal:
             done = {record.name: record for record in journal.records()}
             for source in self._files:
                 with self.left_out.on_error(source.path):
-                    record = Done(text_name(source.name), _content_hash(source.path), run)
                     targets = self._targets(source)
-                    if done.get(record.name) == record and all(t.is_file() for t in targets):
+                    name = text_name(targets[0].relative_to(self._out))
+                    record = Done(name, _content_hash(source.path), run)
+                    if done.get(name) == record and all(t.is_file() for t in targets):
                         skipped += 1
                     else:
                         _tag(tagger, source.path, targets, self._format, scratch)

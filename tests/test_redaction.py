@@ -65,11 +65,12 @@ def redacted_together(
 @given(st.lists(texts_with_entities(), max_size=4), st.booleans())
 @example([("[PER_1] Ada", [Place(8, 11, "PER")])], True)
 @example([("Ada", [Place(0, 3, "PER")]), ("[PER_1]", [])], True)
+@example([("Ada", [Place(0, 3, "PER")]), ("ADA", [Place(0, 3, "PER")])], True)
 def test_restoring_gives_the_same_text(documents, everywhere):
     redacted, key = redacted_together(documents, everywhere=everywhere)
     restorer = Restorer(key)
-    for text, (original, _) in zip(redacted, documents, strict=True):
-        found = restorer.unchanged(text, sha256(text))
+    for i, (text, (original, _)) in enumerate(zip(redacted, documents, strict=True)):
+        found = restorer.unchanged(text, sha256(text), f"{i}.txt")
         assert found == (original, sha256(original))
 
 
@@ -163,7 +164,7 @@ def restorer() -> Restorer:
         (
             "In the town of [LOC_1] [PER_2] met [PER_1] and [PER_1].",
             "In the town of Ghent Bob met Ada Lovelace and ADA LOVELACE.",
-            [],
+            [r"\[PER_1\] replaces 2 spellings: in their old order"],
         ),
         (
             "[PER_2] and [PER_2] in the town of [LOC_1] on a Tuesday.",
@@ -173,12 +174,15 @@ def restorer() -> Restorer:
         (
             "[PER_1] met [PER_2] in the town of [LOC_1] [PER_9].",
             "Ada Lovelace met Bob in the town of Ghent [PER_9].",
-            [r"\[PER_1\] replaces 2 spellings", r"\[PER_9\] is not in the key"],
+            [
+                r"\[PER_1\] replaces 2 spellings: the most frequent for all",
+                r"\[PER_9\] is not in the key",
+            ],
         ),
     ],
 )
 def test_an_edited_text_is_restored_and_doubts_are_told(restorer, edited, restored, doubts):
-    assert restorer.unchanged(edited, sha256(edited)) is None
+    assert restorer.unchanged(edited, sha256(edited), "0.txt") is None
     text, found = restorer.edited(edited, "0.txt")
     assert text == restored
     assert len(found) == len(doubts)
@@ -219,3 +223,11 @@ def test_files_that_are_no_keys(tmp_path, content, message):
     (tmp_path / "key").write_text(content)
     with pytest.raises(DataError, match=message):
         read_key(tmp_path / "key")
+
+
+def test_of_texts_that_became_the_same_the_name_decides():
+    documents = [(text, one(text, text[:3])) for text in ("Ada left", "ADA left")]
+    redacted, key = redacted_together(documents)
+    assert redacted == ["[PER_1] left"] * 2
+    with pytest.raises(DataError, match="several files became this text"):
+        Restorer(key).unchanged(redacted[0], sha256(redacted[0]), "elsewhere.txt")

@@ -75,11 +75,12 @@ class RestoreJob:
     def _restored(self, source: Source, trust: bool) -> tuple[bytes, bool]:
         """Return a file with its names put back, and whether it was edited; report doubts."""
         text = read_plain(source.path)
-        unchanged = self._restorer.unchanged(text.text, text.sha256)
-        if unchanged is not None:
-            return _checked(source.path, text, *unchanged), False
+        name = text_name(source.name)
         try:
-            found, doubts = self._restorer.edited(text.text, text_name(source.name), trust=trust)
+            unchanged = self._restorer.unchanged(text.text, text.sha256, name)
+            if unchanged is not None:
+                return _checked(text, *unchanged), False
+            found, doubts = self._restorer.edited(text.text, name, trust=trust)
         except DataError as error:
             raise DataError(f"{source.path}: {error}") from None
         say(f"warning: {source.path}: was edited after it was redacted")
@@ -88,8 +89,8 @@ class RestoreJob:
         return text.encoded(found), True
 
 
-def _checked(path: Path, text: Text, original: str, sha256: str) -> bytes:
+def _checked(text: Text, original: str, sha256: str) -> bytes:
     data = text.encoded(original)
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise DataError(f"{path}: does not become its original: the key was changed")
+        raise DataError("does not become its original: the key was changed")
     return data

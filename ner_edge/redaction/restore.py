@@ -17,19 +17,30 @@ class Restorer:
 
     def __init__(self, key: Key) -> None:
         self._documents = key.documents
-        self._by_hash = {document.redacted: document for document in key.documents}
+        self._by_hash: dict[str, list[RedactedDocument]] = {}
+        for document in key.documents:
+            self._by_hash.setdefault(document.redacted, []).append(document)
         self._literal = set(key.literal)
         self._everywhere = _texts_of(p for document in key.documents for p in document.placed)
 
-    def unchanged(self, text: str, sha256: str) -> tuple[str, str] | None:
+    def unchanged(self, text: str, sha256: str, name: str) -> tuple[str, str] | None:
         """Return the original of a redacted text that was not edited, and its expected SHA-256.
 
-        None if the key does not know the hash.
+        None if the key does not know the hash. Originals that differ only in the spelling of names
+        become the same redacted text: of them, that called `name` is meant. Raises `DataError` if
+        there is none.
         """
-        document = self._by_hash.get(sha256)
-        if document is None:
+        documents = self._by_hash.get(sha256, [])
+        if len({document.original for document in documents}) > 1:
+            documents = [document for document in documents if document.name == name]
+            if not documents:
+                raise DataError(
+                    "several files became this text, with different spellings of a name: give it "
+                    "the name it had in its folder, and restore the folder"
+                )
+        if not documents:
             return None
-        return _in_order(text, _texts_of(document.placed)), document.original
+        return _in_order(text, _texts_of(documents[0].placed)), documents[0].original
 
     def edited(self, text: str, name: str, *, trust: bool = False) -> tuple[str, list[str]]:
         """Return an edited text with its placeholders replaced, and what is doubtful about it.
@@ -55,13 +66,12 @@ class Restorer:
                 if placeholder not in self._literal:
                     doubts.append(f"{placeholder} is not in the key and stays")
                 continue
-            if placeholder not in own or count != len(texts):
-                ((usual, _),) = Counter(texts).most_common(1)
-                if len(set(texts)) > 1:
-                    doubts.append(
-                        f"{placeholder} replaces {len(set(texts))} spellings and its number "
-                        f"changed: all {count} get the most frequent spelling"
-                    )
+            ((usual, _),) = Counter(texts).most_common(1)
+            known_order = placeholder in own and count == len(texts)
+            if len(set(texts)) > 1:
+                rule = "in their old order" if known_order else "the most frequent for all"
+                doubts.append(f"{placeholder} replaces {len(set(texts))} spellings: {rule}")
+            if not known_order:
                 texts = [usual] * count
             chosen[placeholder] = texts
         return _in_order(text, chosen), doubts

@@ -68,8 +68,8 @@ class RestoreJob:
                 progress(number)
         missing = sorted(self._names - {text_name(source.name) for source in self.files})
         if missing:
-            number = counted(len(missing), "file")
-            say(f"warning: {number} of the key missing here, such as {missing[0]}")
+            files = counted(len(missing), "file")
+            say(f"warning: {files} of the key missing here, such as {missing[0]}")
         return counts[0], counts[1]
 
     def _restored(self, source: Source, trust: bool) -> tuple[bytes, bool]:

@@ -87,7 +87,7 @@ def test_what_cannot_be_read_is_reported_and_the_others_are_tagged(folder, tmp_p
         "pipe: is a pipe, not a file",
     ):
         assert any(line == f"left out: {folder}/{reason}" for line in lines), reason
-    assert lines[-1] == "error: not everything could be read: 4 left out"
+    assert lines[-1] == "error: not everything is in the results: 4 left out"
     found = results(tmp_path / "out")
     assert found["link.txt.brackets"] == found["a.txt.brackets"]
     assert len(found) == 7

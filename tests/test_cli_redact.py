@@ -129,6 +129,13 @@ def test_a_second_run_gives_the_same_and_tags_only_what_is_new(tmp_path, stub_ta
     assert stub_tagger.texts[tagged:] == ["Dora"]
 
 
+def test_the_remains_of_a_run_that_was_killed_while_it_wrote(tmp_path):
+    write_files(tmp_path / "in", FOLDER)
+    write_files(tmp_path / "out", {".ner-edge.0123abcd.part/0": b"[PER_1]", "a.txt": b"[PER_1]"})
+    assert run("redact", tmp_path / "in", "-o", tmp_path / "out").exit_code == 0
+    assert files_in(tmp_path / "out") == REDACTED
+
+
 def test_the_key_of_another_redaction_is_never_replaced(tmp_path):
     write_files(tmp_path, {"a.txt": b"Ada", "b.txt": b"Carla"})
     key = tmp_path / "key"

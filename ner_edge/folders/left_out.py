@@ -40,4 +40,4 @@ class LeftOut:
     def check(self) -> None:
         """Raise `NerEdgeError` if anything was left out."""
         if self.count:
-            raise NerEdgeError(f"not everything could be read: {self.count} left out")
+            raise NerEdgeError(f"not everything is in the results: {self.count} left out")

@@ -16,6 +16,7 @@ from ner_edge.folders.found import Find
 from ner_edge.folders.left_out import LeftOut
 from ner_edge.folders.redact import Choice, Redaction, redact_files
 from ner_edge.folders.sources import (
+    HIDDEN,
     Source,
     check_apart,
     redacted_name,
@@ -40,6 +41,7 @@ class RedactionJob:
     def __init__(
         self, source: Path, out: Path | None, key: Path | None, review: Path | None
     ) -> None:
+        self._source = source
         self._out = None if out == STDIN else out
         self._key = key
         self.is_folder = source.is_dir()
@@ -71,8 +73,8 @@ class RedactionJob:
         """
         read = partial(read_text, binary=not self.is_folder)
         # Standard input can be read only once.
-        reader = read if self.files[:1] != [Source(STDIN, Path("stdin"))] else cache(read)
-        work = partial(redact_files, self.files, choice, find, reader)
+        read_again = cache(read) if self._source == STDIN else read
+        work = partial(redact_files, self.files, choice, find, read_again)
         if self.is_folder:
             return self._into_folder(work, progress)
         results: list[bytes] = []
@@ -132,7 +134,9 @@ class RedactionJob:
         """Files of an earlier redaction would have other numbers."""
         assert self._out is not None
         expected = {self._out / redacted_name(source) for source in self.files}
-        for folder, _, names in os.walk(self._out):
+        for folder, folders, names in os.walk(self._out):
+            # Those of killed runs are removed when the work begins.
+            folders[:] = [name for name in folders if not name.startswith(HIDDEN)]
             for name in names:
                 path = Path(folder, name)
                 if not name.startswith(".") and path not in expected:

@@ -8,11 +8,11 @@ _TRUE = {"1", "on", "yes", "true"}  # as huggingface_hub reads its variables
 
 
 def go_offline() -> None:
-    """Forbid downloads in this process and those it starts, to the hub's library, too.
+    """Forbid downloads in this process and those it starts, to the hub's libraries, too.
 
-    To be called before that is imported.
+    To be called before those are imported.
     """
-    os.environ["NER_EDGE_OFFLINE"] = os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def is_offline() -> bool:

@@ -136,6 +136,25 @@ def test_the_remains_of_a_run_that_was_killed_while_it_wrote(tmp_path):
     assert files_in(tmp_path / "out") == REDACTED
 
 
+def test_an_interrupted_run_is_completed_with_its_key(tmp_path, monkeypatch):
+    write_files(tmp_path / "in", FOLDER)
+    arguments = ["redact", tmp_path / "in", "-o", tmp_path / "out", "--key", tmp_path / "key"]
+    placed = []
+
+    def interrupt(source, target):
+        if len(placed) == 3:  # the key and two files
+            raise KeyboardInterrupt
+        placed.append(target)
+        os.rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", interrupt)
+        assert run(*arguments).exit_code == 130
+    assert placed[0] == tmp_path / "key"
+    assert run(*arguments).exit_code == 0
+    assert files_in(tmp_path / "out") == REDACTED
+
+
 def test_the_key_of_another_redaction_is_never_replaced(tmp_path):
     write_files(tmp_path, {"a.txt": b"Ada", "b.txt": b"Carla"})
     key = tmp_path / "key"

@@ -142,7 +142,7 @@ def test_an_interrupted_run_is_completed_with_its_key(tmp_path, monkeypatch):
     placed = []
 
     def interrupt(source, target):
-        if len(placed) == 3:  # the key and two files
+        if len(placed) == len(FOLDER) + 3:  # all in a hidden folder, the key, and two files
             raise KeyboardInterrupt
         placed.append(target)
         os.rename(source, target)
@@ -150,7 +150,7 @@ def test_an_interrupted_run_is_completed_with_its_key(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", interrupt)
         assert run(*arguments).exit_code == 130
-    assert placed[0] == tmp_path / "key"
+    assert placed[len(FOLDER)] == tmp_path / "key"
     assert run(*arguments).exit_code == 0
     assert files_in(tmp_path / "out") == REDACTED
 

@@ -92,10 +92,8 @@ class RedactionJob:
 
             def write(source: Source, data: bytes) -> None:
                 part = scratch / str(len(staged))
-                with part.open("wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
+                with atomic_path(part, scratch=scratch) as file:
+                    file.write_bytes(data)
                 staged.append((part, out / redacted_name(source)))
 
             redaction = work(write, self.left_out, progress)

@@ -86,7 +86,8 @@ def folder(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     for name in ("spacy", "gliner"):
         lines = [json.dumps({"text": s.text, "entities": []}) + "\n" for s in sentences]
         (tmp_path / f"{name}.jsonl").write_text("".join(lines))
-    for name in ("letter.txt", "news.txt"):
+    (tmp_path / "letters").mkdir()
+    for name in ("letter.txt", "news.txt", "letters/a.txt"):
         (tmp_path / name).write_text("Ada Lovelace lived in London.\nNobody came.\n")
     (tmp_path / "reviews.csv").write_text("id,text\n7,Ada Lovelace lived in London.\n8,Nobody.\n")
     (tmp_path / "tasks.json").write_text('[{"id": 7, "data": {"text": "Ada lives in London."}}]')

@@ -30,17 +30,22 @@ def check_target(option: str, target: Path | None, format: Format, inputs: Itera
 
 
 def save_documents(
-    documents: Iterable[Document], format: Format, target: Path, losses: Losses
+    documents: Iterable[Document],
+    format: Format,
+    target: Path,
+    losses: Losses,
+    *,
+    scratch: Path | None = None,
 ) -> None:
     """Write texts to `target`: a file or folder, which appears complete or not at all, or a
-    stream."""
+    stream. A file is made in the folder `scratch`, by default beside `target`."""
     if format.is_folder:
         _save_folder(documents, format, target, losses)
     elif format.write is not None and is_stream(target):
         with open_stream(target) as stream:
             stream.writelines(piece.encode() for piece in format.write(documents, losses))
     else:
-        with atomic_path(behind_link(target)) as partial:
+        with atomic_path(behind_link(target), scratch=scratch) as partial:
             if format.save is not None:
                 format.save(documents, partial, losses)
             elif format.write is not None:

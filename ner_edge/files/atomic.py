@@ -24,18 +24,24 @@ _NO_LOCKS = {errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSU
 
 @contextmanager
 def atomic_path(
-    target: Path, *, durable: bool = True, outdated: Iterable[Path] = ()
+    target: Path,
+    *,
+    durable: bool = True,
+    outdated: Iterable[Path] = (),
+    scratch: Path | None = None,
 ) -> Iterator[Path]:
     """Yield a path beside `target`, renamed to `target` on success and removed on failure.
 
     The path is an empty file. If `durable`, the file is flushed to disk, so that it survives a
     power cut. The `outdated` files, which describe the previous content of `target`, are removed
-    just before it is replaced. Raises `NerEdgeError` if the disk is full or the folder cannot be
-    written.
+    just before it is replaced. With `scratch`, a folder on the same disk, the path lies there, and
+    the folder of `target` is not searched for the remains of killed processes. Raises
+    `NerEdgeError` if the disk is full or the folder cannot be written.
     """
-    temporary = _temporary(target)
+    temporary = _temporary(target if scratch is None else scratch / "file")
     try:
-        remove_abandoned(target.parent, target.name)
+        if scratch is None:
+            remove_abandoned(target.parent, target.name)
         temporary.touch(exist_ok=False)
         with _locked(temporary):
             yield temporary

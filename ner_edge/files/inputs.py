@@ -84,6 +84,17 @@ def encoding_of(head: bytes) -> str:
     return "utf-8"
 
 
+def exact_encoding(head: bytes) -> str:
+    """Return the encoding that `encoding_of` finds, with its byte order: `utf-16-le`.
+
+    Python's codec of that name keeps the signature as U+FEFF.
+    """
+    encoding = encoding_of(head)
+    if encoding.startswith("utf-8"):
+        return "utf-8"
+    return f"{encoding}-{'le' if head[0] == 0xFF else 'be'}"
+
+
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows
 
 

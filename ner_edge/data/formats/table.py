@@ -18,6 +18,7 @@ from ner_edge.data.formats.json_records import is_json, read_json_records
 from ner_edge.data.formats.label_studio import write_label_studio
 from ner_edge.data.formats.offsets import write_jsonl
 from ner_edge.data.formats.parquet import read_parquet, save_parquet
+from ner_edge.data.formats.redacted import write_redacted
 from ner_edge.data.formats.tokens import write_gliner, write_huggingface
 from ner_edge.data.formats.tsv import write_tsv
 from ner_edge.errors import UsageError
@@ -44,6 +45,7 @@ FORMATS = {
         Format("label-studio", holds=_TABLE, read=_read_json, write=write_label_studio),
         Format("csv", (".csv",), _TABLE, read_csv, write_csv),
         Format("tsv", (".tsv",), frozenset({Holds.SCORES, Holds.NESTED}), write=write_tsv),
+        Format("redacted", write=write_redacted),
         Format("html", (".html",), frozenset({Holds.TEXT, Holds.SCORES}), write=write_html),
         Format(
             "spacy",

@@ -256,7 +256,7 @@ def test_a_label_with_a_space_fits_columns_separated_by_tabs(tmp_path: Path) -> 
     assert target.read_text() == "Ada\tB-a person\n\n"
 
 
-BROKEN = {
+BROKEN: dict[str, tuple[str | bytes, str]] = {
     "head.csv": ("review,entities\nAda,[]\n", r":1: has no column named text; its columns are rev"),
     "twice.csv": ("text,text\nAda,[]\n", r":1: has two columns named 'text'"),
     "cells.csv": ('text,entities\n"Ada",[],9\n', r":2: has 3 cells, but the table has 2 columns"),

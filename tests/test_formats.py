@@ -22,19 +22,19 @@ from ner_edge.data.save import save_documents
 from ner_edge.spans import Span
 
 NEEDS = {"spacy": "spacy", "parquet": "pyarrow"}
-READ_WRITE = [
-    pytest.param(
-        format,
-        id=name,
-        marks=pytest.mark.skipif(
-            name in NEEDS and find_spec(NEEDS[name]) is None, reason=f"needs {NEEDS.get(name)}"
-        ),
-    )
-    for name, format in FORMATS.items()
-    if format.read is not None
-]
-HOLD_TEXT = [p for p in READ_WRITE if Holds.TEXT in p.values[0].holds]
-HOLD_WORDS = [p for p in READ_WRITE if Holds.WORDS in p.values[0].holds]
+
+
+def read_and_written(*holds: Holds) -> list[Any]:
+    """Parameters: the formats that are both read and written, and that hold all of `holds`."""
+    params = []
+    for name, format in FORMATS.items():
+        if format.read is None or not format.holds.issuperset(holds):
+            continue
+        absent = name in NEEDS and find_spec(NEEDS[name]) is None
+        marks = pytest.mark.skipif(absent, reason=f"needs {NEEDS.get(name)}")
+        params.append(pytest.param(format, id=name, marks=marks))
+    return params
+
 
 LABELS = st.sampled_from(["PER", "LOC", "WORK_OF_ART", "B-PER", "O", "é-1"])
 TEXTS = st.text(
@@ -95,7 +95,7 @@ def content(texts: Sequence[Document]) -> list[tuple[str, list[CharSpan]]]:
     return [(document.text, sorted(document.spans)) for document in texts]
 
 
-@pytest.mark.parametrize("format", HOLD_TEXT)
+@pytest.mark.parametrize("format", read_and_written(Holds.TEXT))
 @settings(max_examples=60)
 @given(st.lists(documents(), min_size=1, max_size=3))
 @example([Document(1, "\ufeffa", [CharSpan(1, 2, "PER")])])
@@ -121,7 +121,7 @@ def test_texts_and_offsets_come_back(format: Format, texts: list[Document]) -> N
         assert found == [[pair for pair in pairs if pair[0]] for pairs in stripped]
 
 
-@pytest.mark.parametrize("format", [p for p in HOLD_TEXT if Holds.SCORES in p.values[0].holds])
+@pytest.mark.parametrize("format", read_and_written(Holds.TEXT, Holds.SCORES))
 @settings(max_examples=30)
 @given(documents(scores=True))
 def test_scores_come_back_exactly(format: Format, document: Document) -> None:
@@ -129,7 +129,7 @@ def test_scores_come_back_exactly(format: Format, document: Document) -> None:
     assert content([back]) == content([document])
 
 
-@pytest.mark.parametrize("format", [p for p in HOLD_TEXT if Holds.FIELDS in p.values[0].holds])
+@pytest.mark.parametrize("format", read_and_written(Holds.TEXT, Holds.FIELDS))
 @settings(max_examples=30)
 @given(TEXTS, FIELDS)
 def test_other_fields_come_back(format: Format, text: str, fields: dict[str, Any]) -> None:
@@ -137,7 +137,7 @@ def test_other_fields_come_back(format: Format, text: str, fields: dict[str, Any
     assert (back.text, back.fields) == (text, fields)
 
 
-@pytest.mark.parametrize("format", HOLD_WORDS)
+@pytest.mark.parametrize("format", read_and_written(Holds.WORDS))
 @settings(max_examples=60)
 @given(st.lists(sentences(), min_size=1, max_size=3))
 def test_words_come_back(format: Format, expected: list[Sentence]) -> None:
@@ -149,7 +149,7 @@ def test_words_come_back(format: Format, expected: list[Sentence]) -> None:
     assert words == [[sentence.words] for sentence in expected]
 
 
-@pytest.mark.parametrize("format", HOLD_WORDS)
+@pytest.mark.parametrize("format", read_and_written(Holds.WORDS))
 @settings(max_examples=40)
 @given(documents())
 def test_what_words_cannot_hold_is_counted(format: Format, document: Document) -> None:
@@ -160,7 +160,7 @@ def test_what_words_cannot_hold_is_counted(format: Format, document: Document) -
     assert losses.entities == 0 or losses.left_out
 
 
-@pytest.mark.parametrize("format", READ_WRITE)
+@pytest.mark.parametrize("format", read_and_written())
 def test_the_format_is_recognized(format: Format, tmp_path: Path) -> None:
     sentence = Sentence(["Ada", "lives", "in", "Rome"], [Span(0, 1, "PER"), Span(3, 4, "LOC")])
     path = tmp_path / f"x{''.join(format.suffixes[:1])}"

@@ -1,10 +1,10 @@
 """The output formats of `ner-edge tag`. To add a format, add a row to `FORMATS`."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import tee
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ner_edge.segment import segment
 from ner_edge.spans import Span, iob2_from_spans
@@ -12,50 +12,52 @@ from ner_edge.spans import Span, iob2_from_spans
 if TYPE_CHECKING:
     from ner_edge.runtime.tagger import Entity, GGUFTagger
 
-Format = Callable[["GGUFTagger", Iterable[str]], Iterator[str]]
-"""Tagger and texts → the pieces to print, each without its last newline."""
+Format = Callable[[str, Sequence["Entity"]], Iterator[str]]
+"""A text and its entities → the pieces to print, each without its last newline."""
 
 
-def _lines(
-    tagger: "GGUFTagger", texts: Iterable[str], write: Callable[[str, list["Entity"]], str]
-) -> Iterator[str]:
+def tag_and_format(format: Format, tagger: "GGUFTagger", texts: Iterable[str]) -> Iterator[str]:
+    """Yield the pieces to print of all texts, in order."""
     ahead, behind = tee(texts)
     for text, entities in zip(behind, tagger.pipe(ahead), strict=True):
-        yield write(text, entities)
+        yield from format(text, entities)
 
 
-def as_brackets(tagger: "GGUFTagger", texts: Iterable[str]) -> Iterator[str]:
-    """Yield each text, unchanged except that its entities are in brackets."""
-    return _lines(tagger, texts, bracket_text)
-
-
-def bracket_text(text: str, entities: Iterable["Entity"]) -> str:
-    """Return `text` with each of `entities` written as `[text | label]`."""
+def as_brackets(text: str, entities: Sequence["Entity"]) -> Iterator[str]:
+    """Yield the text, unchanged except that its entities are in brackets: `[text | label]`."""
     pieces = []
     position = 0
     for entity in entities:
         pieces.append(f"{text[position : entity.start]}[{entity.text} | {entity.label}]")
         position = entity.end
-    return "".join(pieces) + text[position:]
+    yield "".join(pieces) + text[position:]
 
 
-def as_jsonl(tagger: "GGUFTagger", texts: Iterable[str]) -> Iterator[str]:
-    """Yield one object per text: `text`, and `entities`, each with `start` and `end` (code points,
-    half-open), `text`, `label` and `score`."""
-
-    def write(text: str, entities: list["Entity"]) -> str:
-        found = [asdict(entity) | {"score": round(entity.score, 6)} for entity in entities]
-        return json.dumps({"text": text, "entities": found}, ensure_ascii=False)
-
-    return _lines(tagger, texts, write)
+def as_jsonl(text: str, entities: Sequence["Entity"]) -> Iterator[str]:
+    """Yield an object with the `text` and its `entities`."""
+    yield json.dumps({"text": text, "entities": entity_objects(entities)}, ensure_ascii=False)
 
 
-def as_conll(tagger: "GGUFTagger", texts: Iterable[str]) -> Iterator[str]:
+def entity_objects(entities: Sequence["Entity"]) -> list[dict[str, Any]]:
+    """Return each entity as `start` and `end` (code points, half-open), `text`, `label`, `score`.
+
+    Scores have six decimals.
+    """
+    return [asdict(entity) | {"score": round(entity.score, 6)} for entity in entities]
+
+
+def as_conll(text: str, entities: Sequence["Entity"]) -> Iterator[str]:
     """Yield each sentence: a word and its IOB2 tag per line, then a blank line."""
-    ahead, behind = tee([word.text for word in words] for text in texts for words in segment(text))
-    for words, found in zip(behind, tagger.tag_words(ahead), strict=True):
-        tags = iob2_from_spans([Span(*span[:3]) for span in found], len(words))
-        yield "".join(f"{word} {tag}\n" for word, tag in zip(words, tags, strict=True))
+    remaining = list(reversed(entities))
+    for words in segment(text):
+        first_at = {word.start: number for number, word in enumerate(words)}
+        end_at = {word.end: number + 1 for number, word in enumerate(words)}
+        spans = []
+        while remaining and remaining[-1].start in first_at:
+            entity = remaining.pop()
+            spans.append(Span(first_at[entity.start], end_at[entity.end], entity.label))
+        tags = iob2_from_spans(spans, len(words))
+        yield "".join(f"{word.text} {tag}\n" for word, tag in zip(words, tags, strict=True))
 
 
 FORMATS: dict[str, Format] = {"brackets": as_brackets, "jsonl": as_jsonl, "conll": as_conll}

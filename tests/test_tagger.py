@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stub_model import StubModel
 
-from ner_edge.runtime.formats import FORMATS
+from ner_edge.runtime.formats import as_conll, tag_and_format
 from ner_edge.tagger import Tagger
 from ner_edge.task import load_task
 from ner_edge.visible import VisibleText, is_blank
@@ -35,8 +35,8 @@ def test_invisible_characters_make_no_difference_but_to_offsets(tagger: Tagger) 
     assert plain
     assert [VisibleText(entity.text).text for entity in pasted] == [e.text for e in plain]
     assert [entity.text for entity in pasted] == [PASTED[e.start : e.end] for e in pasted]
-    as_conll = [list(FORMATS["conll"](tagger, [text])) for text in (PLAIN, PASTED)]
-    assert as_conll[0] == as_conll[1]
+    columns = [list(tag_and_format(as_conll, tagger, [text])) for text in (PLAIN, PASTED)]
+    assert columns[0] == columns[1]
 
 
 @given(st.text(st.sampled_from("aB .[|\u0301\u200b\u200d\u200c\xad\ufe0f\ufeff\0字مक्👩🇩ไ่❤")))

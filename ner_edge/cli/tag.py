@@ -19,7 +19,7 @@ from ner_edge.cli.options import (
     ThreadsOption,
 )
 from ner_edge.errors import UsageError
-from ner_edge.runtime.formats import FORMATS
+from ner_edge.runtime.formats import FORMATS, tag_and_format
 from ner_edge.terminal.streams import check_stdin_is_open, check_stdout_is_open, say
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def tag(
     ):
         tagger.min_score = min_score
         texts = read_texts(paths, lambda text: say(f"warning: {text}"), _summing(update))
-        for result in FORMATS[format](tagger, texts):
+        for result in tag_and_format(FORMATS[format], tagger, texts):
             print(result, flush=total is None)
 
 

@@ -19,6 +19,7 @@ from ner_edge.cli.eval import evaluate
 from ner_edge.cli.export import export
 from ner_edge.cli.grammar import grammar
 from ner_edge.cli.info import info
+from ner_edge.cli.serve import serve
 from ner_edge.cli.tag import tag
 from ner_edge.cli.train import train
 from ner_edge.cli.verify import verify
@@ -99,6 +100,7 @@ def _root(
 
 
 app.command()(tag)
+app.command()(serve)
 app.command()(info)
 app.command()(grammar)
 app.command("eval")(evaluate)

@@ -5,7 +5,6 @@ rebound to its address (the `Host` differs) nor by a form or script (the `Origin
 """
 
 import base64
-import binascii
 import hmac
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -85,5 +84,5 @@ def _has_key(authorization: str | None, key: str) -> bool:
 def _password(encoded: str) -> str:
     try:
         return base64.b64decode(encoded, validate=True).decode().partition(":")[2]
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, or not UTF-8
         return ""

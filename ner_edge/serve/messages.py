@@ -18,6 +18,10 @@ _MODEL = "conll2003-135m:100mb"
 def _text(text: str) -> str:
     if "\0" in text:
         raise ValueError("contains a NUL")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("contains half of a surrogate pair") from None
     return text
 
 

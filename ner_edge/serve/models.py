@@ -5,7 +5,6 @@ from pathlib import Path
 
 from ner_edge.builtin import BUILT_IN, DEFAULT_MODEL, resolve_model
 from ner_edge.errors import UsageError
-from ner_edge.serve.locked import LockedTagger
 from ner_edge.serve.refusal import Refusal
 from ner_edge.tagger import Tagger
 
@@ -31,7 +30,7 @@ class Models:
     def load(self) -> None:
         """Load all models. Raises `ModelError` and `UsageError` as `Tagger.load` does."""
         for name, path in self._files.items():
-            self._loaded[name] = LockedTagger(self._load(path))  # type: ignore
+            self._loaded[name] = self._load(path)
 
     def close(self) -> None:
         """Free all models."""

@@ -27,4 +27,5 @@ class Refusal(NerEdgeError):
 
 def error_response(status: int, message: str, headers: Any = None) -> JSONResponse:
     """Return a JSON object with one `error`."""
-    return JSONResponse({"error": message}, status, headers)
+    valid = message.encode("utf-8", "replace").decode()  # it may quote a lone surrogate
+    return JSONResponse({"error": valid}, status, headers)

@@ -173,7 +173,7 @@ def _sentence(sentence: Sentence, *, with_words: bool) -> dict[str, Any]:
 
 
 def _line(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False) + "\n"
+    return json.dumps(value) + "\n"  # in ASCII: some clients also split lines at U+0085 or U+2028
 
 
 def _answers(media_type: str, **examples: Any) -> dict[int | str, dict[str, Any]]:

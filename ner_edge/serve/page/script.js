@@ -133,7 +133,6 @@ function update() {
   const least = get("least").valueAsNumber;
   get("least-shown").textContent = least.toFixed(2);
   const shown = readings.map(({ entities }) => entities.filter((e) => e.score >= least && !off.has(e.label)));
-  const counts = new Map();
   readings.forEach(({ entities }, i) => {
     const kept = new Set(shown[i]);
     for (const entity of entities) {
@@ -141,11 +140,11 @@ function update() {
       entity.mark.classList.remove("differs", "current");
     }
   });
-  for (const { score, label } of readings.flatMap(({ entities }) => entities)) {
-    if (score >= least) counts.set(label, (counts.get(label) ?? 0) + 1);
-  }
   for (const button of get("labels").children) {
-    button.querySelector(".count").textContent = counts.get(button.dataset.label) ?? 0;
+    const { label } = button.dataset;
+    const has = (entity) => entity.label === label && entity.score >= least;
+    const counts = readings.map(({ entities }) => entities.filter(has).length);
+    button.querySelector(".count").textContent = [...new Set(counts)].join(" / ");
   }
   differing = differences(shown);
   for (const { entity } of differing.flat()) entity.mark.classList.add("differs");

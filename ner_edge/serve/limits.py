@@ -32,7 +32,8 @@ class Limits:
                 body = await self._read(Headers(scope=scope), receive)
                 await self._app(scope, _with_body(body, receive), send)
         except Refusal as refusal:
-            await self._discard(receive)
+            if refusal.status != 408:
+                await self._discard(receive)
             await refusal.send(scope, receive, send)
         except ClientDisconnect:  # before its request was complete
             pass

@@ -23,6 +23,11 @@ class LockedTagger:
         with self._lock:
             return self._tagger(text)
 
+    def close(self) -> None:
+        with self._lock:
+            self._tagger.close()
+            self._tagger = None
+
     async def astream(self, text: str) -> AsyncGenerator[list[Entity]]:
         for words in segment(text):
             start, end = words[0].start, words[-1].end

@@ -72,6 +72,8 @@ class _Server(uvicorn.Server):
         if under_way := len(self.server_state.tasks):
             say(f"finishing {counted(under_way, 'request')}; Ctrl-C again stops at once")
         await super().shutdown(sockets)
+        if tasks := self.server_state.tasks:  # cancelled, but not yet answered
+            await asyncio.wait(tasks)
 
 
 class _Protocol(H11Protocol):
@@ -104,5 +106,5 @@ def _listen(settings: ServeSettings) -> socket.socket:
         return socket.create_server(address[:2], family=family)
     except OSError as error:
         hint = "choose another port, or 0 for a free one"
-        problem = error.strerror or str(error)
+        problem = os.strerror(error.errno or 0)
         raise UsageError(f"--port {settings.port}: {problem} at {settings.host}; {hint}") from None

@@ -86,7 +86,7 @@ class _Soak:
                 if kind < 0.1:
                     await self._hang_up(text, source.random())
                 elif kind < 0.2:
-                    await self._send_nonsense(client, source.choice(_NONSENSE))
+                    await self._send_nonsense(client, source)
                 else:
                     await self._compare(client, text)
 
@@ -104,26 +104,37 @@ class _Soak:
             print(f"{kind}: {scores}", file=sys.stderr)
 
     async def _hang_up(self, text: str, delay: float) -> None:
-        reader, writer = await self._connect({"text": f"{text} " * 50}, "/tag/stream")
+        data = json.dumps({"text": f"{text} " * 50}).encode()
+        reader, writer = await self._connect("/tag/stream", len(data))
+        writer.write(data)
         await reader.read(100)
         await asyncio.sleep(delay)
         writer.transport.abort()
         self._counts["hung_up"] += 1
 
+    async def _send_nonsense(self, client: httpx.AsyncClient, source: random.Random) -> None:
+        if source.random() < 1 / len(_NONSENSE):
+            self._note_status(await self._send_slowly(), 408)
+        else:
+            send, status = source.choice(_NONSENSE)
+            self._note_status(await send(client), status)
+        self._counts["refused"] += 1
+
+    async def _send_slowly(self) -> int:
+        reader, writer = await self._connect("/tag", 100)
+        writer.write(b'{"text"')
+        status = int((await reader.readline()).split()[1])
+        writer.transport.abort()
+        return status
+
     async def _connect(
-        self, body: Any, path: str
+        self, path: str, length: int
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._server.port)
-        data = json.dumps(body).encode()
         head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{self._server.port}\r\n"
-        head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
-        writer.write(head.encode() + data)
+        head += f"Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        writer.write(head.encode())
         return reader, writer
-
-    async def _send_nonsense(self, client: httpx.AsyncClient, nonsense: "_Nonsense") -> None:
-        send, status = nonsense
-        self._note_status(await send(client), status)
-        self._counts["refused"] += 1
 
     def _note_status(self, status: int, expected: int) -> None:
         self._counts["status_5xx"] += status >= 500
@@ -143,16 +154,6 @@ def _body(content: bytes, kind: str = "application/json") -> Any:
     return send
 
 
-async def _slow_body(client: httpx.AsyncClient) -> int:
-    async def parts() -> Any:
-        yield b'{"text"'
-        await asyncio.sleep(11)
-        yield b': "too late"}'
-
-    headers = {"Content-Type": "application/json", "Connection": "close"}
-    return (await client.post("/tag", content=parts(), headers=headers)).status_code
-
-
 async def _other_host(client: httpx.AsyncClient) -> int:
     return (await client.get("/models", headers={"Host": "evil.example"})).status_code
 
@@ -165,6 +166,5 @@ _NONSENSE: list[_Nonsense] = [
     (_body(b"\xff\x00" * 500), 400),
     (_body(b" " * 3_000_000), 413),
     (_body(b"text=a", "application/x-www-form-urlencoded"), 415),
-    (_slow_body, 408),
     (_other_host, 421),
 ]

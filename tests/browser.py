@@ -18,7 +18,9 @@ from ner_edge.serve.app import make_app
 from ner_edge.serve.settings import ServeSettings
 from ner_edge.task import load_task
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 
 
 class KnownNames:

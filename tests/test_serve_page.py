@@ -278,8 +278,8 @@ def test_differences_are_visited_by_keyboard(open_page, two_models):
         page.keyboard.press(key)
         said.append(page.text_content("#difference"))
         assert page.evaluate("() => document.activeElement.matches('mark.current')")
-    rome = "1 of 2 differences: model-a: Rome (LOC); model-b: Rome (ORG)"
-    turin = "2 of 2 differences: model-a: nothing; model-b: Turin (LOC)"
+    rome = "1 of 2: Rome (LOC) / Rome (ORG)"
+    turin = "2 of 2: nothing / Turin (LOC)"
     assert said == [rome, turin, rome, turin]
     page.focus("#next")
     page.keyboard.press("Enter")

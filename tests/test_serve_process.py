@@ -1,12 +1,16 @@
 """`ner-edge serve` as a process: its start, its end, and its connections."""
 
 import json
+import re
 import socket
+import subprocess
 import threading
 import time
 
+import httpx
 import pytest
 from command_line import assert_error, run
+from doc_pages import blocks_of
 from server_process import ServerProcess
 
 from ner_edge.runtime.formats import entity_objects
@@ -96,29 +100,16 @@ def test_ctrl_c_finishes_what_is_under_way(tiny):
     with ServerProcess("-m", tiny.gguf) as server:
         answers = []
         text = "Ada met Zoe in Rome. " * 100
-        ask = threading.Thread(target=lambda: answers.append(server.post("/tag", {"text": text})))
+        request = {"url": f"{server.url}/tag", "json": {"text": text}, "timeout": 60}
+        ask = threading.Thread(target=lambda: answers.append(httpx.post(**request).json()))
         ask.start()
-        other = ServerClient(server)
-        until(other.is_busy)
+        until(lambda: server.metric("ner_edge_requests_under_way") == 2)
         server.interrupt()
         code, log = server.end()
         ask.join()
         assert code == 0
         assert answers[0]["model"] == tiny.gguf.stem
         assert log in ("", "finishing 1 request; Ctrl-C again stops at once\n")
-
-
-class ServerClient:
-    """Asks a server that another client of the same process is using."""
-
-    def __init__(self, server):
-        self._server = server
-
-    def is_busy(self):
-        import httpx
-
-        text = httpx.get(f"{self._server.url}/metrics").text
-        return "ner_edge_requests_under_way 2.0" in text
 
 
 def test_ctrl_c_gives_up_what_takes_too_long(tiny):
@@ -193,6 +184,23 @@ def test_the_key_may_come_from_the_environment(tiny, monkeypatch):
         assert server.client.get("/models").status_code == 401
         headers = {"Authorization": "Bearer a-key"}
         assert server.client.get("/models", headers=headers).status_code == 200
+
+
+@pytest.mark.model
+@pytest.mark.usefixtures("base_gguf")
+def test_the_default_model_answers_what_is_shown():
+    def rounded(text):  # the last digits of scores differ between processors
+        text = re.sub(r'"seconds": [\d.]+', '"seconds": 1', text)
+        return re.sub(r"\d\.\d{3,}", lambda score: f"{float(score[0]):.1f}", text)
+
+    blocks = [b for b in blocks_of("docs/serving.md") if b.reason == "needs a running server"]
+    commands = [pair for block in blocks for pair in block.commands]
+    assert len(commands) == 3
+    with ServerProcess() as server:
+        for command, shown in commands:
+            asked = command.replace("localhost:8000", f"localhost:{server.port}")
+            answer = subprocess.run(["bash", "-c", asked], capture_output=True, text=True).stdout
+            assert rounded(answer).strip() == rounded(shown).strip()
 
 
 def test_no_text_is_logged(tiny):

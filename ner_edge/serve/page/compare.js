@@ -30,13 +30,13 @@ export function differences(found) {
   return groups;
 }
 
-/** Says what each model found: `a: New York (LOC); b: nothing`. */
-export function describe(difference, names) {
-  const parts = names.map((name, model) => {
+/** Says what each of so many models found, in order: `New York (LOC) / nothing`. */
+export function describe(difference, models) {
+  const parts = Array.from({ length: models }, (_, model) => {
     const found = difference
       .filter((member) => member.model === model)
       .map(({ entity }) => `${entity.text} (${entity.label})`);
-    return `${name}: ${found.join(", ") || "nothing"}`;
+    return found.join(", ") || "nothing";
   });
-  return parts.join("; ");
+  return parts.join(" / ");
 }

@@ -171,12 +171,12 @@ const counted = (number, one, many) => `${number} ${number === 1 ? one : many}`;
 // Differences
 
 function showDifference() {
-  const count = counted(differing.length, "difference", "differences");
-  const where = current < 0 ? count : `${current + 1} of ${count}`;
-  const names = models.map(({ name }) => name);
-  const what = current < 0 ? "" : `: ${describe(differing[current], names)}`;
-  get("difference").textContent = where + what;
-  get("previous").disabled = get("next").disabled = !differing.length;
+  const { length } = differing;
+  get("difference").textContent =
+    current < 0
+      ? counted(length, "difference", "differences")
+      : `${current + 1} of ${length}: ${describe(differing[current], models.length)}`;
+  get("previous").disabled = get("next").disabled = !length;
   if (current >= 0) for (const { entity } of differing[current]) entity.mark.classList.add("current");
 }
 

@@ -18,9 +18,8 @@ from ner_edge.serve.app import make_app
 from ner_edge.serve.settings import ServeSettings
 from ner_edge.task import load_task
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, _NAMES)), None)
 
 
 class KnownNames:

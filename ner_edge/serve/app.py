@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,7 +37,7 @@ def make_app(models: Models, settings: ServeSettings) -> FastAPI:
     app.add_middleware(Lifetime, timeout=settings.timeout)
     app.add_middleware(Limits, settings=settings)
     app.add_middleware(Guard, settings=settings)
-    paths = [str(route.path) for route in routes.routes]
+    paths = [route.path for route in routes.routes if isinstance(route, APIRoute)]
     app.add_middleware(CountRequests, metrics=metrics, paths=paths)
     for kind in (NerEdgeError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _answer_error)

@@ -17,7 +17,7 @@ _PUBLIC = ("/", "/health")  # these, and the files of the page, reveal nothing
 _PAGE = "/page/"
 _SECURITY_HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; base-uri 'none'; "
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -46,7 +46,7 @@ class Guard:
         try:
             self._check(scope["path"], Headers(scope=scope))
         except Refusal as refusal:
-            await refusal.send(scope, receive, send_safely)
+            await refusal.send_after_body(scope, receive, send_safely)
         else:
             await self._app(scope, receive, send_safely)
 

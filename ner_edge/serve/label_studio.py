@@ -38,6 +38,7 @@ class LabelControl:
 
     def prediction(self, entities: Iterable[Entity], version: str) -> dict[str, Any]:
         """Return the prediction of a task."""
+        known = [entity for entity in entities if entity.label in self.label_of]
         regions = [
             {
                 "from_name": self.name,
@@ -51,10 +52,9 @@ class LabelControl:
                 },
                 "score": round(entity.score, 6),
             }
-            for entity in entities
-            if entity.label in self.label_of
+            for entity in known
         ]
-        least = min((region["score"] for region in regions), default=None)
+        least = min((round(entity.score, 6) for entity in known), default=None)
         return {"result": regions, "score": least, "model_version": version}
 
 

@@ -29,7 +29,7 @@ class Lifetime:
         body = await receive()
         hang_up = asyncio.create_task(_hang_up(receive))
         answer = _Answer(body, hang_up, send)
-        work = asyncio.create_task(self._app(scope, answer.receive, answer.send))
+        work = asyncio.ensure_future(self._app(scope, answer.receive, answer.send))
         try:
             done, _ = await asyncio.wait(
                 {work, hang_up}, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED

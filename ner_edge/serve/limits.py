@@ -1,14 +1,12 @@
 """How much may be asked at a time, and how large and how slow a request may be."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ner_edge.serve.refusal import Refusal
+from ner_edge.serve.refusal import Refusal, body_of
 from ner_edge.serve.settings import ServeSettings
 
 _RETRY_AFTER = 2  # seconds
@@ -27,63 +25,41 @@ class Limits:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
+        if self._under_way >= self._settings.max_requests:
+            message = f"{self._under_way} requests are under way (--max-requests); try again"
+            refusal = Refusal(429, message, Retry_After=str(_RETRY_AFTER))
+            await refusal.send_after_body(scope, receive, send)
+            return
+        self._under_way += 1
         try:
-            async with self._place():
-                body = await self._read(Headers(scope=scope), receive)
-                await self._app(scope, _with_body(body, receive), send)
+            body = await self._read(Headers(scope=scope), receive)
+            await self._app(scope, _with_body(body, receive), send)
         except Refusal as refusal:
-            if refusal.status != 408:
-                await self._discard(receive)
             await refusal.send(scope, receive, send)
         except ClientDisconnect:  # before its request was complete
             pass
-
-    @asynccontextmanager
-    async def _place(self) -> AsyncGenerator[None]:
-        if self._under_way >= self._settings.max_requests:
-            message = f"{self._under_way} requests are under way (--max-requests); try again"
-            raise Refusal(429, message, Retry_After=str(_RETRY_AFTER))
-        self._under_way += 1
-        try:
-            yield
         finally:
             self._under_way -= 1
 
     async def _read(self, headers: Headers, receive: Receive) -> bytes:
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
-            raise Refusal(415, "send JSON, with the header `Content-Type: application/json`")
         body = bytearray()
+        size = 0
         try:
             async with asyncio.timeout(self._settings.body_timeout):
-                async for chunk in _chunks(receive):
-                    body += chunk
-                    if len(body) > self._settings.max_body:
-                        limit = f"{self._settings.max_body / 1e6:g} MB (--max-body)"
-                        raise Refusal(413, f"the request is larger than {limit}")
+                async for chunk in body_of(receive):
+                    size += len(chunk)
+                    if size <= self._settings.max_body:
+                        body += chunk
         except TimeoutError:
             limit = f"{self._settings.body_timeout:g} seconds"
             raise Refusal(408, f"the request did not arrive within {limit}") from None
+        if size > self._settings.max_body:
+            limit = f"{self._settings.max_body / 1e6:g} MB (--max-body)"
+            raise Refusal(413, f"the request is larger than {limit}")
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise Refusal(415, "send JSON, with the header `Content-Type: application/json`")
         return bytes(body)
-
-    async def _discard(self, receive: Receive) -> None:
-        """Read the rest of a body: many clients read no answer before they have sent it all."""
-        try:
-            async with asyncio.timeout(self._settings.body_timeout):
-                async for _ in _chunks(receive):
-                    pass
-        except TimeoutError:
-            pass
-
-
-async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        yield message.get("body", b"")
-        more = message.get("more_body", False)
 
 
 def _with_body(body: bytes, receive: Receive) -> Receive:

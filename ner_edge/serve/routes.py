@@ -88,7 +88,7 @@ class Routes:
         request: Annotated[messages.TagRequest, Body(openapi_examples=messages.TAG_EXAMPLES)],
     ) -> JSONResponse:
         """`texts` are answered by `results`, in order."""
-        texts = [request.text] if request.texts is None else request.texts
+        texts = [request.text or ""] if request.texts is None else request.texts
         self._check_number(texts)
         name, tagger = self._models.get(request.model)
         progress = Progress(self._metrics, name)
@@ -128,7 +128,7 @@ class Routes:
                 {"done": True, "model": name, **counts, "seconds": round(progress.seconds, 3)}
             )
 
-        return _Stream(lines(), media_type=_NDJSON)
+        return _Stream(lines())
 
     async def set_up(self, request: messages.SetupRequest) -> JSONResponse:
         """400 says why a project cannot use this model."""
@@ -155,8 +155,12 @@ class Routes:
 class _Stream(StreamingResponse):
     """Closes its generator at once when the client hangs up, not when Python happens to free it."""
 
+    def __init__(self, lines: AsyncGenerator[str]) -> None:
+        super().__init__(lines, media_type=_NDJSON)
+        self._lines = lines
+
     async def stream_response(self, send: Send) -> None:
-        async with aclosing(self.body_iterator):
+        async with aclosing(self._lines):
             await super().stream_response(send)
 
 

@@ -18,7 +18,8 @@ from ner_edge.eval.predict import Progress, predict
 from ner_edge.eval.result import ModelResult
 from ner_edge.eval.unconstrained import judge_outputs
 from ner_edge.gguf.metadata import describe
-from ner_edge.runtime.tagger import Decoder, GGUFTagger
+from ner_edge.runtime.tagger import GGUFTagger
+from ner_edge.runtime.word_tagger import Decoder
 from ner_edge.spans import Span
 
 

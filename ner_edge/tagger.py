@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Self
 
 from ner_edge.builtin import resolve_model
-from ner_edge.runtime.tagger import Decoder, GGUFTagger
+from ner_edge.runtime.tagger import GGUFTagger
+from ner_edge.runtime.word_tagger import Decoder
 
 
 class Tagger(GGUFTagger):

@@ -1,5 +1,7 @@
-"""The result of a decoder."""
+"""What a decoder is asked for, and its answer."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ner_edge.spans import ScoredSpan
@@ -11,3 +13,17 @@ class Decoded(NamedTuple):
 
     spans: list[ScoredSpan]
     reading: Reading | None = None
+
+
+@dataclass(eq=False)
+class Request:
+    """A sentence to decode."""
+
+    words: Sequence[str]
+    result: Decoded | None = None
+    cancelled: bool = False
+    """Whether its caller has left."""
+
+
+Take = Callable[[], Request | None]
+"""Gives the next request, or None if none is waiting."""

@@ -1,12 +1,12 @@
-"""The loop of the copy decoder: continuous batching of many sentences in one context."""
+"""The copy decoder: continuous batching of many sentences in one context."""
 
-from collections.abc import Container, Generator, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from ner_edge.prompt import PromptTokenizer
 from ner_edge.runtime.batch import Run
-from ner_edge.runtime.decoded import Decoded
+from ner_edge.runtime.decoded import Decoded, Request, Take
 from ner_edge.runtime.llama import PREFIX, LlamaModel
 from ner_edge.runtime.policy import BoldPolicy, DraftPolicy, ReadPolicy
 from ner_edge.runtime.reader import SentenceReader, Tokenized, tokenize_words
@@ -34,7 +34,7 @@ READ_TOKENS = 256
 class _Slot:
     """A sentence in flight."""
 
-    number: int
+    request: Request
     words: Sequence[str]
     tokenized: Tokenized
     reserved: int
@@ -88,6 +88,10 @@ class CopyEngine:
         self._threshold = threshold
         self.chunks = ChunkTokenizer(model.tokenize)
         self._bracket_tokens = _most_bracket_tokens(self.chunks, labels)
+        self._free = self._all_sequences()
+        self._slots: list[_Slot] = []
+        self._next: _Slot | None = None
+        """Taken, but it may not start yet."""
 
     def tokens_needed(self, words: Sequence[str]) -> int:
         """Return an upper bound on the tokens of a sentence in the context, without the prefix."""
@@ -101,44 +105,64 @@ class CopyEngine:
         longest = min(self._model.context_size, self._model.trained_context) - self._prefix
         return self.tokens_needed(words) <= longest
 
-    def decode(self, sentences: Iterable[Sequence[str]]) -> Generator[Decoded]:
-        """Yield the result of each sentence, in order. All must fit."""
-        waiting = (self._slot(number, words) for number, words in enumerate(sentences))
-        arrived = next(waiting, None)
-        free = list(range(self._model.sequences - 1, PREFIX, -1))
-        slots: list[_Slot] = []
-        done: dict[int, Decoded] = {}
-        to_yield = 0
-        try:
-            while slots or arrived is not None:
-                group: list[_Slot] = []
-                while arrived is not None and free and self._may_start(arrived, slots, group):
-                    arrived.sequence = free.pop()
-                    group.append(arrived)
-                    arrived = next(waiting, None)
-                slots += group
-                if group:
-                    self._start(group, alone=len(slots) == 1)
-                else:
-                    self._advance(slots)
-                for slot in [slot for slot in slots if slot.spans is not None]:
-                    slots.remove(slot)
-                    self._model.forget(slot.sequence, 0)
-                    free.append(slot.sequence)
-                    done[slot.number] = Decoded(slot.spans or [], slot.reading)
-                while to_yield in done:
-                    yield done.pop(to_yield)
-                    to_yield += 1
-        finally:
-            for slot in slots:
-                self._model.forget(slot.sequence, 0)
+    def step(self, take: Take) -> None:
+        """Start the requests that fit beside those in flight, or else evaluate one batch.
 
-    def _slot(self, number: int, words: Sequence[str]) -> _Slot:
+        Sets the result of each request that is finished. All requests must fit.
+        """
+        self.drop_cancelled()
+        if group := self._admit(take):
+            alone = not self._slots and len(group) == 1
+            self._slots += group
+            self._start(group, alone=alone)
+        elif self._slots:
+            self._advance()
+        for slot in [slot for slot in self._slots if slot.spans is not None]:
+            slot.request.result = Decoded(slot.spans or [], slot.reading)
+            self._drop(slot)
+
+    def drop_cancelled(self) -> None:
+        """Forget the requests that were cancelled, and free their places."""
+        if self._next and self._next.request.cancelled:
+            self._next = None
+        for slot in [slot for slot in self._slots if slot.request.cancelled]:
+            self._drop(slot)
+
+    def reset(self) -> None:
+        """Forget all requests that were taken, in whatever state an error left them."""
+        for slot in self._slots:
+            self._model.forget(slot.sequence, 0)
+        self._next, self._slots, self._free = None, [], self._all_sequences()
+
+    def _drop(self, slot: _Slot) -> None:
+        self._slots.remove(slot)
+        self._model.forget(slot.sequence, 0)
+        self._free.append(slot.sequence)
+
+    def _all_sequences(self) -> list[int]:
+        return list(range(self._model.sequences - 1, PREFIX, -1))
+
+    def _admit(self, take: Take) -> list[_Slot]:
+        """Take the requests that may start together."""
+        group: list[_Slot] = []
+        while self._free:
+            if self._next is None and (request := take()):
+                self._next = self._slot(request)
+            if self._next is None or not self._may_start(self._next, group):
+                break
+            self._next.sequence = self._free.pop()
+            group.append(self._next)
+            self._next = None
+        return group
+
+    def _slot(self, request: Request) -> _Slot:
+        words = request.words
         tokenized = tokenize_words(words, self.chunks)
-        return _Slot(number, words, tokenized, self.tokens_needed(words), self._prefix)
+        return _Slot(request, words, tokenized, self.tokens_needed(words), self._prefix)
 
-    def _may_start(self, slot: _Slot, slots: Sequence[_Slot], group: Sequence[_Slot]) -> bool:
-        """Whether a sentence may join a `group` that starts beside the `slots`."""
+    def _may_start(self, slot: _Slot, group: Sequence[_Slot]) -> bool:
+        """Whether a sentence may join a `group` that starts beside those in flight."""
+        slots = self._slots
         if not slots and not group:
             return True
         if self._reader:
@@ -190,8 +214,9 @@ class CopyEngine:
             spans += [span for span in slot.reading.spans if span.start >= decoder.position]
         return spans
 
-    def _advance(self, slots: Sequence[_Slot]) -> None:
+    def _advance(self) -> None:
         """Evaluate one batch of as many pending tokens as fit."""
+        slots = self._slots
         alone = len(slots) == 1
         room = self._model.batch_size if alone else min(self._share, self._model.batch_size)
         runs: list[Run] = []

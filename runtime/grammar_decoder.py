@@ -5,7 +5,7 @@ It is slow, and the reference for the copy engine.
 
 import ctypes
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import llama_cpp
 import numpy as np
@@ -14,7 +14,7 @@ from ner_edge.brackets import parse_brackets, write_brackets
 from ner_edge.errors import NerEdgeError
 from ner_edge.prompt import PromptTokenizer
 from ner_edge.runtime.batch import Run
-from ner_edge.runtime.decoded import Decoded
+from ner_edge.runtime.decoded import Decoded, Take
 from ner_edge.runtime.grammar import gbnf
 from ner_edge.runtime.llama import PREFIX, LlamaModel
 from ner_edge.runtime.score import calibrated, entity_score
@@ -50,20 +50,29 @@ class GrammarDecoder:
         self._candidates = np.zeros(model.vocabulary_size, _CANDIDATE)
         model.drop_head()  # the sampler needs the logits of every token
 
-    def decode(self, sentences: Iterable[Sequence[str]]) -> Iterator[Decoded]:
-        """Yield the entities of each sentence, in order."""
-        for words in sentences:
-            grammar = gbnf(words, self._labels).encode("utf-8")
-            sampler = llama_cpp.llama_sampler_init_grammar(self._model.vocab, grammar, b"root")
-            if not sampler:
-                raise NerEdgeError("llama.cpp refuses the grammar of this sentence")
-            try:
-                pieces, log_ps = self._write(words, sampler)
-            finally:
-                llama_cpp.llama_sampler_free(sampler)
-                self._model.forget(_SENTENCE, 0)
-            spans = _scored_spans(pieces, log_ps, words, self._labels)
-            yield Decoded(calibrated(spans, self._temperature))
+    def step(self, take: Take) -> None:
+        """Take a request and set its result."""
+        if request := take():
+            request.result = self._decode(request.words)
+
+    def drop_cancelled(self) -> None:
+        """Do nothing: no request is in flight between two steps."""
+
+    def reset(self) -> None:
+        """Do nothing, likewise."""
+
+    def _decode(self, words: Sequence[str]) -> Decoded:
+        grammar = gbnf(words, self._labels).encode("utf-8")
+        sampler = llama_cpp.llama_sampler_init_grammar(self._model.vocab, grammar, b"root")
+        if not sampler:
+            raise NerEdgeError("llama.cpp refuses the grammar of this sentence")
+        try:
+            pieces, log_ps = self._write(words, sampler)
+        finally:
+            llama_cpp.llama_sampler_free(sampler)
+            self._model.forget(_SENTENCE, 0)
+        spans = _scored_spans(pieces, log_ps, words, self._labels)
+        return Decoded(calibrated(spans, self._temperature))
 
     def _write(self, words: Sequence[str], sampler: object) -> tuple[list[bytes], list[float]]:
         self._model.share(PREFIX, _SENTENCE)

@@ -92,6 +92,8 @@ class LlamaModel:
         self._open_context(path, context, sequences, batch, threads)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = Batch(batch)
+        self.batches = self.tokens = 0
+        """How many batches, of how many tokens together, were evaluated."""
 
     def _load(self, path: Path, gpu_layers: int) -> None:
         parameters = llama_cpp.llama_model_default_params()
@@ -130,7 +132,7 @@ class LlamaModel:
         Special tokens are parsed only if `special`. `start` prepends the begin-of-sequence token,
         if the model expects one.
         """
-        self._check_open()
+        self.check_usable()
         data = text.encode("utf-8")
         room = len(data) + 2
         tokens = (llama_cpp.llama_token * room)()
@@ -197,6 +199,8 @@ class LlamaModel:
         llama_cpp.llama_set_causal_attn(self._context, causal)
         if self.gives_states and not self._reader:
             llama_cpp.llama_set_embeddings(self._context, not causal)
+        self.batches += 1
+        self.tokens += self._batch.struct.n_tokens
         with interrupts_wait():
             status = llama_cpp.llama_decode(self._context, self._batch.struct)
         if self._nodes:
@@ -207,7 +211,7 @@ class LlamaModel:
     def _check_size(self, runs: Sequence[Run]) -> None:
         if sum(len(run.tokens) for run in runs) > self.batch_size:
             raise NerEdgeError("internal: more tokens than a batch holds")
-        self._check_open()
+        self.check_usable()
 
     def logits(self, row: int, tokens: Sequence[int]) -> list[float]:
         """Return the logits of `tokens` in a row that `decode` returned."""
@@ -243,7 +247,7 @@ class LlamaModel:
 
     def share(self, source: int, target: int) -> None:
         """Make sequence `target` begin with the tokens of `source`; takes no memory."""
-        self._check_open()
+        self.check_usable()
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
     def forget(self, sequence: int, position: int) -> None:
@@ -281,7 +285,8 @@ class LlamaModel:
         """llama.cpp's handle of the vocabulary, which its samplers take."""
         return self._vocab
 
-    def _check_open(self) -> None:
+    def check_usable(self) -> None:
+        """Raise `UsageError` if the model is closed, or was loaded before this process forked."""
         if not self._context:
             raise UsageError("the model is closed")
         check_not_forked(self._process)

@@ -17,6 +17,7 @@ from ner_edge.runtime.decoded import Decoded
 from ner_edge.runtime.engine import CopyEngine
 from ner_edge.runtime.policy import BoldPolicy, DraftPolicy, Guess
 from ner_edge.runtime.reader import SentenceReader, tokenize_words
+from ner_edge.runtime.scheduler import Scheduler
 from ner_edge.runtime.trie import (
     ChunkTokenizer,
     Moves,
@@ -93,7 +94,7 @@ def test_result_is_that_of_naive_decoding(
     engine = CopyEngine(
         model, LABELS, PROMPTS, in_flight=in_flight, policy=policy() if policy else None
     )
-    found = list(engine.decode(sentences))
+    found = list(Scheduler(engine).decode(sentences))
     assert_same(found, [naive(words) for words in sentences])
     assert all(not held for sequence, held in model.memory.items() if sequence)
 
@@ -131,7 +132,7 @@ def test_sentences_are_written_up_to_their_last_word_in_doubt(
     engine = CopyEngine(
         model, LABELS, PROMPTS, in_flight=in_flight, reader=reader, threshold=threshold
     )
-    found = list(engine.decode(sentences))
+    found = list(Scheduler(engine).decode(sentences))
     readings = [read_naively(words) for words in sentences]
     assert [decoded.reading for decoded in found] == readings
     expected = [
@@ -163,7 +164,7 @@ def test_a_right_reading_is_written_in_one_batch() -> None:
     batches = []
     model.decode = lambda runs: batches.append(runs) or StubModel.decode(model, runs)  # type: ignore
     engine = CopyEngine(model, LABELS, PROMPTS, in_flight=2, reader=reader)
-    assert_same(list(engine.decode([words])), [naive(words)])
+    assert_same(list(Scheduler(engine).decode([words])), [naive(words)])
     assert len(batches) == 1
 
 
@@ -180,17 +181,17 @@ def test_a_sentence_too_long_to_be_read_at_once_does_not_fit() -> None:
 def test_a_prompt_longer_than_a_batch_goes_in_pieces() -> None:
     words = ["London", "the"] * 40
     engine = CopyEngine(StubModel(49, PREFIX), LABELS, PROMPTS, in_flight=2)
-    assert_same(list(engine.decode([words, ["Ada"]])), [naive(words), naive(["Ada"])])
+    assert_same(list(Scheduler(engine).decode([words, ["Ada"]])), [naive(words), naive(["Ada"])])
 
 
 def test_an_abandoned_decode_leaves_no_sentence_behind() -> None:
     model = StubModel(512, PREFIX)
     engine = CopyEngine(model, LABELS, PROMPTS, in_flight=3)
-    results = engine.decode([["Ada", "London"]] * 10)
+    results = Scheduler(engine).decode([["Ada", "London"]] * 10)
     next(results)
     results.close()
     assert all(not held for sequence, held in model.memory.items() if sequence)
-    assert_same(list(engine.decode([["Ada", "the"]])), [naive(["Ada", "the"])])
+    assert_same(list(Scheduler(engine).decode([["Ada", "the"]])), [naive(["Ada", "the"])])
 
 
 class NotFinite(StubModel):
@@ -201,7 +202,7 @@ class NotFinite(StubModel):
 def test_numbers_that_are_not_finite_are_an_error() -> None:
     engine = CopyEngine(NotFinite(512, PREFIX), LABELS, PROMPTS, in_flight=1)
     with pytest.raises(ModelError, match="not finite"):
-        list(engine.decode([["Ada"]]))
+        list(Scheduler(engine).decode([["Ada"]]))
 
 
 def whole(text: str, *, special: bool = False, start: bool = False) -> list[int]:

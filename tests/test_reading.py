@@ -23,7 +23,7 @@ from ner_edge.gguf.file import GGUFFile
 from ner_edge.gguf.metadata import describe
 from ner_edge.hf.word_head import HEAD_FILE
 from ner_edge.prompt import PromptTokenizer
-from ner_edge.runtime import llama, tagger
+from ner_edge.runtime import llama, word_tagger
 from ner_edge.spans import Span
 from ner_edge.tagger import Tagger
 from ner_edge.tags import tag_set
@@ -198,7 +198,7 @@ def test_fewer_layers_give_the_tags_of_their_own_head(model):
 def test_states_come_as_embeddings_where_the_graph_cannot_be_read(model, monkeypatch):
     expected = {d: tag(model, decoder=d) for d in ("read", "auto", "grammar")}
     monkeypatch.setattr(llama, "nodes_can_be_read", lambda: False)
-    monkeypatch.setattr(tagger, "nodes_can_be_read", lambda: False)
+    monkeypatch.setattr(word_tagger, "nodes_can_be_read", lambda: False)
     for decoder, results in expected.items():
         assert_close(tag(model, decoder=decoder), results)
     with pytest.raises(UsageError, match="does not expose"):

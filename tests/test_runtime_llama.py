@@ -13,7 +13,7 @@ from ner_edge.errors import UsageError
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.runtime import head as head_module
 from ner_edge.runtime import llama as llama_module
-from ner_edge.runtime import tagger as tagger_module
+from ner_edge.runtime import word_tagger
 from ner_edge.runtime.batch import Run
 from ner_edge.runtime.head import OutputHead
 from ner_edge.runtime.llama import PREFIX, LlamaModel
@@ -178,7 +178,7 @@ def test_with_and_without_head_the_entities_are_the_same(
     tiny: TinyModel, tagger: Tagger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert tagger._model._head
-    monkeypatch.setattr(tagger_module, "OutputHead", lambda file: None)
+    monkeypatch.setattr(word_tagger, "OutputHead", lambda file: None)
     with tagger, Tagger.load(tiny.gguf, threads=1) as whole:
         assert whole._model._head is None
         for ours, theirs in zip(tagger.pipe(TEXTS), whole.pipe(TEXTS), strict=True):
@@ -189,14 +189,16 @@ def test_with_and_without_head_the_entities_are_the_same(
             assert [e.score for e in ours] == pytest.approx(scores, rel=0.02)
 
 
-def test_a_second_caller_is_refused_until_the_first_is_done(tagger: Tagger) -> None:
+def test_a_second_caller_is_served_between_the_results_of_the_first(tagger: Tagger) -> None:
     with tagger:
+        expected = list(tagger.pipe(TEXTS))
         results = tagger.pipe(TEXTS)
-        next(results)
-        with pytest.raises(UsageError, match="this tagger is busy"):
-            tagger(TEXTS[0])
-        results.close()
-        assert [e.text for e in tagger(TEXTS[0])] == [e.text for e in next(tagger.pipe(TEXTS))]
+        found = [next(results)]
+        assert [e.text for e in tagger(TEXTS[0])] == [e.text for e in expected[0]]
+        found += results
+        assert [[e.text for e in entities] for entities in found] == [
+            [e.text for e in entities] for entities in expected
+        ]
 
 
 def test_a_closed_tagger_says_so(tagger: Tagger) -> None:

@@ -1,0 +1,296 @@
+"""Many callers share an engine; each gets what it would get alone."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+
+import pytest
+from conftest import TinyModel
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stub_model import StubModel
+from test_engine import HEAD, LABELS, PROMPTS, WORDS, assert_same, naive
+
+from ner_edge import Entity, Tagger
+from ner_edge.errors import NerEdgeError, UsageError
+from ner_edge.runtime.batch import Run
+from ner_edge.runtime.decoded import Decoded, Request, Take
+from ner_edge.runtime.engine import CopyEngine
+from ner_edge.runtime.reader import SentenceReader
+from ner_edge.runtime.scheduler import LOOK_AHEAD, Caller, Scheduler
+
+Words = Sequence[str]
+SENTENCES = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=5), max_size=12)
+
+
+def engine_of(model: StubModel, *, reads: bool) -> CopyEngine:
+    reader = SentenceReader(model, HEAD, PROMPTS) if reads else None
+    return CopyEngine(model, LABELS, PROMPTS, in_flight=3, reader=reader)
+
+
+def is_empty(model: StubModel) -> bool:
+    return all(not held for sequence, held in model.memory.items() if sequence)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(SENTENCES, min_size=2, max_size=5), st.booleans())
+def test_callers_that_take_turns_get_what_each_gets_alone(
+    documents: list[list[Words]], reads: bool
+) -> None:
+    model = StubModel(512, PROMPTS.prefix)
+    scheduler = Scheduler(engine_of(model, reads=reads))
+    results = [scheduler.decode(sentences) for sentences in documents]
+    found: list[list[Decoded]] = [[] for _ in documents]
+    unfinished = list(range(len(documents)))
+    while unfinished:
+        for number in list(unfinished):
+            if (decoded := next(results[number], None)) is None:
+                unfinished.remove(number)
+            else:
+                found[number].append(decoded)
+    for sentences, ours in zip(documents, found, strict=True):
+        assert len(ours) == len(sentences)
+        assert_same(ours, [naive(list(words)) for words in sentences])
+    assert is_empty(model)
+    assert scheduler.callers == scheduler.waiting == 0
+
+
+def test_callers_in_threads_get_what_each_gets_alone() -> None:
+    model = StubModel(512, PROMPTS.prefix)
+    scheduler = Scheduler(engine_of(model, reads=True))
+    documents = [
+        [[WORDS[(i * j + k) % len(WORDS)] for k in range(1 + i % 4)] for i in range(25)]
+        for j in range(8)
+    ]
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda sentences: list(scheduler.decode(sentences)), documents))
+    for sentences, ours in zip(documents, found, strict=True):
+        assert_same(ours, [naive(words) for words in sentences])
+    assert is_empty(model)
+
+
+class Counting:
+    """An engine that finishes one request in each step, and can be told to fail."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.fails_at: dict[str, BaseException] = {}
+        self.during: Callable[[], None] = lambda: None
+        self.held: list[Request] = []
+
+    def step(self, take: Take) -> None:
+        while len(self.held) < 2 and (request := take()):
+            self.held.append(request)
+        self.during()
+        if error := self.fails_at.pop(self.held[0].words[0], None):
+            raise error
+        request = self.held.pop(0)
+        self.steps.append(request.words[0])
+        request.result = Decoded([])
+
+    def drop_cancelled(self) -> None:
+        self.held = [request for request in self.held if not request.cancelled]
+
+    def reset(self) -> None:
+        self.held = []
+
+
+def test_a_long_document_does_not_hold_up_a_short_one() -> None:
+    engine = Counting()
+    scheduler = Scheduler(engine)
+    long = scheduler.decode([f"long {i}"] for i in range(100))
+    next(long)
+    assert len(list(scheduler.decode([["short 0"], ["short 1"]]))) == 2
+    # At most one sentence of the long document was ahead of each, and one was in flight.
+    assert len(engine.steps) <= 6
+    assert len(list(long)) == 99
+    assert [name for name in engine.steps if "long" in name] == [f"long {i}" for i in range(100)]
+
+
+def test_a_caller_takes_no_more_sentences_than_may_wait() -> None:
+    taken: list[int] = []
+
+    def source() -> Iterator[Words]:
+        for number in range(10 * LOOK_AHEAD):
+            taken.append(number)
+            yield [str(number)]
+
+    results = Scheduler(Counting()).decode(source())
+    next(results)
+    assert len(taken) <= LOOK_AHEAD + 3  # and those in flight
+
+
+def test_a_caller_who_leaves_frees_its_sentences_at_once() -> None:
+    model = StubModel(512, PROMPTS.prefix)
+    scheduler = Scheduler(engine_of(model, reads=False))
+    leaving = scheduler.decode([["Ada", "London"]] * 10)
+    staying = scheduler.decode([["the", "London"]] * 2)
+    next(leaving)
+    first = next(staying)
+    leaving.close()
+    assert scheduler.callers == 1
+    assert_same([first, *staying], [naive(["the", "London"])] * 2)
+    assert is_empty(model)
+
+
+def test_a_caller_can_be_made_to_leave_while_it_waits() -> None:
+    engine, caller = Counting(), Caller()
+    scheduler = Scheduler(engine)
+    stepping, go_on = threading.Event(), threading.Event()
+    engine.during = lambda: bool(stepping.set() or go_on.wait(10)) and None
+    with ThreadPoolExecutor(2) as threads:
+        other = threads.submit(lambda: list(scheduler.decode([["a"], ["b"]])))
+        assert stepping.wait(10)
+        waits = threads.submit(lambda: list(scheduler.decode([["c"]], caller)))
+        while scheduler.callers < 2:
+            pass
+        scheduler.leave(caller)
+        with pytest.raises(CancelledError):
+            waits.result(10)
+        go_on.set()
+        assert len(other.result(10)) == 2
+    assert "c" not in engine.steps
+
+
+def test_an_error_reaches_the_caller_that_ran_into_it_and_the_others_start_again() -> None:
+    engine = Counting()
+    engine.fails_at = {"one 1": NerEdgeError("the batch failed")}
+    scheduler = Scheduler(engine)
+    one = scheduler.decode([["one 0"], ["one 1"]])
+    two = scheduler.decode([f"two {i}"] for i in range(9))
+    assert (next(two), next(one)) == (Decoded([]), Decoded([]))
+    with pytest.raises(NerEdgeError, match="the batch failed"):
+        next(one)
+    assert "two" in engine.steps[-1]
+    assert scheduler.callers == 1
+    assert len(list(two)) == 8
+    assert engine.steps.count("one 0") == 1
+    assert [name for name in engine.steps if "two" in name] == [f"two {i}" for i in range(9)]
+
+
+def test_an_interrupt_leaves_nothing_in_flight() -> None:
+    class Interrupted(StubModel):
+        interrupts = 1
+
+        def decode(self, runs: Sequence[Run], *, whole: bool = False) -> list[dict[int, int]]:
+            rows = super().decode(runs, whole=whole)
+            if self.interrupts and len(runs) == 3:
+                self.interrupts = 0
+                raise KeyboardInterrupt
+            return rows
+
+    model = Interrupted(512, PROMPTS.prefix)
+    scheduler = Scheduler(engine_of(model, reads=False))
+    with pytest.raises(KeyboardInterrupt):
+        list(scheduler.decode([["Ada", "London"]] * 5))
+    assert is_empty(model)
+    assert_same(list(scheduler.decode([["Ada"]] * 5)), [naive(["Ada"])] * 5)
+
+
+def test_nothing_is_evaluated_while_the_model_is_closed() -> None:
+    engine, order = Counting(), []
+    scheduler = Scheduler(engine)
+    stepping = threading.Event()
+
+    def during() -> None:
+        stepping.set()
+        threading.Event().wait(0.05)
+        order.append("evaluated")
+
+    engine.during = during
+    with ThreadPoolExecutor(1) as threads:
+        results = threads.submit(lambda: list(scheduler.decode([["a"]])))
+        assert stepping.wait(10)
+        scheduler.when_idle(lambda: order.append("closed"))
+        assert len(results.result(10)) == 1
+    assert order == ["evaluated", "closed"]
+
+
+TEXTS = [f"Ada Lovelace met {name} in London. He left for Paris." for name in "ABCDEFGH"]
+
+
+@pytest.fixture
+def tagger(tiny: TinyModel) -> Iterator[Tagger]:
+    with Tagger.load(tiny.gguf, threads=1) as loaded:
+        yield loaded
+
+
+def without_scores(entities: list[Entity]) -> list[tuple[int, int, str]]:
+    return [(entity.start, entity.end, entity.label) for entity in entities]
+
+
+def test_threads_share_a_tagger(tagger: Tagger) -> None:
+    alone = [without_scores(tagger(text)) for text in TEXTS]
+    with ThreadPoolExecutor(8) as threads:
+        assert [without_scores(found) for found in threads.map(tagger, TEXTS)] == alone
+        several = threads.map(lambda n: list(tagger.pipe(TEXTS[n:])), range(4))
+        for number, found in enumerate(several):
+            assert list(map(without_scores, found)) == alone[number:]
+
+
+def test_a_stream_yields_the_entities_of_each_sentence(tagger: Tagger) -> None:
+    for text in TEXTS[:3]:
+        parts = list(tagger.stream(text))
+        assert len(parts) == 2
+        assert [without_scores(found) for found in parts if found]
+        assert without_scores([e for found in parts for e in found]) == without_scores(tagger(text))
+    assert list(tagger.stream("")) == []
+
+
+def test_tasks_share_a_tagger(tagger: Tagger) -> None:
+    async def stream(text: str) -> list[Entity]:
+        return [entity async for found in tagger.astream(text) for entity in found]
+
+    async def main() -> list[list[Entity]]:
+        return await asyncio.gather(*map(tagger.atag, TEXTS), *map(stream, TEXTS))
+
+    alone = [without_scores(tagger(text)) for text in TEXTS]
+    before = tagger.statistics
+    assert list(map(without_scores, asyncio.run(main()))) == alone * 2
+    after = tagger.statistics
+    assert after.batches > before.batches
+    assert after.tokens - before.tokens > after.batches - before.batches
+    assert after.callers == after.waiting == 0
+
+
+def test_a_cancelled_task_frees_its_sentences(tagger: Tagger) -> None:
+    long = " ".join(TEXTS * 20)
+
+    async def main() -> None:
+        tasks = [asyncio.create_task(tagger.atag(long)) for _ in range(3)]
+        first = await anext(tagger.astream(long))
+        assert isinstance(first, list)
+        for task in tasks:
+            task.cancel()
+        assert all(
+            isinstance(error, asyncio.CancelledError)
+            for error in await asyncio.gather(*tasks, return_exceptions=True)
+        )
+        assert await tagger.atag(TEXTS[0])
+        while tagger.statistics.callers:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    assert without_scores(tagger(TEXTS[0]))
+
+
+@pytest.mark.parametrize("call", ["__call__", "stream", "pipe"])
+def test_a_wrong_type_is_an_error_before_any_work(tagger: Tagger, call: str) -> None:
+    with pytest.raises(TypeError, match="text"):
+        getattr(tagger, call)("" if call == "pipe" else ["Ada"])
+    for coroutine in (tagger.atag(["Ada"]), anext(tagger.astream(["Ada"]))):  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="takes one text"):
+            asyncio.run(_awaited(coroutine))
+
+
+async def _awaited(coroutine: object) -> object:
+    return await coroutine  # type: ignore[misc]
+
+
+def test_who_waits_for_a_closed_tagger_is_told(tagger: Tagger) -> None:
+    results = tagger.stream(" ".join(TEXTS))
+    next(results)
+    tagger.close()
+    with pytest.raises(UsageError, match="closed"):
+        list(results)

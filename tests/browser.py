@@ -13,6 +13,7 @@ import uvicorn
 from serving import make_models
 
 from ner_edge.runtime.tagger import Entity
+from ner_edge.runtime.word_tagger import Statistics
 from ner_edge.segment import segment
 from ner_edge.serve.app import make_app
 from ner_edge.serve.settings import ServeSettings
@@ -28,6 +29,7 @@ class KnownNames:
     def __init__(self, names: Mapping[str, tuple[str, float]]) -> None:
         self.task = load_task("conll2003-short")
         self.decoder, self.hardware = "copy", "1 thread"
+        self.statistics = Statistics(callers=0, waiting=0, batches=0, tokens=0)
         self._names = names
         self.waits_after: int | None = None
         """The number of sentences after which it tags no more."""

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from stub_model import StubModel
 
 from ner_edge.runtime.tagger import Entity
+from ner_edge.runtime.word_tagger import Statistics
 from ner_edge.segment import segment
 from ner_edge.serve.app import make_app
 from ner_edge.serve.models import Models
@@ -25,9 +26,8 @@ def stub_tagger() -> Tagger:
     """A real tagger with a stub model; it finds nonsense, but always the same."""
     model = StubModel(512, context=4096)
     model.hardware = "1 thread"
-    from ner_edge.serve.locked import LockedTagger
-
-    return LockedTagger(Tagger(model, Path("stub.gguf"), load_task("conll2003-short"), "copy"))
+    model.batches = model.tokens = 0
+    return Tagger(model, Path("stub.gguf"), load_task("conll2003-short"), "copy")
 
 
 class SlowTagger:
@@ -36,6 +36,7 @@ class SlowTagger:
     def __init__(self) -> None:
         self.task = load_task("conll2003-short")
         self.decoder, self.hardware = "copy", "1 thread"
+        self.statistics = Statistics(callers=0, waiting=0, batches=0, tokens=0)
         self.may_go = asyncio.Semaphore(0)
         self.open = 0
         """Streams that are neither exhausted nor closed."""
@@ -114,7 +115,7 @@ class Exchange:
         self.task = asyncio.ensure_future(app(scope, self._receive, self._send))
 
     @property
-    def status(self) -> int | None:
+    def status(self) -> Any:
         """The status of the answer, once it has begun."""
         return self.sent[0]["status"] if self.sent else None
 

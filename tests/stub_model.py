@@ -98,5 +98,8 @@ class StubModel(LlamaModel):
     def forget(self, sequence: int, position: int) -> None:
         del self.memory[sequence][position:]
 
+    def check_usable(self) -> None:
+        pass
+
     def close(self) -> None:
         pass

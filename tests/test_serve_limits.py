@@ -111,9 +111,6 @@ def test_a_client_that_hangs_up_frees_its_sentences_at_once(path, sentences):
 def test_a_client_that_hangs_up_before_its_request_is_complete_is_forgotten():
     async def run():
         app = app_of(stub_tagger(), max_requests=1)
-        exchange = Exchange(app, "/tag", [b"{"])
-        exchange._receive = None
-        exchange.task.cancel()
         broken = Exchange(app, "/tag")
         broken.hang_up.set()
         await broken.task

@@ -45,7 +45,7 @@ def two_models():
 @pytest.fixture
 def open_page(browser):
     """Opens a page; at the end checks its requests and its console."""
-    contexts, requests, messages = [], [], []
+    contexts, requests, messages, messages_expected = [], [], [], []
 
     def open_page(url, **settings):
         context = browser.new_context(accept_downloads=True, **settings)
@@ -60,7 +60,6 @@ def open_page(browser):
         page.goto(url)
         return page
 
-    messages_expected = []
     yield open_page
     for context in contexts:
         context.close()

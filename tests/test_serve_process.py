@@ -58,6 +58,11 @@ def test_the_answers_are_those_of_the_tagger(server, tiny):
             for entity in [*answer["entities"], *expected]:
                 entity["score"] = pytest.approx(entity["score"], abs=1e-3)
             assert answer == {"model": tiny.gguf.stem, "entities": expected}
+    counted = [
+        f'ner_edge_{name}_total{{model="{tiny.gguf.stem}"}}' for name in ("batches", "batch_tokens")
+    ]
+    batches, tokens = map(server.metric, counted)
+    assert 0 < batches < tokens
     assert server.first_line.startswith(f"serving {tiny.gguf.stem} at http://127.0.0.1:")
 
 
@@ -100,8 +105,11 @@ def test_ctrl_c_finishes_what_is_under_way(tiny):
     with ServerProcess("-m", tiny.gguf) as server:
         answers = []
         text = "Ada met Zoe in Rome. " * 100
-        request = {"url": f"{server.url}/tag", "json": {"text": text}, "timeout": 60}
-        ask = threading.Thread(target=lambda: answers.append(httpx.post(**request).json()))
+
+        def post():
+            answers.append(httpx.post(f"{server.url}/tag", json={"text": text}, timeout=60).json())
+
+        ask = threading.Thread(target=post)
         ask.start()
         until(lambda: server.metric("ner_edge_requests_under_way") == 2)
         server.interrupt()

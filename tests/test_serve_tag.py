@@ -174,6 +174,7 @@ def test_metrics_count_requests_and_sentences_but_name_no_text():
     assert 'ner_edge_sentences_total{model="stub"} 2.0' in text
     assert "ner_edge_first_sentence_seconds_count 1.0" in text
     assert "ner_edge_last_sentence_seconds_count 1.0" in text
+    assert 'ner_edge_sentences_waiting{model="stub"} 0.0' in text
     assert "secret" not in text
     assert "Ada" not in text
 

@@ -71,17 +71,14 @@ def serve(
         say(f"warning: everyone who can reach {host} can use this server")
 
     def load(path: "Path") -> "Tagger":
-        from ner_edge.serve.locked import LockedTagger
         from ner_edge.tagger import Tagger
 
-        return LockedTagger(
-            Tagger.load(
-                path,
-                decoder=decoder.value if decoder else None,
-                depth=depth,
-                threads=threads,
-                gpu_layers=gpu_layers,
-            )
-        )  # type: ignore
+        return Tagger.load(
+            path,
+            decoder=decoder.value if decoder else None,
+            depth=depth,
+            threads=threads,
+            gpu_layers=gpu_layers,
+        )
 
     serve(Models(files_by_name(model), load), settings)

@@ -29,7 +29,7 @@ def make_app(models: Models, settings: ServeSettings) -> FastAPI:
         docs_url=None,  # these two pages load scripts from elsewhere
         redoc_url=None,
     )
-    metrics = Metrics()
+    metrics = Metrics(models)
     routes = Routes(models, settings, metrics).router
     app.include_router(routes)
     app.mount("/page", StaticFiles(packages=[("ner_edge.serve", "page")]))

@@ -4,10 +4,14 @@ No label holds text or a path that a client made up.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ner_edge.serve.models import Models
 
 _SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
@@ -15,8 +19,9 @@ _SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 class Metrics:
     """The metrics of one server."""
 
-    def __init__(self) -> None:
+    def __init__(self, models: Models) -> None:
         self.registry = CollectorRegistry()
+        self.registry.register(BatchCollector(models))
         self.requests = Counter(
             "ner_edge_requests", "Requests.", ["path", "status"], registry=self.registry
         )
@@ -42,6 +47,31 @@ class Metrics:
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+class BatchCollector(Collector):
+    """Reads the statistics of the loaded models when they are asked for."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of the batches that requests share."""
+        callers = GaugeMetricFamily("ner_edge_texts", "Texts being tagged.", labels=["model"])
+        waiting = GaugeMetricFamily(
+            "ner_edge_sentences_waiting", "Sentences not yet begun.", labels=["model"]
+        )
+        batches = CounterMetricFamily("ner_edge_batches", "Batches.", labels=["model"])
+        tokens = CounterMetricFamily(
+            "ner_edge_batch_tokens", "Tokens of all batches.", labels=["model"]
+        )
+        for name, tagger in self._models.loaded.items():
+            statistics = tagger.statistics
+            callers.add_metric([name], statistics.callers)
+            waiting.add_metric([name], statistics.waiting)
+            batches.add_metric([name], statistics.batches)
+            tokens.add_metric([name], statistics.tokens)
+        yield from (callers, waiting, batches, tokens)
 
 
 class Progress:

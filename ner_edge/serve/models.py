@@ -27,6 +27,11 @@ class Models:
         """Whether all models are loaded."""
         return len(self._loaded) == len(self._files)
 
+    @property
+    def loaded(self) -> dict[str, Tagger]:
+        """The models that are loaded so far."""
+        return dict(self._loaded)
+
     def load(self) -> None:
         """Load all models. Raises `ModelError` and `UsageError` as `Tagger.load` does."""
         for name, path in self._files.items():

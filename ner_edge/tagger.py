@@ -9,7 +9,7 @@ from typing import Any, Self
 from ner_edge.builtin import resolve_model
 from ner_edge.data.documents import CharSpan, Document
 from ner_edge.errors import UsageError
-from ner_edge.runtime.tagger import GGUFTagger
+from ner_edge.runtime.tagger import Entity, GGUFTagger
 from ner_edge.runtime.word_tagger import Decoder
 
 
@@ -86,5 +86,10 @@ def tag_documents(tagger: GGUFTagger, documents: Iterable[Document]) -> Iterator
     ahead, behind = tee(documents)
     found = tagger.pipe(document.text for document in ahead)
     for document, entities in zip(behind, found, strict=True):
-        spans = [CharSpan(e.start, e.end, e.label, round(e.score, 6)) for e in entities]
-        yield document._replace(spans=spans, rejected="", predicted=True, sentences=None)
+        yield with_entities(document, entities)
+
+
+def with_entities(document: Document, entities: Iterable[Entity]) -> Document:
+    """Return a document with the entities that were found in its text; scores have six decimals."""
+    spans = [CharSpan(e.start, e.end, e.label, round(e.score, 6)) for e in entities]
+    return document._replace(spans=spans, rejected="", predicted=True, sentences=None)

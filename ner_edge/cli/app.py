@@ -23,6 +23,7 @@ from ner_edge.cli.info import info
 from ner_edge.cli.models import models_app
 from ner_edge.cli.redact import redact
 from ner_edge.cli.restore import restore
+from ner_edge.cli.serve import serve
 from ner_edge.cli.tag import tag
 from ner_edge.cli.train import train
 from ner_edge.cli.verify import verify
@@ -111,6 +112,7 @@ def _root(
 app.command()(tag)
 app.command()(redact)
 app.command()(restore)
+app.command()(serve)
 app.command()(info)
 app.command()(grammar)
 app.command("eval")(evaluate)

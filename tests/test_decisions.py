@@ -12,6 +12,7 @@ from ner_edge.errors import ModelError
 from ner_edge.prompt import PromptTokenizer
 from ner_edge.runtime.decisions import Decision, mean_kl, read_decisions
 from ner_edge.runtime.engine import CopyEngine
+from ner_edge.runtime.scheduler import Scheduler
 from ner_edge.spans import Span
 from ner_edge.task import Task
 
@@ -34,7 +35,7 @@ def test_decoded_answers_take_the_likeliest_branch_everywhere(sentences, batch):
     prompts = PromptTokenizer(TASK.prefix, TASK.suffix, tokenize)
     model = StubModel(512, prompts.prefix)
     engine = CopyEngine(model, list(TASK.labels), prompts, in_flight=2)
-    found = [decoded.spans for decoded in engine.decode(sentences)]
+    found = [decoded.spans for decoded in Scheduler(engine).decode(sentences)]
     answers = [
         (words, [Span(*span[:3]) for span in spans])
         for words, spans in zip(sentences, found, strict=True)

@@ -138,7 +138,12 @@ def test_a_caller_can_be_made_to_leave_while_it_waits() -> None:
     engine, caller = Counting(), Caller()
     scheduler = Scheduler(engine)
     stepping, go_on = threading.Event(), threading.Event()
-    engine.during = lambda: bool(stepping.set() or go_on.wait(10)) and None
+
+    def during() -> None:
+        stepping.set()
+        go_on.wait(10)
+
+    engine.during = during
     with ThreadPoolExecutor(2) as threads:
         other = threads.submit(lambda: list(scheduler.decode([["a"], ["b"]])))
         assert stepping.wait(10)

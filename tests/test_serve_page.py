@@ -45,7 +45,8 @@ def two_models():
 @pytest.fixture
 def open_page(browser):
     """Opens a page; at the end checks its requests and its console."""
-    contexts, requests, messages, messages_expected = [], [], [], []
+    contexts, requests, messages = [], [], []
+    messages_expected: list[str] = []
 
     def open_page(url, **settings):
         context = browser.new_context(accept_downloads=True, **settings)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ner_edge.data.corpus import Labelled, Sentence
+from ner_edge.data.formats.columns import Columns
 from ner_edge.data.labelled import scan_labelled
-from ner_edge.data.readers.columns import Columns
 from ner_edge.errors import UsageError
 from ner_edge.spans import Span
 from ner_edge.terminal.counts import counted, grouped

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ner_edge.data.documents import Document
+from ner_edge.data.formats.columns import Columns
 from ner_edge.data.labelled import read_documents
-from ner_edge.data.readers.columns import Columns
 from ner_edge.errors import DataError
 from ner_edge.eval.align import Aligned, align
 from ner_edge.eval.calibration import Calibration, calibration

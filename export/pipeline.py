@@ -15,7 +15,7 @@ from ner_edge.export.describe.manifest import (
     descriptions,
     manifest_path,
 )
-from ner_edge.export.describe.modelfile import modelfile, modelfile_path
+from ner_edge.export.describe.modelfile import check_name, modelfile, modelfile_path
 from ner_edge.export.plan import Plan, plan_files
 from ner_edge.export.quantize.collect_imatrix import ImatrixData, collect_imatrix
 from ner_edge.export.quantize.llama_quantize import quantize
@@ -51,7 +51,7 @@ def export_model(
     """
     report = progress or (lambda stage, done, total: None)
     source = open_source(base, adapter, request.task, partial(report, "base"))
-    _check_task(request, source)
+    _check_request(request, source)
     folder, name = request.folder, request.name or source.name
     make_folder(folder)
     busy = (
@@ -69,11 +69,14 @@ def export_model(
         return _Export(request, source, plan, scratch, staging, report).run()
 
 
-def _check_task(request: ExportRequest, source: Source) -> None:
+def _check_request(request: ExportRequest, source: Source) -> None:
     if source.task is None and isinstance(request.imatrix, ImatrixData):
         raise UsageError("--imatrix needs the task that the model was trained for; give --task")
     if source.task is None and request.modelfile:
         raise UsageError("a Modelfile contains the prompt of the model's task: give --task")
+    if request.modelfile:
+        for name in (request.name or source.name, *(recipe.name for recipe in request.recipes)):
+            check_name(name)
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,12 @@ class BuiltIn:
     """The adapter's folder in the package."""
     quant: str
     """The default quantization type or recipe."""
+    megabytes: int
+    """The size of that file."""
 
 
 DEFAULT_MODEL = "conll2003-135m"
-BUILT_IN = {DEFAULT_MODEL: BuiltIn("smollm2", "default", "100mb")}
+BUILT_IN = {DEFAULT_MODEL: BuiltIn("smollm2", "default", "100mb", 100)}
 
 
 def resolve_model(name: str | None) -> Path:
@@ -63,13 +65,11 @@ def built_in_model(model: str, quant: str = "") -> Path:
     """
     built_in = BUILT_IN[model]
     quant = (quant or built_in.quant).strip().lower()
+    path = built_in_path(model, quant)
+    if path.is_file():
+        return path
+    name = path.name.removesuffix(f"-{quant}.gguf")
     with as_file(files("ner_edge").joinpath(built_in.folder)) as adapter:
-        if not (adapter / "adapter_model.safetensors").is_file():
-            raise ModelError(f"this installation does not include {model}; give a file with -m")
-        name = f"{model}-{_digest(adapter)[:8]}"
-        path = cache_dir() / "models" / f"{name}-{quant}.gguf"
-        if path.is_file():
-            return path
         request = _request(path.parent, name, quant, adapter)
         with exclusive(cache_folder("models") / f"{name}.making", "", wait=True):
             if not path.is_file():  # another process may have built it in the meantime
@@ -77,6 +77,19 @@ def built_in_model(model: str, quant: str = "") -> Path:
                 print(f"Making {model}:{quant} (first use only) ...", file=sys.stderr, flush=True)
                 _export(base, adapter, request)
     return path
+
+
+def built_in_path(model: str, quant: str = "") -> Path:
+    """Return where the file of `built_in_model` lies, or will lie once it is made.
+
+    Raises `ModelError` if the package lacks the adapter.
+    """
+    built_in = BUILT_IN[model]
+    with as_file(files("ner_edge").joinpath(built_in.folder)) as adapter:
+        if not (adapter / "adapter_model.safetensors").is_file():
+            raise ModelError(f"this installation does not include {model}; give a file with -m")
+        name = f"{model}-{_digest(adapter)[:8]}-{quant or built_in.quant}.gguf"
+    return cache_dir() / "models" / name
 
 
 def _request(folder: Path, name: str, quant: str, adapter: Path) -> "ExportRequest":

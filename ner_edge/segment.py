@@ -34,7 +34,7 @@ def segment(text: str, *, max_words: int = MAX_WORDS) -> Iterator[list[Word]]:
     """
     visible = VisibleText(text)
     text = visible.text
-    shape = _shape(text)
+    shape = shape_of(text)
     for start, end in _sentences(shape):
         words = []
         for first, last in _words(shape, start, end):
@@ -53,9 +53,6 @@ def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-# The *shape* of a text is equally long. It has a mark in place of each character that modifies or
-# belongs to the one before it, a sign for each character that is a word by itself, and a space for
-# each character that cannot be part of a word.
 _MARK, _SIGN = "\u0301\u3013"
 _SHAPE_OF = {"Mn": _MARK, "Mc": _MARK, "Me": _MARK, "Cf": _MARK, "Cc": " ", "Cs": " "}
 # Kana, Bopomofo and Han, and the scripts of Unicode's line breaking class SA: Thai, Lao, Burmese,
@@ -70,13 +67,19 @@ _UNSPACED = re.compile(
 _JOINED = re.compile("\u200d[^\\w\\s]|[\U0001f1e6-\U0001f1ff]{2}|[\u1039\u17d2\u1a60]\\w")
 
 
-def _shape(text: str) -> str:
-    shapes = {ord(c): _shape_of(c) for c in set(text) - {"\n"}}
+def shape_of(text: str) -> str:
+    """Return the *shape* of a text, which is equally long.
+
+    It has U+0301 in place of each character that modifies or belongs to the one before it, U+3013
+    for each character that is a word by itself, and a space for each character that cannot be part
+    of a word.
+    """
+    shapes = {ord(c): _shape_of_character(c) for c in set(text) - {"\n"}}
     text = _JOINED.sub(lambda pair: pair[0][0] + _MARK, text)
     return text.translate({c: shape for c, shape in shapes.items() if shape})
 
 
-def _shape_of(character: str) -> str | None:
+def _shape_of_character(character: str) -> str | None:
     category = unicodedata.category(character)
     if category[0] in "LN" and _UNSPACED.match(character):
         return _SIGN

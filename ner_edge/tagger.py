@@ -1,10 +1,15 @@
 """The Python interface: a tagger by the path or the name of its model."""
 
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from itertools import tee
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from ner_edge.builtin import resolve_model
-from ner_edge.runtime.tagger import GGUFTagger
+from ner_edge.data.documents import CharSpan, Document
+from ner_edge.errors import UsageError
+from ner_edge.runtime.tagger import Entity, GGUFTagger
 from ner_edge.runtime.word_tagger import Decoder
 
 
@@ -37,3 +42,54 @@ class Tagger(GGUFTagger):
         return super().load(
             path, decoder=decoder, depth=depth, threads=threads, gpu_layers=gpu_layers
         )
+
+    def predict_entities(
+        self, text: str, labels: Sequence[str] | None = None, *, threshold: float = 0.5
+    ) -> list[dict[str, Any]]:
+        """Return the entities of a text as GLiNER does: dicts with `start`, `end`, `text`, `label`
+        and `score`.
+
+        `labels` are some of the model's, by default all. Entities that score below `threshold` are
+        left out. Raises `UsageError` for a label that the model does not have.
+
+        Source: https://github.com/urchade/GLiNER, `GLiNER.predict_entities`.
+        """
+        return self.batch_predict_entities([text], labels, threshold=threshold)[0]
+
+    def batch_predict_entities(
+        self, texts: Iterable[str], labels: Sequence[str] | None = None, *, threshold: float = 0.5
+    ) -> list[list[dict[str, Any]]]:
+        """Return the entities of each text, as `predict_entities` does."""
+        wanted = self._known(labels)
+        return [
+            [
+                asdict(entity)
+                for entity in entities
+                if entity.label in wanted and entity.score >= threshold
+            ]
+            for entities in self.pipe(texts)
+        ]
+
+    def _known(self, labels: Sequence[str] | None) -> set[str]:
+        if isinstance(labels, str | float):
+            raise TypeError("labels are a list; name the threshold: threshold=0.5")
+        wanted = set(self.task.labels if labels is None else labels)
+        if unknown := sorted(wanted - set(self.task.labels)):
+            raise UsageError(
+                f"this model has no label {', '.join(unknown)}, only {', '.join(self.task.labels)}"
+            )
+        return wanted
+
+
+def tag_documents(tagger: GGUFTagger, documents: Iterable[Document]) -> Iterator[Document]:
+    """Yield each document with the entities that the tagger finds in its text, in order."""
+    ahead, behind = tee(documents)
+    found = tagger.pipe(document.text for document in ahead)
+    for document, entities in zip(behind, found, strict=True):
+        yield with_entities(document, entities)
+
+
+def with_entities(document: Document, entities: Iterable[Entity]) -> Document:
+    """Return a document with the entities that were found in its text; scores have six decimals."""
+    spans = [CharSpan(e.start, e.end, e.label, round(e.score, 6)) for e in entities]
+    return document._replace(spans=spans, rejected="", predicted=True, sentences=None)

@@ -13,7 +13,7 @@ import httpx
 from serve_clients import ask_for_entities, closed_loop
 from server_process import ServerProcess
 
-from ner_edge.runtime.formats import entity_objects
+from ner_edge.serve.answers import entity_objects
 from ner_edge.tagger import Tagger
 from ner_edge.terminal.progress import progress_bar
 

@@ -118,6 +118,7 @@ def _write_imatrix(folder: Path) -> None:
 def _interrupt_training(folder: Path) -> None:
     """Train until there is a checkpoint in `run`, then stop."""
     from ner_edge.task import Task
+    from ner_edge.train.data import DataFile
     from ner_edge.train.run import run_training
     from ner_edge.train.settings import resolve_settings
 
@@ -129,7 +130,13 @@ def _interrupt_training(folder: Path) -> None:
     task = Task.from_toml(folder / "task.toml")
     with suppress(KeyboardInterrupt):
         run_training(
-            "base", folder / "data.conll", None, folder / "run", task, settings, update=interrupt
+            "base",
+            [DataFile(folder / "data.conll")],
+            [],
+            folder / "run",
+            task,
+            settings,
+            update=interrupt,
         )
 
 

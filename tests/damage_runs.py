@@ -47,7 +47,7 @@ _LIGHT = (
     *("ner_edge.data.check", "ner_edge.data.report", "ner_edge.eval.evaluator"),
     *("ner_edge.eval.report.destinations", "ner_edge.export.quantize.collect_imatrix"),
     *("ner_edge.export.lora_gguf",),
-    *("ner_edge.export.pipeline", "ner_edge.export.verify.verify", "ner_edge.runtime.formats"),
+    *("ner_edge.export.pipeline", "ner_edge.export.verify.verify", "ner_edge.data.formats.table"),
     *("ner_edge.terminal.progress", "ner_edge.runtime.tagger", "ner_edge.data.texts"),
 )
 _TORCH = (

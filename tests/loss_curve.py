@@ -15,6 +15,7 @@ from ner_edge.hf.prompts import PromptEncoder
 from ner_edge.hf.torch_model import load_base
 from ner_edge.task import Task
 from ner_edge.train.attention import NAME
+from ner_edge.train.batches import Schedule, Share
 from ner_edge.train.loop import train
 from ner_edge.train.model import add_adapter, save_adapter
 from ner_edge.train.processes import shard_base
@@ -50,6 +51,7 @@ train(
     model,
     encoder.prefix,
     examples,
+    Schedule([*map(len, examples)], [Share(len(examples))], 3, settings.epochs, settings.seed),
     settings,
     out,
     identity={},

@@ -54,6 +54,9 @@ class StubModel(LlamaModel):
         self.memory: dict[int, list[int]] = {0: list(prefix)}
         self.rows: list[tuple[int, ...]] = []
 
+    def check_usable(self) -> None:
+        pass
+
     def tokenize(self, text: str, *, special: bool = False, start: bool = False) -> list[int]:
         return tokenize(text)
 
@@ -97,9 +100,6 @@ class StubModel(LlamaModel):
 
     def forget(self, sequence: int, position: int) -> None:
         del self.memory[sequence][position:]
-
-    def check_usable(self) -> None:
-        pass
 
     def close(self) -> None:
         pass

@@ -1,6 +1,7 @@
 """`ner-edge eval`: the tables, the JSON, and what it refuses."""
 
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -200,3 +201,101 @@ def test_a_model_whose_name_is_no_text(tiny, data, tmp_path):
     run_ok(*command, "--json", tmp_path / "out.json", "--report", tmp_path / "report")
     names = [model["name"] for model in json.loads((tmp_path / "out.json").read_text())["models"]]
     assert names == ["a\ufffd", "tiny-f16"]
+
+
+# Several data files
+
+
+@pytest.fixture
+def wiki(tmp_path):
+    (tmp_path / "wiki").mkdir()
+    path = tmp_path / "wiki" / "gold.conll"
+    path.write_text("Oslo I-LOC\nis O\nold O\n\nKim I-PER\n\n")
+    return path
+
+
+def test_several_data_files_give_what_each_gives_and_a_table(tiny, other, data, wiki):
+    models = ["-m", tiny.gguf, "-m", other, "--threads", 1, "--no-speed", "--markdown"]
+    alone = [run_ok("eval", path, *models) for path in (data, wiki)]
+    assert "F1 by data file" not in alone[0]
+    both = run_ok("eval", data, wiki, *models)
+    for path, text in zip((data, wiki), alone, strict=True):
+        assert f"## {path}\n\n" in both, "the same name, so the whole path"
+        assert without_speed(text) in without_speed(both)
+    scores = [
+        re.findall(r"^\| (?:tiny-f16|other) \|.* (\d+\.\d\d) \|(?: baseline| [+-])", text, re.M)
+        for text in alone
+    ]
+    means = [f"{(float(a) + float(b)) / 2:.2f}" for a, b in zip(*scores, strict=True)]
+    assert both.endswith(
+        "**F1 by data file**\n\n"
+        "| Data | tiny-f16 | other |\n| --- | ---: | ---: |\n"
+        f"| {data} | {' | '.join(scores[0])} |\n"
+        f"| {wiki} | {' | '.join(scores[1])} |\n"
+        f"| mean | {' | '.join(means)} |\n\n"
+    )
+
+
+def without_speed(text):
+    return re.sub(r" [\d.]+ \|$", "", text.rstrip(), flags=re.M)
+
+
+def test_several_data_files_as_json_on_a_terminal_and_as_a_report(tiny, data, wiki, tmp_path):
+    models = ["-m", tiny.gguf, "--threads", 1, "--no-speed"]
+    (alone,) = json.loads(run_ok("eval", wiki, *models, "--json", "-"))["models"]
+    arguments = ["--json", tmp_path / "r.json", "--report", tmp_path / "report"]
+    shown = run_ok("eval", data, wiki, *models, *arguments)
+    assert shown.index(str(data)) < shown.index(str(wiki)) < shown.index("F1 by data file")
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert [file["data"] for file in report["files"]] == [str(data), str(wiki)]
+    f1 = [file["models"][0]["f1"] for file in report["files"]]
+    assert f1[1] == alone["f1"]
+    assert report["mean_f1"] == {"tiny-f16": pytest.approx(sum(f1) / 2)}
+    folder = tmp_path / "report"
+    assert json.loads((folder / "report.json").read_text()) == report
+    assert "**F1 by data file**" in (folder / "report.md").read_text()
+    page = (folder / "index.html").read_text()
+    for name, path in (("1-gold.conll", data), ("2-gold.conll", wiki)):
+        assert f'<a href="{name}/index.html">{path}</a>: ' in page
+        assert "<h1>gold.conll</h1>" in (folder / name / "index.html").read_text()
+    assert f"<td>{f1[1]:.2f}</td>" in page
+
+
+def test_kept_predictions_serve_one_file_and_several(tiny, data, wiki):
+    models = ["-m", tiny.gguf, "--threads", 1, "--no-speed"]
+    run_ok("eval", wiki, *models)
+    both = run("eval", data, wiki, *models)
+    assert re.findall(r"(\d) of \d predictions", both.stderr) == ["2"]
+    assert re.findall(r"(\d) of \d predictions", run("eval", data, wiki, *models).stderr) == [
+        "3",
+        "2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["gold.conll", "./gold.conll"], "gold.conll: is given twice; give it once"),
+        (
+            ["gold.conll", "wiki/gold.conll", "--save-calibration", "a"],
+            "--save-calibration needs one data file and one model file",
+        ),
+        (
+            ["gold.conll", "wiki/gold.conll", "--columns", "x=1,2"],
+            "--columns x=1,2: x is not one of the data files",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("data", "wiki")
+def test_mistakes_with_several_files_are_one_line(arguments, message, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert_error(run("eval", *arguments, "-m", tiny.gguf), re.escape(message), exit_code=2)
+
+
+def test_a_report_never_replaces_a_data_file(tiny, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out" / "1-gold.conll").mkdir(parents=True)
+    inside = tmp_path / "out" / "1-gold.conll" / "report.md"
+    inside.write_text("Kim I-PER\n")
+    result = run("eval", "gold.conll", inside, "-m", tiny.gguf, "--report", "out")
+    assert_error(result, r"--report out: would replace .*report\.md, which is read", exit_code=2)

@@ -14,7 +14,7 @@ from command_line import assert_error, run, run_ok
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ner_edge.runtime.formats import FORMATS
+from ner_edge.data.formats.table import FORMATS
 from ner_edge.segment import segment
 from ner_edge.spans import spans_from_tags
 
@@ -153,12 +153,16 @@ def test_every_row_of_the_table_of_formats_is_a_choice(tag):
     assert all(name in result.stderr for name in FORMATS)
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_empty_file_gives_nothing(tag, tmp_path, kind):
+@pytest.mark.parametrize("kind", [name for name, format in FORMATS.items() if format.write])
+def test_empty_file_gives_no_text(tag, tmp_path, kind):
     (tmp_path / "empty").touch()
     result = tag(tmp_path / "empty", "--format", kind)
-    assert (result.exit_code, result.output) == (0, "")
-    assert tag("--format", kind, stdin=b"").output == ""
+    frame = {"gliner": "[]\n", "label-studio": "[]\n", "csv": '"text","entities"\n'}
+    frame["tsv"] = "number\tstart\tend\tlabel\tscore\ttext\n"
+    if kind != "html":
+        assert (result.exit_code, result.output) == (0, frame.get(kind, ""))
+    assert "<div" not in result.output
+    assert tag("--format", kind, stdin=b"").output == result.output
 
 
 def test_blank_lines_stay(tag):
@@ -374,3 +378,48 @@ def feed(stream, lines):
     with suppress(OSError):  # the reader stops early
         stream.write("\n".join(lines))
         stream.close()
+
+
+def test_tasks_of_label_studio_become_predictions(tag, tmp_path):
+    path = tmp_path / "tasks.json"
+    old = {"result": [{"type": "labels", "value": {"start": 0, "end": 1, "labels": ["X"]}}]}
+    texts = ["Zoe lives in New York .", "Ada met Bob ."]
+    tasks = [
+        {"id": 7, "data": {"text": texts[0], "source": "mail"}},
+        {"id": 8, "data": {"text": texts[1]}, "annotations": [old]},
+    ]
+    path.write_text(json.dumps(tasks))
+    written = json.loads(tag(path, "--from", "label-studio", "--format", "label-studio").stdout)
+    assert [(task["id"], task["data"]) for task in written] == [(t["id"], t["data"]) for t in tasks]
+    as_lines = tag("--format", "jsonl", stdin="\n".join(texts).encode()).stdout.splitlines()
+    for task, line in zip(written, as_lines, strict=True):
+        assert "annotations" not in task
+        regions = [region["value"] for region in task["predictions"][0]["result"]]
+        entities = json.loads(line)["entities"]
+        assert [(r["start"], r["end"], r["labels"]) for r in regions] == [
+            (e["start"], e["end"], [e["label"]]) for e in entities
+        ]
+
+
+def test_out_is_written_whole_and_its_suffix_is_the_format(tag, tmp_path):
+    (tmp_path / "in.txt").write_text("Zoe in Rome\nAda\n")
+    for name, kind in (("x.jsonl", "jsonl"), ("x.html", "html"), ("x.csv", "csv")):
+        result = tag(tmp_path / "in.txt", "--out", tmp_path / name)
+        assert (result.exit_code, result.stdout) == (0, "")
+        expected = tag(tmp_path / "in.txt", "--format", kind).stdout
+        assert (tmp_path / name).read_text() == expected
+    assert_error(tag(tmp_path / "in.txt", "-o", tmp_path / "x.txt"), "Name it with --format", 2)
+    options = ("--out", tmp_path / "in.txt", "--format", "jsonl")
+    assert_error(tag(tmp_path / "in.txt", *options), "would replace", 2)
+    assert_error(tag("--format", "brat", stdin=b"x"), "text: name a folder with --out", 2)
+
+
+def test_only_text_comes_from_standard_input(tag):
+    assert_error(tag("--from", "csv", stdin=b"text\nAda\n"), "reads files, not standard input", 2)
+
+
+def test_tables_are_read_before_the_model_loads(tag, tmp_path, monkeypatch):
+    monkeypatch.setattr("ner_edge.tagger.Tagger.load", lambda *_, **__: pytest.fail("loaded"))
+    (tmp_path / "x.csv").write_text("review\nAda\n")
+    assert_error(tag(tmp_path / "x.csv"), "x.csv:1: has no column named text; its columns are rev")
+    assert_error(tag(tmp_path / "no.csv"), "no.csv: no such file")

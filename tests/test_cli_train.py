@@ -1,5 +1,6 @@
 """`ner-edge train`: from sentences to an adapter that export takes and tag runs."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -23,6 +24,7 @@ from ner_edge.spans import Span
 from ner_edge.task import Task
 from ner_edge.train.attention import NAME as SHARED_PREFIX_ATTENTION
 from ner_edge.train.check import Check
+from ner_edge.train.data import DataFile
 from ner_edge.train.dev import dev_f1
 from ner_edge.train.model import add_adapter
 from ner_edge.train.run import run_training
@@ -91,7 +93,10 @@ def test_output_folder_is_complete(tiny, trained):
     saved = json.loads((out / "training_settings.json").read_text())
     assert saved["settings"].items() >= SETTINGS.items()
     assert saved["settings"]["learning_rate"] == 1e-3, "the preset's, resolved"
-    assert (saved["base"], saved["train_file"]) == (str(tiny.folder), "train.conll")
+    assert saved["base"] == str(tiny.folder)
+    digest = hashlib.sha256(CONLL.encode()).hexdigest()
+    assert saved["data"] == [{"file": "train.conll", "sha256": digest, "weight": 1}]
+    assert (saved["steps"], saved["steps_planned"]) == (6, 6)
     match = re.fullmatch(rf"{re.escape(str(out))}\ndev strict micro F1 (\d+\.\d\d)\n", stdout)
     assert float(match[1]) == pytest.approx(saved["dev_f1"], abs=0.005)
     assert 0 <= saved["dev_f1"] <= 100
@@ -114,8 +119,8 @@ def test_training_learns(tiny, files, tmp_path):
 
     settings = resolve_settings("edge", flags=SETTINGS | {"epochs": 5, "learning_rate": 0.01})
     task = Task.from_toml(files / "tiny.toml")
-    file = files / "train.conll"
-    run_training(str(tiny.folder), file, None, tmp_path, task, settings, update=update)
+    file = [DataFile(files / "train.conll")]
+    run_training(str(tiny.folder), file, [], tmp_path, task, settings, update=update)
     assert losses[-1] < 0.85 * losses[0]
 
 
@@ -465,8 +470,8 @@ def train(tiny, files):
 
         settings = resolve_settings("edge", flags=SETTINGS | {"checkpoint_every": 2} | changes)
         task = Task.from_toml(files / "tiny.toml")
-        base = str(tiny.folder)
-        run_training(base, files / data, None, out, task, settings, resume=resume, update=update)
+        base, file = str(tiny.folder), DataFile(files / data)
+        run_training(base, [file], [], out, task, settings, resume=resume, update=update)
         return steps
 
     return start

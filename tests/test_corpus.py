@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tag_schemes import bioes_from_spans, iob1_from_spans
 
 from ner_edge.data.corpus import DOCSTART, Sentence
 from ner_edge.data.labelled import read_labelled, scan_labelled
+from ner_edge.data.schemes import iob1_from_spans, iobes_from_spans
 from ner_edge.errors import DataError, NerEdgeWarning
 from ner_edge.segment import segment
 from ner_edge.spans import Span, iob2_from_spans
@@ -152,7 +152,7 @@ def test_every_scheme_says_the_same(
     tmp_path_factory: pytest.TempPathFactory, sentence: Sentence
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "scheme.conll"
-    for write in (iob1_from_spans, iob2_from_spans, bioes_from_spans):
+    for write in (iob1_from_spans, iob2_from_spans, iobes_from_spans):
         tags = write(sentence.spans, len(sentence.words))
         path.write_bytes(rows(sentence, tags).encode())
         assert read_labelled(path, keep_docstart=True) == [sentence]

@@ -21,6 +21,7 @@ from ner_edge import builtin
 from ner_edge.cli.app import app
 from ner_edge.data.labelled import read_labelled
 from ner_edge.task import Task, load_task
+from ner_edge.train.data import parse_data_file
 from ner_edge.train.settings import resolve_settings
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
@@ -76,7 +77,7 @@ def folder(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     """A working directory with the files that the documentation names."""
     shutil.copytree(models / "files", tmp_path, dirs_exist_ok=True)
     news = (ROOT / "examples" / "news.conll").read_text(encoding="utf-8").split("\n\n")
-    for i, name in enumerate(("train", "dev", "test", "held-out")):
+    for i, name in enumerate(("train", "dev", "test", "held-out", "wiki", "wiki-dev")):
         size = 8 if name == "train" else 3
         (tmp_path / f"{name}.conll").write_text("\n\n".join(news[8 * i :][:size]) + "\n")
     sentences = read_labelled(tmp_path / "test.conll")
@@ -85,8 +86,11 @@ def folder(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     for name in ("spacy", "gliner"):
         lines = [json.dumps({"text": s.text, "entities": []}) + "\n" for s in sentences]
         (tmp_path / f"{name}.jsonl").write_text("".join(lines))
-    for name in ("letter.txt", "news.txt"):
+    (tmp_path / "letters").mkdir()
+    for name in ("letter.txt", "news.txt", "letters/a.txt"):
         (tmp_path / name).write_text("Ada Lovelace lived in London.\nNobody came.\n")
+    (tmp_path / "reviews.csv").write_text("id,text\n7,Ada Lovelace lived in London.\n8,Nobody.\n")
+    (tmp_path / "tasks.json").write_text('[{"id": 7, "data": {"text": "Ada lives in London."}}]')
     for name in ("products.toml", "products.jsonl"):
         shutil.copy(ROOT / "examples" / name, tmp_path)
     for name in ("scripts", "examples"):
@@ -182,6 +186,13 @@ def test_json_and_toml_blocks_are_read(tmp_path):
             assert read_labelled(path)
         elif block.language == "toml" and "labels" in tomllib.loads(block.body):
             Task.from_toml(path)
+        elif block.language == "toml" and "run" in tomllib.loads(block.body):
+            trial = tomllib.loads(block.body)
+            for run_of_trial in trial["run"]:
+                assert [*map(parse_data_file, run_of_trial["data"])]
+                resolve_settings(
+                    trial["preset"], flags=trial["settings"] | run_of_trial["settings"]
+                )
         elif block.language == "toml":
             resolve_settings("edge", path)
 

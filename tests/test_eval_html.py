@@ -117,7 +117,7 @@ def test_markup_in_the_data_is_text():
 
 
 def test_the_folder(tmp_path):
-    index = write_folder(TWO, tmp_path / "a" / "report")
+    index = write_folder([TWO], tmp_path / "a" / "report")
     names = {
         "f1-size.png",
         "f1-speed.png",
@@ -133,7 +133,7 @@ def test_the_folder(tmp_path):
     )
     assert (index.parent / "reliability.png").read_bytes().startswith(b"\x89PNG")
     first = index.read_bytes()
-    write_folder(TWO, index.parent)
+    write_folder([TWO], index.parent)
     assert index.read_bytes() == first  # the same comparison, the same page
 
 

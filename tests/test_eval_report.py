@@ -259,8 +259,8 @@ def test_json_of_one_model_has_no_delta():
 
 
 def test_json_goes_to_a_file_or_to_stdout(tmp_path, capsys):
-    write_json(TWO, "-")
-    write_json(TWO, str(tmp_path / "report.json"))
+    write_json(to_json(TWO), "-")
+    write_json(to_json(TWO), str(tmp_path / "report.json"))
     text = (tmp_path / "report.json").read_text(encoding="utf-8")
     assert json.loads(text) == to_json(TWO)
     assert capsys.readouterr().out == text
@@ -269,7 +269,7 @@ def test_json_goes_to_a_file_or_to_stdout(tmp_path, capsys):
 
 def test_a_report_that_cannot_be_written_is_one_clear_line(tmp_path):
     with pytest.raises(NerEdgeError, match=r"report\.json"):
-        write_json(TWO, str(tmp_path / "no" / "report.json"))
+        write_json(to_json(TWO), str(tmp_path / "no" / "report.json"))
 
 
 def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
@@ -281,7 +281,7 @@ def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.replace", fail)
     with pytest.raises(NerEdgeError):
-        write_json(TWO, str(path))
+        write_json(to_json(TWO), str(path))
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

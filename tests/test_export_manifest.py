@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shlex
 
 import pytest
 from command_line import assert_error, run, run_ok
@@ -11,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tiny_models import save_adapter, save_model
 
-from ner_edge.errors import NerEdgeWarning
+from ner_edge.errors import NerEdgeWarning, UsageError
 from ner_edge.export.describe.manifest import read_manifest
 from ner_edge.export.describe.modelfile import template
 from ner_edge.export.read.base import open_gguf_base
@@ -253,6 +254,37 @@ def test_a_modelfile_beside_each_file(tiny, adapter, tmp_path):
         assert commands["PARAMETER repeat_penalty"] == "1"
         assert commands["PARAMETER stop"] == "\n"
         assert "Ollama cannot constrain the answer to a grammar" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("my model", "my-model-q8_0"),
+        ('it\'s "quoted" #1 $HOME \\n `x`', "it-s-quoted-1-home-n-x-q8_0"),
+        ("Zürich 東京", "z-rich-q8_0"),
+        ('"""', "q8_0"),
+    ],
+)
+def test_ollama_finds_a_model_of_any_printable_name(name, model, tiny, adapter, tmp_path):
+    run_ok("export", adapter, "--base", tiny.folder, "-o", tmp_path, "--name", name, "--modelfile")
+    (path,) = tmp_path.glob("*.Modelfile")
+    text = path.read_text(encoding="utf-8")
+    commands = dict(ollama_commands(text))
+    # expandPath joins it with the folder of the Modelfile.
+    assert (tmp_path / commands["FROM"]).samefile(path.with_suffix(".gguf"))
+    # What a shell makes of the command in the comment.
+    (command,) = re.findall(r"To use it: (.*)", text)
+    assert shlex.split(command) == [
+        *("ollama", "create", model),
+        *("-f", f"./{path.name}"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["a\nFROM b", "a\rb", "a\u00a0b", "a\tb", "a\x1bb", "a\udcff"])
+def test_names_that_ollama_cannot_read_are_refused(name, tiny, adapter, tmp_path):
+    with pytest.raises(UsageError, match=r"Ollama cannot open a file named .* choose another name"):
+        export_model(tiny.folder, adapter, tmp_path, ["f16"], name=name, modelfile=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_modelfile_needs_a_task(tiny, tmp_path):

@@ -156,3 +156,20 @@ def test_the_cache_of_an_evaluation(tiny, work, disk):
     (warning,) = errors(result)
     assert "predictions cannot be kept (No space left on device)" in warning
     assert all(path.stat().st_size == 0 for path in disk.rglob("*.jsonl"))
+
+
+@pytest.mark.parametrize("command", [["tag"], ["redact", "--key", "key"]], ids=lambda c: c[0])
+def test_folders(command, tiny, work, disk, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / "in" / name).write_text("Zoe in Rome\n" * 500)
+    fill(disk, 0)
+    arguments = [*command, tmp_path / "in", "--out", disk / "out", "-m", tiny.gguf]
+    result = ner_edge(*arguments, cache=work / "cache")
+    assert result.returncode == 1
+    (error,) = errors(result)
+    assert error.startswith(f"error: {disk}/out/")
+    assert "the disk is full" in error
+    assert not (tmp_path / "key").exists()
+    assert all(path.stat().st_size == 0 for path in (disk / "out").rglob("*") if path.is_file())

@@ -31,8 +31,8 @@ def imported() -> Iterator[str]:
 
 
 def test_every_library_that_is_imported_is_declared():
-    requirements = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["train"]
-    requirements += PROJECT["optional-dependencies"]["eval"]
+    extras = {k: v for k, v in PROJECT["optional-dependencies"].items() if k != "dev"}
+    requirements = sum(extras.values(), PROJECT["dependencies"])
     declared = {name_of(requirement) for requirement in requirements}
     owners = packages_distributions()
     libraries = set(imported()) - sys.stdlib_module_names - {"ner_edge"}

@@ -1,7 +1,6 @@
 """Packing changes the cost of training, not its result."""
 
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import Any
 
 import pytest
@@ -11,11 +10,9 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ner_edge.data.corpus import Sentence
 from ner_edge.hf.prompts import Example
-from ner_edge.spans import Span
 from ner_edge.train.attention import NAME
-from ner_edge.train.batches import batches_from, lower_cased, plan_epoch, split_by_tokens
+from ner_edge.train.batches import split_by_tokens
 from ner_edge.train.lora import speed_up_lora
 from ner_edge.train.loss import packed_loss, packed_losses
 from ner_edge.train.model import checkpoint_gradients
@@ -207,36 +204,6 @@ def test_examples_do_not_see_each_other() -> None:
 def test_split_keeps_every_example_in_order_even_one_too_long() -> None:
     splits = list(split_by_tokens(EXAMPLES, len(PREFIX), max_tokens=1))
     assert splits == [[example] for example in EXAMPLES]
-
-
-def test_an_epoch_holds_each_sentence_once_and_depends_on_seed_and_epoch_only() -> None:
-    lengths = [(i * 37) % 50 for i in range(101)]
-    plan = plan_epoch(lengths, 8, seed=3, epoch=0)
-    assert sorted(i for batch in plan for i in batch) == list(range(101))
-    assert plan == plan_epoch(lengths, 8, seed=3, epoch=0)
-    assert plan != plan_epoch(lengths, 8, seed=3, epoch=1)
-    assert plan != plan_epoch(lengths, 8, seed=4, epoch=0)
-
-
-def test_batches_continue_from_any_step_over_epochs() -> None:
-    lengths = [(i * 37) % 50 for i in range(21)]
-    every = [batch for epoch in range(3) for batch in plan_epoch(lengths, 8, 3, epoch)]
-    assert len(every) == 9
-    for step in range(9):
-        found = batches_from(step, lengths, batch_size=8, seed=3)
-        assert list(islice(found, 9 - step)) == every[step:]
-
-
-def test_a_share_of_the_cased_sentences_is_copied_in_lower_case() -> None:
-    sentences = [Sentence([f"Zoe{i}", "left"], [Span(0, 1, "PER")]) for i in range(10)]
-    sentences += [Sentence(["all", "lower"], [])] * 5
-    copies = lower_cased(sentences, 0.3, seed=0)
-    assert len(copies) == 3
-    for copy in copies:
-        original = next(s for s in sentences if s.words[0].lower() == copy.words[0])
-        assert (copy.words[1], copy.spans) == ("left", original.spans)
-    assert lower_cased(sentences, 0.3, seed=0) == copies
-    assert lower_cased(sentences, 0.0, seed=0) == []
 
 
 READ = [

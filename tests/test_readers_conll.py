@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ner_edge.data.corpus import DOCSTART, Labelled, Sentence
+from ner_edge.data.formats.columns import Columns, parse_columns
 from ner_edge.data.labelled import read_documents, read_labelled, scan_labelled
-from ner_edge.data.readers.columns import Columns, parse_columns
 from ner_edge.errors import DataError, UsageError
 from ner_edge.spans import Span
 

@@ -22,9 +22,13 @@ from ner_edge.gguf.imatrix import Imatrix, read_imatrix
 from ner_edge.gguf.row_order import permute_rows, restore_rows
 from ner_edge.hf.prompts import PromptEncoder
 from ner_edge.task import Task
+from ner_edge.train.batches import Schedule, Share
+from ner_edge.train.checkpoint import adapter_weights
+from ner_edge.train.data import DataFile
 from ner_edge.train.loss import packed_loss
 from ner_edge.train.model import save_adapter
 from ner_edge.train.packing import pack
+from ner_edge.train.recover import Rounding
 from ner_edge.train.resource_checks import memory_check
 from ner_edge.train.run import run_training
 from ner_edge.train.settings import resolve_settings
@@ -178,8 +182,8 @@ def test_rows_are_restored(heads, half_width, columns):
 def train(made, out, start, recovery, **changes):
     run_training(
         str(made.base),
-        made.root / "train.conll",
-        None,
+        [DataFile(made.root / "train.conll")],
+        [],
         out,
         TASK,
         resolve_settings("edge", flags=SETTINGS | changes),
@@ -224,8 +228,8 @@ def test_the_target_is_what_the_model_answered_before(made, tmp_path):
         notes: list[str] = []
         run_training(
             str(made.base),
-            made.root / "train.conll",
-            None,
+            [DataFile(made.root / "train.conll")],
+            [],
             tmp_path / "out",
             TASK,
             resolve_settings("edge", flags=SETTINGS),
@@ -243,8 +247,12 @@ def test_the_memory_of_the_teacher_is_counted(made):
     encoder = PromptEncoder(start.tokenizer, TASK)
     examples = [encoder.example(s) for s in read_labelled(made.root / "train.conll")]
 
+    lengths = [len(example) for example in examples]
+    schedule = Schedule(lengths, [Share(len(lengths))], settings.batch_size, 1, 0)
+
     def said(teacher):
-        text = memory_check(start.model, teacher, len(encoder.prefix), examples, settings, 1).text
+        prefix = len(encoder.prefix)
+        text = memory_check(start.model, teacher, prefix, examples, schedule, settings, 1).text
         return float(re.search(r"weights ([\d.]+)", text)[1])
 
     class Large(torch.nn.Module):
@@ -274,7 +282,7 @@ class Killed(Exception):
     pass
 
 
-def recover(made, out, kill_at=None, resume=False):
+def recover(made, out, kill_at=None, resume=False, dev=(), **changes):
     steps = []
 
     def update(done, total=None, *, label=None, note=""):
@@ -282,11 +290,11 @@ def recover(made, out, kill_at=None, resume=False):
         if done == kill_at:
             raise Killed
 
-    flags = SETTINGS | {"checkpoint_every": 2, "round_every": 3, "learning_rate": 0.01}
+    flags = SETTINGS | {"checkpoint_every": 2, "round_every": 3, "learning_rate": 0.01} | changes
     run_training(
         str(made.base),
-        made.root / "train.conll",
-        None,
+        [DataFile(made.root / "train.conll")],
+        dev,
         out,
         TASK,
         resolve_settings("edge", flags=flags),
@@ -313,6 +321,30 @@ def test_resumed_recovery_ends_like_an_unbroken_one(kill_at, made, whole, tmp_pa
     assert recover(made, tmp_path, resume=True) == list(range(kill_at // 2 * 2 + 1, 7))
     broken = load_file(tmp_path / "adapter_model.safetensors")
     assert all(torch.equal(weight, broken[name]) for name, weight in whole.items())
+
+
+def test_measuring_at_checkpoints_changes_no_recovery(made, whole, tmp_path, monkeypatch):
+    """An adapter is measured with weights rounded for itself; then training goes on with those
+    rounded before."""
+    roundings = []
+    create = Rounding.__init__
+
+    def remember(self, *arguments):
+        create(self, *arguments)
+        roundings.append(self)
+
+    def measure(model, *_):
+        for name, weight in adapter_weights(model).items():
+            assert torch.equal(roundings[0].adapter[name], weight.half())
+        return [next(scores, 0.0)]
+
+    monkeypatch.setattr(Rounding, "__init__", remember)
+    monkeypatch.setattr("ner_edge.train.run.dev_scores", measure)
+    scores = iter([1.0, 2.0, 3.0])  # after 2, 4 and 6 steps; rounded for training after 0 and 3
+    dev = [DataFile(made.root / "train.conll")]
+    recover(made, tmp_path, dev=dev, keep_best=True)
+    kept = load_file(tmp_path / "adapter_model.safetensors")
+    assert all(torch.equal(weight, kept[name]) for name, weight in whole.items())
 
 
 # The command line

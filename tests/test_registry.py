@@ -306,6 +306,11 @@ def test_hub_repositories_of_each_kind_are_exported(hub, tmp_path):
     assert describe(out / "ner-f16.gguf").provenance["adapter"]
 
 
+def test_pulling_an_adapter_brings_its_base(hub):
+    pulled = [Path(line).parent.name for line in run_ok("models", "pull", "org/ner").splitlines()]
+    assert pulled == ["ner", "base"]
+
+
 def test_hub_repositories_in_each_others_place(hub, tmp_path):
     result = run("export", "--base", "org/ner")
     assert_error(result, "org/ner: contains an adapter, not a base model; give the base it is for")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from browser import KnownNames, chromium, serving
 
-from ner_edge.runtime.formats import as_brackets, as_conll
+from ner_edge.serve.answers import written
 
 NAMES = {
     "Ada": ("PER", 0.97),
@@ -226,8 +226,8 @@ def test_downloads(open_page, one_model):
     find(page)
     tagger = KnownNames(NAMES)
     found = tagger(TEXT)
-    assert downloaded(page, "brackets") == next(as_brackets(TEXT, found))
-    assert downloaded(page, "conll") == "".join(piece + "\n" for piece in as_conll(TEXT, found))
+    assert downloaded(page, "brackets") == written("brackets", TEXT, found)
+    assert downloaded(page, "conll") == written("conll", TEXT, found) + "\n"
     record = json.loads(downloaded(page, "json"))
     assert (record["text"], record["model"]) == (TEXT, "model-a")
     assert [TEXT[e["start"] : e["end"]] for e in record["entities"]] == [e.text for e in found]
@@ -246,7 +246,7 @@ def test_copy(open_page, one_model):
     page.click("#copy")
     page.wait_for_selector("#status:has-text('Copied.')")
     copied = page.evaluate("() => navigator.clipboard.readText()")
-    assert copied == next(as_brackets(TEXT, KnownNames(NAMES)(TEXT)))
+    assert copied == written("brackets", TEXT, KnownNames(NAMES)(TEXT))
 
 
 def test_two_models_side_by_side(open_page, two_models):

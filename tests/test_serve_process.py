@@ -13,7 +13,7 @@ from command_line import assert_error, run
 from doc_pages import blocks_of
 from server_process import ServerProcess
 
-from ner_edge.runtime.formats import entity_objects
+from ner_edge.serve.answers import entity_objects
 from ner_edge.tagger import Tagger
 
 LONG = "Ada met Zoe in Rome. " * 20_000

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving import TEXTS, SlowTagger, app_of, ask, client_of, make_models, stub_tagger
 
-from ner_edge.runtime.formats import FORMATS, as_conll, entity_objects
 from ner_edge.segment import segment
+from ner_edge.serve.answers import WRITERS, entity_objects, written
 from ner_edge.serve.app import make_app
 from ner_edge.serve.settings import ServeSettings
 
@@ -41,10 +41,10 @@ def test_several_texts_are_answered_in_order():
     assert post("/tag", {"texts": []}).json()["results"] == []
 
 
-@pytest.mark.parametrize("kind", sorted(FORMATS.keys() - {"jsonl"}))
+@pytest.mark.parametrize("kind", sorted(WRITERS.keys() - {"jsonl"}))
 def test_formats_are_those_of_the_command_line(kind):
     answer = post("/tag", {"texts": TEXTS, "format": kind}).json()
-    expected = ["\n".join(FORMATS[kind](text, TAGGER(text))) for text in TEXTS]
+    expected = [written(kind, text, TAGGER(text)) for text in TEXTS]
     assert [result["output"] for result in answer["results"]] == expected
     one = post("/tag", {"text": TEXTS[0], "format": kind}).json()
     assert one == {"model": "stub", "output": expected[0]}
@@ -81,7 +81,8 @@ def test_words_are_sent_only_if_asked_for():
 def test_conll_columns_are_those_of_the_words_and_entities(text):
     """The columns come from offsets; they must name the words that the tagger saw."""
     sentences = list(segment(text))
-    columns = list(as_conll(text, TAGGER(text)))
+    columns = [c for c in written("conll", text, TAGGER(text)).split("\n\n") if c]
+    columns = [column.rstrip("\n") for column in columns]
     assert len(columns) == len(sentences)
     spans = list(TAGGER.tag_words([word.text for word in words] for words in sentences))
     for column, words, found in zip(columns, sentences, spans, strict=True):

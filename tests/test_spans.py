@@ -1,8 +1,8 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tag_schemes import iob1_from_spans
 
+from ner_edge.data.schemes import iob1_from_spans
 from ner_edge.errors import DataError
 from ner_edge.spans import Span, iob2_from_spans, spans_from_tags
 

@@ -1,6 +1,7 @@
 """The tagger's entities in pasted text, and the types of its arguments."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stub_model import StubModel
 
-from ner_edge.runtime.formats import as_conll, tag_and_format
-from ner_edge.tagger import Tagger
+from ner_edge.data.documents import Document
+from ner_edge.data.formats.conll import write_conll
+from ner_edge.data.formats.format import Losses
+from ner_edge.errors import UsageError
+from ner_edge.tagger import Tagger, tag_documents
 from ner_edge.task import load_task
 from ner_edge.visible import VisibleText, is_blank
 
@@ -35,8 +39,9 @@ def test_invisible_characters_make_no_difference_but_to_offsets(tagger: Tagger) 
     assert plain
     assert [VisibleText(entity.text).text for entity in pasted] == [e.text for e in plain]
     assert [entity.text for entity in pasted] == [PASTED[e.start : e.end] for e in pasted]
-    columns = [list(tag_and_format(as_conll, tagger, [text])) for text in (PLAIN, PASTED)]
-    assert columns[0] == columns[1]
+    documents = tag_documents(tagger, [Document(1, PLAIN, []), Document(2, PASTED, [])])
+    first, second = write_conll(documents, Losses())
+    assert first == second
 
 
 @given(st.text(st.sampled_from("aB .[|\u0301\u200b\u200d\u200c\xad\ufe0f\ufeff\0字مक्👩🇩ไ่❤")))
@@ -72,3 +77,29 @@ def test_one_text_and_many_texts_are_told_apart() -> None:
     with pytest.raises(TypeError, match=r"^a sentence is a list of words, not a str$"):
         list(tagger.tag_words(["Ada"]))
     assert list(tagger.pipe([])) == []
+
+
+def test_entities_as_gliner_returns_them(tagger: Tagger) -> None:
+    texts = [PLAIN, "Nobody.", "Zoe Smith lives in New York ."]
+    found = tagger.batch_predict_entities(texts, threshold=0)
+    assert any(found)
+    assert found == [[asdict(entity) for entity in entities] for entities in tagger.pipe(texts)]
+    (alone,) = tagger.pipe([PLAIN])
+    assert tagger.predict_entities(PLAIN, threshold=0) == [asdict(entity) for entity in alone]
+    for text, entities in zip(texts, found, strict=True):
+        for entity in entities:
+            assert list(entity) == ["start", "end", "text", "label", "score"]
+            assert text[entity["start"] : entity["end"]] == entity["text"]
+    scores = sorted(entity["score"] for entities in found for entity in entities)
+    limit = scores[len(scores) // 2]
+    kept = tagger.batch_predict_entities(texts, ["PER"], threshold=limit)
+    assert kept == [
+        [e for e in entities if e["label"] == "PER" and e["score"] >= limit] for entities in found
+    ]
+
+
+def test_labels_that_the_model_does_not_have_are_refused(tagger: Tagger) -> None:
+    with pytest.raises(UsageError, match="this model has no label person, only PER, LOC"):
+        tagger.predict_entities(PLAIN, ["PER", "person"])
+    with pytest.raises(TypeError, match="name the threshold"):
+        tagger.predict_entities(PLAIN, 0.5)  # type: ignore[arg-type]

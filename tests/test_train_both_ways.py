@@ -17,6 +17,7 @@ from tiny_models import save_model
 from ner_edge.hf.torch_model import check_base
 from ner_edge.hf.word_head import HEAD_FILE, read_word_head, write_word_head
 from ner_edge.task import Task
+from ner_edge.train.data import DataFile
 from ner_edge.train.resource_checks import disk_check
 from ner_edge.train.run import run_training
 from ner_edge.train.settings import TrainSettings, resolve_settings
@@ -73,9 +74,9 @@ def train(work: Path, out: Path, start: Path | None = None, **changes: Any) -> l
             raise Killed
 
     settings = resolve_settings("edge", flags=SETTINGS | {"reading": "both"} | changes, start=start)
-    data = work / "train.conll"
+    data = DataFile(work / "train.conll")
     run_training(
-        str(work / "base"), data, None, out, TASK, settings, start=start, update=update, **more
+        str(work / "base"), [data], [], out, TASK, settings, start=start, update=update, **more
     )
     return notes
 

@@ -6,7 +6,6 @@ heads. A mean of A and of B would be meaningless, because separately trained fac
 aligned.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,14 +16,14 @@ from peft import LoraConfig
 from safetensors.numpy import load_file, save_file
 
 from ner_edge.errors import ModelError, UsageError, first_line
-from ner_edge.files.atomic import atomic_path, make_folder, write_text
+from ner_edge.files.atomic import atomic_path, make_folder
 from ner_edge.files.targets import check_folder
 from ner_edge.hf.adapter_config import WEIGHTS_FILE, check_adapter
 from ner_edge.hf.word_head import read_word_head, write_word_head
 from ner_edge.task import load_saved_task
-from ner_edge.train.fingerprint import FINGERPRINT_KEY, read_record
+from ner_edge.train.fingerprint import FINGERPRINT_KEY
 from ner_edge.train.model import save_config
-from ner_edge.train.settings import SETTINGS_FILE
+from ner_edge.training_record import read_attributions, read_record, union, write_record
 from ner_edge.word_head import Linear, WordHead
 
 Matrix = NDArray[np.float32]
@@ -140,9 +139,10 @@ def _save(
     record = {
         "base": first.config.base_model_name_or_path,
         FINGERPRINT_KEY: first.settings.get(FINGERPRINT_KEY),
+        "attribution": union(read_attributions(adapter.folder) for adapter in adapters),
         "mean_of": [adapter.settings for adapter in adapters],
     }
-    write_text(json.dumps(record, indent=2) + "\n", str(out / SETTINGS_FILE))
+    write_record(out, record)
     if heads := [adapter.head for adapter in adapters if adapter.head]:
         write_word_head(_mean_head(heads), out)
     with atomic_path(out / WEIGHTS_FILE) as path:  # last: without weights it is no adapter

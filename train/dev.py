@@ -1,4 +1,4 @@
-"""F1 on a development set, by unconstrained greedy decoding in torch."""
+"""F1 on development sets, by unconstrained greedy decoding in torch."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,8 +14,33 @@ from ner_edge.spans import Span, strict_f1
 from ner_edge.tags import best_path, spans_of
 from ner_edge.train.loss import read_packed
 from ner_edge.train.packing import pack
+from ner_edge.train.word_head import word_head_of
 
 _READ_TOGETHER = 16  # sentences
+
+
+def dev_scores(
+    model: Any,
+    tokenizer: Any,
+    encoder: PromptEncoder,
+    dev: Sequence[Sequence[Sentence]],
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> list[float]:
+    """Return the F1 on each development set, of the word head's tags if `model` has one, else of
+    its answers; `report` is called with sentences done and in all sets."""
+    scores = []
+    done, total = 0, sum(map(len, dev))
+    for sentences in dev:
+
+        def of_all(count: int, _: int, before: int = done) -> None:
+            report(before + count, total)
+
+        if word_head_of(model):
+            scores.append(read_f1(model, encoder, sentences, of_all))
+        else:
+            scores.append(dev_f1(model, tokenizer, encoder, sentences, of_all))
+        done += len(sentences)
+    return scores
 
 
 def dev_f1(

@@ -2,15 +2,13 @@
 
 import zlib
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ner_edge.errors import ModelError
-from ner_edge.files.typed import read_json
 from ner_edge.hf.adapter_config import CONFIG_FILE, WEIGHTS_FILE, read_adapter_config
 from ner_edge.hf.word_head import HEAD_FILE
-from ner_edge.train.settings import SETTINGS_FILE
+from ner_edge.training_record import read_record
 
 FINGERPRINT_KEY = "base_fingerprint"
 _SAMPLE = 4096  # values per tensor, so that a large model takes no longer than a small one
@@ -52,9 +50,3 @@ def adapter_digest(folder: Path) -> str:
     if (folder / HEAD_FILE).exists():
         digest = zlib.crc32((folder / HEAD_FILE).read_bytes(), digest)
     return f"{digest:08x}"
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """Return the record that training saved beside an adapter; empty for one made elsewhere."""
-    path = folder / SETTINGS_FILE
-    return read_json(path, dict[str, Any], "a record of training") if path.exists() else {}

@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 
+from ner_edge.data.corpus import Sentence
 from ner_edge.errors import NerEdgeError
 from ner_edge.hf.prompts import Example
-from ner_edge.train.batches import batches_from, split_by_tokens, steps_per_epoch
+from ner_edge.train.batches import Schedule, split_by_tokens
+from ner_edge.train.best import BestAdapter
 from ner_edge.train.checkpoint import load_checkpoint, save_checkpoint
 from ner_edge.train.loss import packed_losses
 from ner_edge.train.packing import pack
@@ -51,6 +53,7 @@ def train(
     model: Any,
     prefix: Sequence[int],
     examples: Sequence[Example],
+    schedule: Schedule,
     settings: TrainSettings,
     folder: Path,
     *,
@@ -58,13 +61,17 @@ def train(
     resume: bool = False,
     rounding: Rounding | None = None,
     teacher: Any = None,
+    best: BestAdapter | None = None,
+    deadline: float | None = None,
     report: Callable[[StepReport], None] = lambda _: None,
-) -> None:
-    """Train the adapter of `model` (a peft model) in place, with checkpoints in `folder`.
+) -> int:
+    """Train the adapter of `model` (a peft model) in place, with checkpoints in `folder`; return
+    the number of steps made.
 
     Only a run with the same `identity` can resume a checkpoint. With a `rounding`, the model has
     rounded weights during training and afterwards. With a `teacher`, its distributions are the
-    target instead of the labels.
+    target instead of the labels. With `best`, the model ends with the best adapter of all
+    checkpoints. After the `deadline`, in seconds of `time.monotonic`, no further step begins.
 
     Under `torchrun`, each process takes its share of every batch, and gradients are summed, so the
     number of processes affects the result only by floating-point rounding.
@@ -81,20 +88,22 @@ def train(
         lr=settings.learning_rate,
         weight_decay=settings.weight_decay,
     )
-    steps = count_steps(len(examples), settings)
+    steps = schedule.steps
     first_step, mean_loss = 0, [0.0, 0.0]
     if resume and (state := load_checkpoint(folder, model, optimizer, identity)):
         first_step, mean_loss = state["step"], state["loss"]
         if rounding:
             rounding.refresh(model, state["rounded"])
-    lengths = [len(example) for example in examples]
-    batches = batches_from(first_step, lengths, settings.batch_size, settings.seed)
+        if best and state["best"]:
+            best.load(state["best"])
+    batches = schedule.batches_from(first_step)
+    done = first_step
     model.train()
     for step in range(first_step, steps):
         started = time.perf_counter()
         if rounding and step % settings.round_every == 0:
             rounding.refresh(model)
-        epoch = step // steps_per_epoch(len(examples), settings.batch_size)
+        epoch = step // schedule.steps_per_epoch
         batch = [_as_read(examples[i], i, epoch, settings) for i in next(batches)]
         loss = add_gradients(
             base,
@@ -112,41 +121,56 @@ def train(
         done = step + 1
         for which, value in enumerate(loss.tolist()):
             mean_loss[which] += (value - mean_loss[which]) / min(done, _SMOOTHED)
-        if rank == 0:
-            if done % settings.checkpoint_every == 0 or done == steps:
+        speed = len(batch) / (time.perf_counter() - started)
+        is_last = done == steps or (deadline is not None and time.monotonic() > deadline)
+        if done % settings.checkpoint_every == 0 or is_last:
+            if best and (rank == 0 or settings.shard):  # a sharded base needs all processes
+                best.consider(model, done, rounding)
+            if rank == 0:
                 state = {"step": done, "loss": mean_loss, "settings": identity}
                 state["rounded"] = rounding.adapter if rounding else None
+                state["best"] = best.state() if best else None
                 save_checkpoint(folder, model, optimizer, state)
-            speed = len(batch) / (time.perf_counter() - started)
+        if rank == 0:
             answer, words = mean_loss
             report(StepReport(done, steps, answer, words, rate, speed))
+        if is_last:
+            break
+    if best and (rank == 0 or settings.shard):
+        best.restore(model)
     if rounding:
         rounding.refresh(model)
     model.eval()
+    return done
 
 
 def run_identity(
     settings: TrainSettings,
     prefix: Sequence[int],
     examples: Sequence[Example],
+    schedule: Schedule,
     origin: Mapping[str, str | None],
+    dev: Sequence[Sequence[Sentence]],
 ) -> dict[str, Any]:
-    """Return everything that determines the result of a run; `origin` is its start by flag.
+    """Return everything that determines the result of a run; `origin` is its start by flag, `dev`
+    the sentences that are measured at checkpoints.
 
     Only a checkpoint with the same values is resumed.
     """
     decisive = {k: v for k, v in asdict(settings).items() if "check" not in k and k != "shard"}
+    if settings.keep_best:
+        decisive |= {"checkpoint_every": settings.checkpoint_every, "--dev": _digest(dev)}
     return {
         **decisive,
         **origin,
-        "steps": count_steps(len(examples), settings),
-        "data": zlib.crc32(repr((prefix, examples)).encode()),
+        "steps": schedule.steps,
+        "data": _digest((prefix, examples)),
+        "weights of the data": _digest(schedule.shares),
     }
 
 
-def count_steps(examples: int, settings: TrainSettings) -> int:
-    """Return the number of optimizer steps in a run."""
-    return math.ceil(steps_per_epoch(examples, settings.batch_size) * settings.epochs)
+def _digest(value: object) -> int:
+    return zlib.crc32(repr(value).encode())
 
 
 def _as_read(example: Example, index: int, epoch: int, settings: TrainSettings) -> Example:

@@ -11,7 +11,7 @@ from ner_edge.hf.word_head import HEAD_FILE
 from ner_edge.models.resolve import is_model
 from ner_edge.task import TASK_FILE
 from ner_edge.train.checkpoint import CHECKPOINT_FILE, is_checkpoint
-from ner_edge.train.settings import SETTINGS_FILE
+from ner_edge.training_record import RECORD_FILE
 
 _ADAPTER = (WEIGHTS_FILE, CONFIG_FILE, TASK_FILE, HEAD_FILE)
 
@@ -27,12 +27,12 @@ def check_out(
         raise UsageError(f"{option}: is the folder of --from; give another")
     if is_model(out) or (base.is_file() and same_file(out, base.parent)):
         raise UsageError(f"{option}: contains a base model; give another folder")
-    for name in (*_ADAPTER, SETTINGS_FILE, CHECKPOINT_FILE):
+    for name in (*_ADAPTER, RECORD_FILE, CHECKPOINT_FILE):
         check_not_input(option, out / name, inputs)
     checkpoint = out / CHECKPOINT_FILE
     if os.path.lexists(checkpoint) and not resume and not is_checkpoint(checkpoint):
         raise _foreign(option, checkpoint)
-    ours = any((out / name).is_file() for name in (SETTINGS_FILE, CHECKPOINT_FILE))
+    ours = any((out / name).is_file() for name in (RECORD_FILE, CHECKPOINT_FILE))
     for path in (out / name for name in _ADAPTER):
         if os.path.lexists(path) and not (ours and path.is_file()):
             raise _foreign(option, path)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from statistics import median
@@ -19,7 +20,9 @@ from ner_edge.hf.prompts import Example, PromptEncoder
 from ner_edge.hf.word_head import HEAD_FILE
 from ner_edge.task import Task
 from ner_edge.terminal.counts import counted, grouped
+from ner_edge.train.batches import Schedule
 from ner_edge.train.check import Check
+from ner_edge.train.data import DataSet, Sample
 from ner_edge.train.processes import rank_and_world
 from ner_edge.train.recover import Rounding
 from ner_edge.train.resource_checks import memory_check, time_check
@@ -36,18 +39,24 @@ _BAR = 40  # characters of the fullest bin
 def preflight(
     start: Start,
     encoder: PromptEncoder,
-    sentences: Sequence[Sentence],
-    dev_sentences: Sequence[Sentence],
+    data: Sequence[DataSet],
+    dev: Sequence[DataSet],
+    samples: Sequence[Sequence[Sample]],
     examples: Sequence[Example],
+    schedule: Schedule,
     settings: TrainSettings,
 ) -> Iterator[Check]:
-    """Yield the checks of a run that trains the model of `start` on `examples`."""
+    """Yield the checks of a run that trains the model of `start` on `examples`: the `samples` of
+    all files of `data`, as tokens."""
     model, rounding = start.model, start.rounding
     _, world = rank_and_world()
-    yield data_check("data", sentences, encoder.task)
-    if dev_sentences:
-        yield data_check("dev", dev_sentences, encoder.task)
-    yield template_check(sentences, encoder.task)
+    for dataset, own in zip(data, samples, strict=True):
+        counts = data_check("data", dataset, encoder.task, named=len(data) > 1)
+        yield replace(counts, text=counts.text + _added(own))
+    for dataset in dev:
+        yield data_check("dev", dataset, encoder.task, named=len(dev) > 1)
+    every = [*chain.from_iterable(samples)]
+    yield template_check([sample.sentence for sample in every], encoder.task)
     if check := reading_check(start, settings):
         yield check
     architecture = BY_MODEL_TYPE[model.config.model_type]
@@ -59,21 +68,31 @@ def preflight(
         limits.append((window, "the model's sliding window"))  # which packed attention ignores
     limit, name = min(limits)
     check_vocabulary(encoder.prefix, examples, model.config.vocab_size)
-    yield token_check(encoder.prefix, examples, sentences, limit, name)
+    yield token_check(encoder.prefix, examples, every, limit, name)
     if rounding:
         yield rounding_check(rounding, model, start.adapter)
-    memory = memory_check(model, start.teacher, len(encoder.prefix), examples, settings, world)
+    memory = memory_check(
+        model, start.teacher, len(encoder.prefix), examples, schedule, settings, world
+    )
     yield memory
     if memory.ok or (settings.shard and world > 1):  # all processes must take part
-        yield time_check(start, encoder.prefix, examples, settings, world)
+        yield time_check(start, encoder.prefix, examples, schedule, settings, world)
 
 
-def data_check(name: str, sentences: Sequence[Sentence], task: Task) -> Check:
-    """Count the sentences, and the entities of each label."""
+def data_check(name: str, dataset: DataSet, task: Task, *, named: bool) -> Check:
+    """Count the sentences of a file, and their entities of each label."""
+    sentences, weight = dataset.sentences, dataset.file.weight
     found = Counter(span.label for sentence in sentences for span in sentence.spans)
     labels = ", ".join(f"{label} {grouped(found[label])}" for label in task.labels)
-    total = f"{counted(len(sentences), 'sentence')}, {counted(found.total(), 'entity')}"
-    return Check(name, f"{total} ({labels})")
+    total = f"{counted(len(sentences), 'sentence')}, {counted(found.total(), 'entity')} ({labels})"
+    start = f"{dataset.file.path}: " if named else ""
+    start += f"{weight:g} × " if weight != 1 else ""
+    return Check(name, f"{start}{total}{dataset.note}")
+
+
+def _added(samples: Sequence[Sample]) -> str:
+    counts = Counter(sample.change for sample in samples if sample.change)
+    return "".join(f"; {grouped(count)} added {change}" for change, count in counts.items())
 
 
 def template_check(sentences: Sequence[Sentence], task: Task) -> Check:
@@ -101,7 +120,7 @@ def reading_check(start: Start, settings: TrainSettings) -> Check | None:
 def token_check(
     prefix: Sequence[int],
     examples: Sequence[Example],
-    sentences: Sequence[Sentence],
+    samples: Sequence[Sample],
     limit: int,
     limit_name: str,
 ) -> Check:
@@ -113,15 +132,16 @@ def token_check(
     )
     error = None
     if max(lengths) > limit:
-        # Examples beyond the sentences are lower-case copies of them.
-        number = max(range(len(sentences)), key=lambda i: lengths[i])
-        start = " ".join(sentences[number].words[:5])[:60]
+        longest = max(range(len(lengths)), key=lambda i: lengths[i])
+        sample = samples[longest]
+        origin = f"{sample.origin} {sample.change}".rstrip()
+        start = " ".join(sample.sentence.words[:5])[:60]
         too_long = sum(length > limit for length in lengths)
         verb = "needs" if too_long == 1 else "need"
         error = DataError(
             f"{too_long} of {counted(len(lengths), 'sentence')} {verb} more tokens than "
-            f"{limit_name}, {limit}; sentence {number + 1}, the longest ('{start} …'), needs "
-            f"{lengths[number]}: split it"
+            f"{limit_name}, {limit}; {origin}, the longest ('{start} …'), needs "
+            f"{lengths[longest]}: split it"
             f"{', or raise max_tokens with --set' * (limit_name == 'max_tokens')}"
         )
     return Check("tokens", text, error is None, histogram(lengths), error)

@@ -12,10 +12,10 @@ from ner_edge.files.targets import nearest
 from ner_edge.hf.prompts import Example
 from ner_edge.shapes import Hyperparameters
 from ner_edge.terminal.counts import counted
-from ner_edge.train.batches import plan_epoch, split_by_tokens
+from ner_edge.train.batches import Schedule, split_by_tokens
 from ner_edge.train.check import Check
 from ner_edge.train.checkpoint import CHECKPOINT_FILE
-from ner_edge.train.loop import LossWeights, add_gradients, count_steps
+from ner_edge.train.loop import LossWeights, add_gradients
 from ner_edge.train.memory_estimate import free_memory, memory_need
 from ner_edge.train.settings import TrainSettings
 from ner_edge.train.start import Start
@@ -33,8 +33,8 @@ def disk_check(
     if settings.reading == "both":
         depths = head_depths(base.layers, early=settings.early_loss > 0)
         head = len(depths) * (1 + 2 * labels) * (base.width + 1)
-    # Weights and two moments per weight in float32; when recovering, also the rounded adapter.
-    checkpoint = (weights + head) * (16 if recovers else 12)
+    # Weights and two moments per weight in float32; the rounded adapter; the best adapter.
+    checkpoint = (weights + head) * (12 + 4 * recovers + 4 * settings.keep_best)
     there = out / CHECKPOINT_FILE
     need = 2 * weights + 4 * head + 2 * checkpoint
     need -= there.stat().st_size if there.is_file() else 0
@@ -51,13 +51,14 @@ def memory_check(
     teacher: Any,
     prefix: int,
     examples: Sequence[Example],
+    schedule: Schedule,
     settings: TrainSettings,
     world: int,
 ) -> Check:
     """Check the memory for the largest packed sequence of the first epoch, in each process."""
     parts = [
         part
-        for batch in _batches(examples, settings)
+        for batch in _batches(examples, schedule)
         for part in split_by_tokens(batch[::world], prefix, settings.max_tokens)
     ]
     needs = [
@@ -87,11 +88,12 @@ def time_check(
     start: Start,
     prefix: Sequence[int],
     examples: Sequence[Example],
+    schedule: Schedule,
     settings: TrainSettings,
     world: int,
 ) -> Check:
     """Estimate the duration of the run from one step of median size; the model does not change."""
-    batches = sorted(_batches(examples, settings), key=_tokens)
+    batches = sorted(_batches(examples, schedule), key=_tokens)
     batch = batches[len(batches) // 2][::world]
     base = start.model.get_base_model()
     start.model.train()
@@ -107,15 +109,12 @@ def time_check(
     start.model.zero_grad()
     if start.rounding:
         seconds += start.rounding.seconds / settings.round_every
-    steps = count_steps(len(examples), settings)
-    total = f"about {_duration(steps * seconds)}"
-    return Check("time", f"{total}: {counted(steps, 'step')} of {seconds:.2g} s")
+    total = f"about {_duration(schedule.steps * seconds)}"
+    return Check("time", f"{total}: {counted(schedule.steps, 'step')} of {seconds:.2g} s")
 
 
-def _batches(examples: Sequence[Example], settings: TrainSettings) -> list[list[Example]]:
-    lengths = [len(example) for example in examples]
-    plan = plan_epoch(lengths, settings.batch_size, settings.seed, epoch=0)
-    return [[examples[i] for i in batch] for batch in plan]
+def _batches(examples: Sequence[Example], schedule: Schedule) -> list[list[Example]]:
+    return [[examples[i] for i in batch] for batch in schedule.epoch(0)]
 
 
 def _tokens(batch: Sequence[Example]) -> int:

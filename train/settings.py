@@ -5,17 +5,16 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ner_edge.errors import UsageError
-from ner_edge.files.atomic import write_text
 from ner_edge.files.inputs import read_input
 from ner_edge.files.typed import MEGABYTE, read_toml
 from ner_edge.hf.word_head import HEAD_FILE
+from ner_edge.train.augment import AUGMENTATIONS
 
-SETTINGS_FILE = "training_settings.json"
 # Settings that must be positive, with the largest sensible value of each.
 _LARGEST = {
     "rank": 8192,
@@ -27,7 +26,9 @@ _LARGEST = {
     "max_tokens": 10**7,
     "round_every": 10**9,
     "checkpoint_every": 10**9,
+    "dev_sentences": 10**9,
 }
+_SHARES = ("weight_decay", *AUGMENTATIONS, "causal_share")  # settings in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,14 @@ class TrainSettings:
     """Split the frozen base among the processes of `torchrun`: less memory, more traffic."""
     lowercase: float = 0.0
     """Share of the sentences that are added to the training data in lower case."""
+    uppercase: float = 0.0
+    """Likewise, in upper case."""
+    unpunctuated: float = 0.0
+    """Likewise, without punctuation marks."""
+    noise: float = 0.0
+    """Likewise, with one to three misspelt words."""
+    swap_names: float = 0.0
+    """Likewise, with other entities of the same labels."""
     reading: str = "causal"
     """`both`: a sentence attends to itself in both directions while it is read, and a word head is
     trained to tag it; `causal`: as the base model reads."""
@@ -75,6 +84,10 @@ class TrainSettings:
     """Optimizer steps between two roundings of the weights when recovering from quantization."""
     checkpoint_every: int = 100
     """Optimizer steps between checkpoints."""
+    keep_best: bool = False
+    """Keep the adapter of the checkpoint with the best mean F1 on the dev files, not the last."""
+    dev_sentences: int = 300
+    """The most sentences of a dev file to measure at a checkpoint."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -90,28 +103,20 @@ class TrainSettings:
                 raise UsageError(f"{name} must be positive, not {getattr(self, name)}")
             if getattr(self, name) > largest:
                 raise UsageError(f"{name} must be at most {largest:g}, not {getattr(self, name)}")
-        if not 0 <= self.weight_decay <= 1:
-            raise UsageError(f"weight_decay must be in [0, 1], not {self.weight_decay}")
+        for name in _SHARES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} must be in [0, 1], not {getattr(self, name)}")
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"seed must be in [0, 2^63), not {self.seed}")
         if not 0 <= self.warmup_ratio < 1:
             raise UsageError(f"warmup_ratio must be in [0, 1), not {self.warmup_ratio}")
-        if not 0 <= self.lowercase <= 1:
-            raise UsageError(f"lowercase must be in [0, 1], not {self.lowercase}")
         if self.reading not in ("causal", "both"):
             raise UsageError(f"reading must be causal or both, not {self.reading!r}")
-        if not 0 <= self.causal_share <= 1:
-            raise UsageError(f"causal_share must be in [0, 1], not {self.causal_share}")
         for name in ("word_loss", "early_loss", "word_rate"):
             if not 0 <= getattr(self, name) <= 1000:
                 raise UsageError(f"{name} must be in [0, 1000], not {getattr(self, name)}")
         if self.dtype not in ("auto", "bfloat16", "float32"):
             raise UsageError(f"dtype must be auto, bfloat16 or float32, not {self.dtype!r}")
-
-    def save(self, folder: Path, **provenance: Any) -> None:
-        """Write the settings and the `provenance` of base and data to the folder of the adapter."""
-        text = json.dumps({**provenance, "settings": asdict(self)}, indent=2)
-        write_text(text + "\n", str(folder / SETTINGS_FILE))
 
 
 _TYPES: dict[str, Any] = {field.name: field.type for field in fields(TrainSettings)}

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
 from ner_edge.eval.comparison import Comparison
 from ner_edge.eval.confusion import NONE, confusion
+from ner_edge.eval.report.domains import domain_names, domain_table
 from ner_edge.eval.report.footnotes import footnotes
 from ner_edge.eval.report.plots import plots, svg
 from ner_edge.eval.report.tables import model_tables, summaries
@@ -29,12 +30,8 @@ class Piece(NamedTuple):
 
 def page(comparison: Comparison) -> str:
     """Return the page, with styles and plots embedded."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    template = environment.from_string(
-        files("ner_edge.eval.report").joinpath("page.html").read_text(encoding="utf-8")
-    )
     reference = next((r for r in comparison.results if r.name == comparison.baseline), None)
-    return template.render(
+    return _template("page.html").render(
         data=comparison.gold.path.name,
         summaries=summaries(comparison),
         footnotes=footnotes(comparison),
@@ -56,6 +53,31 @@ def page(comparison: Comparison) -> str:
         unpaired=NONE,
         most_flips=_MOST_FLIPS,
     )
+
+
+def overview(comparisons: Sequence[Comparison], folders: Sequence[str]) -> str:
+    """Return a page with F1 on each data file, and links to the pages in `folders` beside it."""
+    names = domain_names(comparisons)
+    links = [f"{folder}/index.html" for folder in folders]
+    counts = [comparison.gold.describe() for comparison in comparisons]
+    return _template("overview.html").render(
+        table=domain_table(comparisons), data=list(zip(names, links, counts, strict=True))
+    )
+
+
+def _template(name: str) -> Template:
+    environment = Environment(
+        loader=FunctionLoader(_read),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(name)
+
+
+def _read(name: str) -> str:
+    return files("ner_edge.eval.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _data_uri(image: str) -> str:

@@ -60,6 +60,6 @@ def _difference(comparison: Comparison, name: str) -> dict[str, Any]:
     }
 
 
-def write_json(comparison: Comparison, target: str) -> None:
-    """Write `to_json` to a file, which appears whole or not at all, or to stdout for `-`."""
-    write_text(json.dumps(to_json(comparison), ensure_ascii=False, indent=2) + "\n", target)
+def write_json(report: dict[str, Any], target: str) -> None:
+    """Write a report to a file, which appears whole or not at all, or to stdout for `-`."""
+    write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", target)

@@ -17,10 +17,15 @@ _FIRST_COLUMN = 22  # characters of a terminal's width for the first column and 
 def print_report(comparison: Comparison, console: Console) -> None:
     """Print all tables and the footnotes on a terminal."""
     for table in tables(comparison):
-        for part in _fitted(table, console.width):
-            console.print(_rich_table(part))
+        print_table(table, console)
     for line in footnotes(comparison):
         console.print(line, markup=False, highlight=False)
+
+
+def print_table(table: Table, console: Console) -> None:
+    """Print a table on a terminal, in several parts if it is too wide."""
+    for part in _fitted(table, console.width):
+        console.print(_rich_table(part))
 
 
 def _rich_table(table: Table) -> RichTable:
@@ -60,12 +65,16 @@ def _fitted(table: Table, width: int) -> Iterator[Table]:
 
 def markdown(comparison: Comparison) -> str:
     """Return all tables and footnotes as GitHub Markdown, ending in a newline."""
-    blocks = []
-    for title, columns, rows in tables(comparison):
-        rule = ["---", *["---:"] * (len(columns) - 1)]
-        lines = ["| " + " | ".join(map(_escaped, cells)) + " |" for cells in (columns, rule, *rows)]
-        blocks.append("\n".join([f"**{title}**", "", *lines]))
+    blocks = map(markdown_table, tables(comparison))
     return "\n\n".join([*blocks, *footnotes(comparison)]) + "\n"
+
+
+def markdown_table(table: Table) -> str:
+    """Return a table as GitHub Markdown, below its title."""
+    rule = ["---", *["---:"] * (len(table.columns) - 1)]
+    rows = (table.columns, rule, *table.rows)
+    lines = ["| " + " | ".join(map(_escaped, cells)) + " |" for cells in rows]
+    return "\n".join([f"**{table.title}**", "", *lines])
 
 
 def _escaped(text: str) -> str:

@@ -12,6 +12,7 @@ import msgspec
 
 from ner_edge.errors import DataError, ModelError
 from ner_edge.export.describe.manifest import Manifest
+from ner_edge.export.read.base import metadata_text
 from ner_edge.export.read.source import Source
 from ner_edge.files.inputs import read_input
 from ner_edge.files.typed import MEGABYTE, read_json
@@ -40,6 +41,7 @@ def model_card(source: Source, name: str, files: Files) -> str:
         _table(files),
         _usage(source.task, files),
         _scores(source),
+        _attribution(source.attribution),
         _provenance(source, files),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -50,10 +52,8 @@ def licence_of(source: Source) -> str | None:
     metadata or model card; None if there is none."""
     if terms := source.base.architecture.licence:
         return terms.identifier
-    value = source.base.metadata.get("general.license")
-    if value is not None:
-        text = value.value
-        name = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+    name = metadata_text(source.base, "general.license")
+    if name is not None:
         return name if re.fullmatch(r"[\w.-]+", name) else None
     try:
         page = read_input(source.base.path / "README.md", MEGABYTE)
@@ -185,6 +185,11 @@ def _read_scores(adapter: Path) -> _ScoresFile | None:
     with suppress(ModelError):
         return read_json(adapter / SCORES_FILE, _ScoresFile, "scores")
     return None
+
+
+def _attribution(credits: Sequence[str]) -> str:
+    lines = ["- " + re.sub(r"[\\`*_\[\]<>|]", r"\\\g<0>", credit) for credit in credits]
+    return "\n".join(["## Training data", "", *lines]) if credits else ""
 
 
 def _provenance(source: Source, files: Files) -> str:

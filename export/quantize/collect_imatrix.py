@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ner_edge.data.formats.columns import Columns
 from ner_edge.data.labelled import read_labelled
-from ner_edge.data.readers.columns import Columns
 from ner_edge.errors import ModelError
 from ner_edge.files.hashing import sha256_of
 from ner_edge.gguf.imatrix import Imatrix, read_imatrix

@@ -48,6 +48,14 @@ class Base:
         return self.hyperparameters.architecture
 
 
+def metadata_text(base: Base, key: str) -> str | None:
+    """Return a value of the base's metadata as text; None if there is none."""
+    if key not in base.metadata:
+        return None
+    value = base.metadata[key].value
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
 def open_gguf_base(path: Path) -> Base:
     """Open a GGUF as a base: its dequantized weights are the full-precision model.
 

@@ -1,7 +1,7 @@
 """The source of an export: a base, with or without an adapter, their task and their provenance."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ner_edge.calibration import Calibration, load_saved_calibration
 from ner_edge.errors import ModelError
 from ner_edge.export.describe.manifest import CheckResult, Provenance
 from ner_edge.export.read.adapter import Adapter, LoraPair, open_adapter
-from ner_edge.export.read.base import Base, Tensor, open_gguf_base
+from ner_edge.export.read.base import Base, Tensor, metadata_text, open_gguf_base
 from ner_edge.export.read.hf_base import open_hf_base
 from ner_edge.export.write_gguf import text_value
 from ner_edge.files.hashing import sha256_of
@@ -23,6 +23,7 @@ from ner_edge.gguf.metadata import describe
 from ner_edge.gguf.word_head import word_head_metadata
 from ner_edge.hf.word_head import read_word_head
 from ner_edge.task import GGUF_KEY, Task, load_saved_task
+from ner_edge.training_record import ATTRIBUTION_KEY, read_attributions, union
 from ner_edge.word_head import WordHead
 
 
@@ -34,6 +35,8 @@ class Source:
     adapter: Adapter | None
     task: Task | None
     calibration: Calibration
+    attribution: Sequence[str]
+    """The credits that licences of the training data ask for."""
     word_head: WordHead | None
     merged: Base
     changed: set[str]
@@ -64,6 +67,8 @@ class Source:
             values["ner_edge.adapter_sha256"] = self.adapter.sha256
         if self.task is not None:
             values[GGUF_KEY] = self.task.to_json()
+        if self.attribution:
+            values[ATTRIBUTION_KEY] = "\n".join(self.attribution)
         values |= self.calibration.to_metadata()
         metadata = {key: text_value(value) for key, value in values.items()}
         return metadata | (word_head_metadata(self.word_head) if self.word_head else {})
@@ -113,6 +118,7 @@ def open_source(
         lora,
         known,
         calibration,
+        _attribution(model, adapter),
         head,
         model if lora is None else merge(model, lora, changed),
         changed,
@@ -185,6 +191,13 @@ def _reading(path: Path) -> tuple[WordHead | None, Calibration]:
     return metadata.word_head, metadata.calibration
 
 
+def _attribution(base: Base, adapter: Path | None) -> list[str]:
+    """Those of the adapter's data, and of the data that the base itself was trained on."""
+    inside = metadata_text(base, ATTRIBUTION_KEY) or ""
+    folders = [path for path in (base.path, adapter) if path and path.is_dir()]
+    return union([inside.split("\n"), *map(read_attributions, folders)])
+
+
 def _check_head(head: WordHead, path: Path, task: Task | None, base: Base) -> None:
     if task is None or list(head.labels) != list(task.labels):
         raise ModelError(
@@ -203,8 +216,5 @@ def _check_head(head: WordHead, path: Path, task: Task | None, base: Base) -> No
 def _known_task(model: Base, adapter: Path | None) -> Task | None:
     folder = adapter or model.path
     saved = load_saved_task(folder) if folder.is_dir() else None
-    if saved is not None or GGUF_KEY not in model.metadata:
-        return saved
-    value = model.metadata[GGUF_KEY].value
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    return Task.from_json(text, str(model.path))
+    text = metadata_text(model, GGUF_KEY)
+    return Task.from_json(text, str(model.path)) if saved is None and text is not None else saved

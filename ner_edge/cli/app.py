@@ -14,16 +14,21 @@ from typer.core import TyperGroup
 from ner_edge import __version__
 from ner_edge.cli.average import average
 from ner_edge.cli.compare import compare
+from ner_edge.cli.convert import convert
 from ner_edge.cli.data import data_app
 from ner_edge.cli.eval import evaluate
 from ner_edge.cli.export import export
 from ner_edge.cli.grammar import grammar
 from ner_edge.cli.info import info
+from ner_edge.cli.models import models_app
+from ner_edge.cli.redact import redact
+from ner_edge.cli.restore import restore
 from ner_edge.cli.serve import serve
 from ner_edge.cli.tag import tag
 from ner_edge.cli.train import train
 from ner_edge.cli.verify import verify
 from ner_edge.errors import NerEdgeError, NerEdgeWarning
+from ner_edge.offline import go_offline, is_offline
 from ner_edge.terminal.streams import open_streams, say
 
 
@@ -63,9 +68,7 @@ def _one_line_errors() -> Iterator[None]:
 app = typer.Typer(
     cls=_Group,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="Named-entity recognition with small language models, on your own machine.",
 )
 
 
@@ -91,7 +94,14 @@ def _root(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
+    offline: Annotated[
+        bool,
+        typer.Option("--offline", help="Download nothing; the same as NER_EDGE_OFFLINE=1."),
+    ] = False,
 ) -> None:
+    """Named-entity recognition with small language models, on your own machine."""
+    if offline or is_offline():
+        go_offline()
     # Show our warnings in one line each, and hide those of libraries.
     warnings.simplefilter("ignore")
     warnings.simplefilter("default", NerEdgeWarning)
@@ -100,6 +110,8 @@ def _root(
 
 
 app.command()(tag)
+app.command()(redact)
+app.command()(restore)
 app.command()(serve)
 app.command()(info)
 app.command()(grammar)
@@ -110,6 +122,8 @@ app.command()(verify)
 app.command()(train)
 app.command()(average)
 app.add_typer(data_app)
+app.command()(convert)
+app.add_typer(models_app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -20,9 +20,9 @@ from ner_edge.terminal.streams import as_utf8
 def compare(
     predictions: Annotated[
         list[Path],
-        typer.Argument(help="Prediction files of any tool: JSON with offsets, or CoNLL columns."),
+        typer.Argument(help="Prediction files of any tool, in any format."),
     ],
-    gold: Annotated[Path, typer.Option(help="Labelled data: CoNLL columns or JSON.")],
+    gold: Annotated[Path, typer.Option(help="Labelled data in any format.")],
     rename: Annotated[
         list[str] | None,
         typer.Option(
@@ -41,12 +41,12 @@ def compare(
 
     Their text must match the gold data's, except for white space and line breaks.
     """
-    from ner_edge.data.readers.columns import parse_columns
+    from ner_edge.data.formats.columns import parse_columns
     from ner_edge.eval.prediction_files import compare_files
     from ner_edge.eval.report.destinations import Destinations
 
     destinations = Destinations(markdown, json, report_folder)
-    destinations.check([gold, *predictions])
+    destinations.check([gold], predictions)
     comparison = compare_files(
         gold,
         predictions,
@@ -54,7 +54,7 @@ def compare(
         labels=_label_names(rename or []),
         columns=parse_columns(columns),
     )
-    destinations.write(comparison)
+    destinations.write([comparison])
 
 
 def _label_names(pairs: Sequence[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ner_edge.cli.options import ColumnsOption, JsonOption
+from ner_edge.cli.options import ColumnsOfFilesOption, JsonOption
 
 if TYPE_CHECKING:
     from ner_edge.tagger import Tagger
@@ -22,7 +22,7 @@ def _data() -> None:
 
 @data_app.command()
 def check(
-    files: Annotated[list[Path], typer.Argument(help="CoNLL columns, or JSON.")],
+    files: Annotated[list[Path], typer.Argument(help="Labelled data in any format.")],
     model: Annotated[
         str | None,
         typer.Option(
@@ -32,7 +32,7 @@ def check(
     task: Annotated[
         str | None, typer.Option(help="Also check labels against this task: a name or a TOML file.")
     ] = None,
-    columns: ColumnsOption = None,
+    columns: ColumnsOfFilesOption = None,
     json: JsonOption = None,
 ) -> None:
     """Count sentences and entities, and report problems.
@@ -41,13 +41,13 @@ def check(
     spoil training or evaluation. Exits with 1 if there are any.
     """
     from ner_edge.data.check import check_data
-    from ner_edge.data.readers.columns import parse_columns
+    from ner_edge.data.formats.columns import columns_of
     from ner_edge.data.report import print_data_report, to_json
     from ner_edge.files.atomic import write_text
     from ner_edge.task import load_task, task_files
     from ner_edge.terminal.console import PrintableConsole
 
-    chosen = parse_columns(columns)
+    chosen = columns_of(files, columns or [])
     _check_json_target(json, [*files, *([Path(model)] if model else []), *task_files(task)])
     labels = None if task is None else load_task(task).labels
     with _load_tagger(model) as tagger:

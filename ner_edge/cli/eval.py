@@ -8,7 +8,7 @@ import typer
 
 from ner_edge.cli.options import (
     BaselineOption,
-    ColumnsOption,
+    ColumnsOfFilesOption,
     DecoderOption,
     DepthOption,
     GpuOption,
@@ -32,12 +32,15 @@ class ProtocolName(StrEnum):
 
 
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="Labelled data: CoNLL columns or JSON.")],
+    data: Annotated[
+        list[Path],
+        typer.Argument(help="Labelled data in any format; several files add F1 on each."),
+    ],
     model: Annotated[
         list[str] | None,
         typer.Option("--model", "-m", help="A GGUF, or conll2003-135m[:quant]; repeatable."),
     ] = None,
-    columns: ColumnsOption = None,
+    columns: ColumnsOfFilesOption = None,
     baseline: BaselineOption = None,
     protocol: Annotated[
         ProtocolName,
@@ -79,23 +82,25 @@ def evaluate(
     ] = True,
 ) -> None:
     """Evaluate models on gold data: F1, difference from the baseline, size and speed."""
-    from ner_edge.data.readers.columns import parse_columns
+    from ner_edge.data.formats.columns import columns_of
     from ner_edge.eval.evaluator import Evaluator
     from ner_edge.eval.gold import read_gold
     from ner_edge.eval.report.destinations import Destinations
     from ner_edge.files.cache import cache_dir
+    from ner_edge.files.targets import check_given_once
     from ner_edge.task import task_files
     from ner_edge.terminal.progress import progress_bar
 
     if protocol != ProtocolName.paper and (adapter or base or task):
         raise UsageError("--adapter, --base and --task need --protocol paper")
-    chosen = parse_columns(columns)
+    check_given_once(data)
+    chosen = columns_of(data, columns or [])
     destinations = Destinations(markdown, json, report_folder)
     named = [*(model or []), *filter(None, (adapter, base))]
-    destinations.check([data, *map(Path, named), *task_files(task)])
+    destinations.check(data, [*map(Path, named), *task_files(task)])
     if save_calibration:
-        _check_can_save(save_calibration, model, protocol)
-    gold = read_gold(data, limit, columns=chosen)
+        _check_can_save(save_calibration, model, protocol, data)
+    golds = [read_gold(path, limit, columns=own) for path, own in zip(data, chosen, strict=True)]
     with progress_bar("evaluating") as update:
         evaluator = Evaluator(
             decoder=decoder.value if decoder else None,
@@ -110,11 +115,11 @@ def evaluate(
         if protocol == ProtocolName.paper:
             candidates.append(_paper_candidate(adapter, base, task, threads))
         candidates += _ggufs(evaluator, model, default=not candidates)
-        comparison = evaluator.compare(candidates, gold, baseline)
-    destinations.write(comparison)
+        comparisons = [evaluator.compare(candidates, gold, baseline) for gold in golds]
+    destinations.write(comparisons)
     if save_calibration:
-        (result,) = comparison.results
-        _save_calibration(result.path, gold, save_calibration, threads, gpu_layers)
+        (result,) = comparisons[0].results
+        _save_calibration(result.path, golds[0], save_calibration, threads, gpu_layers)
 
 
 def _paper_candidate(
@@ -140,11 +145,15 @@ def _ggufs(evaluator: "Evaluator", names: list[str] | None, *, default: bool) ->
     ]
 
 
-def _check_can_save(folder: Path, models: list[str] | None, protocol: ProtocolName) -> None:
+def _check_can_save(
+    folder: Path, models: list[str] | None, protocol: ProtocolName, data: list[Path]
+) -> None:
     from ner_edge.files.targets import check_folder
 
-    if protocol != ProtocolName.edge or (models and len(models) > 1):
-        raise UsageError("--save-calibration needs one model file, and no --protocol paper")
+    if protocol != ProtocolName.edge or (models and len(models) > 1) or len(data) > 1:
+        raise UsageError(
+            "--save-calibration needs one data file and one model file, and no --protocol paper"
+        )
     if not (folder / "adapter_config.json").is_file():
         raise UsageError(f"--save-calibration {folder}: not an adapter folder")
     check_folder(f"--save-calibration {folder}", folder)

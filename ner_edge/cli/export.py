@@ -115,7 +115,7 @@ def export(
 
 
 def _read_imatrix(path: Path | None, columns: str | None) -> "Imatrix | ImatrixData | None":
-    from ner_edge.data.readers.columns import parse_columns
+    from ner_edge.data.formats.columns import parse_columns
     from ner_edge.export.quantize.collect_imatrix import imatrix_or_data
 
     if path is not None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ner_edge.cli.options import ModelOption
-from ner_edge.terminal.streams import as_utf8, check_stdout_is_open
+from ner_edge.terminal.streams import as_utf8, check_stdout_is_open, say
 
 
 def grammar(
@@ -30,6 +30,11 @@ def grammar(
 
     check_stdout_is_open()
     with Tagger.load(model) as tagger:
+        if tagger.decoder == "auto":
+            say(
+                "warning: this model reads both ways, but llama.cpp's tools read from left to "
+                "right: they may find other entities than `ner-edge tag`"
+            )
         for sentence in segment(as_utf8(text)):
             words = [word.text for word in sentence]
             if request:

@@ -2,9 +2,18 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from ner_edge.data.formats.table import FORMATS
+
+if TYPE_CHECKING:
+    FormatName = str
+    ReadableName = str
+else:  # typer offers the members of an enumeration as choices
+    FormatName = StrEnum("FormatName", {name: name for name in FORMATS})
+    ReadableName = StrEnum("ReadableName", {n: n for n, format in FORMATS.items() if format.read})
 
 
 class DecoderName(StrEnum):
@@ -57,5 +66,13 @@ ColumnsOption = Annotated[
         "--columns",
         metavar="WORD,TAG",
         help="Columns of word and tag in CoNLL files, such as 1,4.",
+    ),
+]
+ColumnsOfFilesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--columns",
+        metavar="[FILE=]WORD,TAG",
+        help="Columns of word and tag in CoNLL files, such as 1,4; repeatable, for single files.",
     ),
 ]

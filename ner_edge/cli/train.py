@@ -1,14 +1,17 @@
 """`ner-edge train`: fine-tune an adapter."""
 
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ner_edge.cli.options import ColumnsOption
+from ner_edge.cli.options import ColumnsOfFilesOption
 from ner_edge.errors import UsageError, missing_extra
+from ner_edge.files.inputs import distinct_names
 from ner_edge.terminal.streams import check_stdout_is_open, printable
 
 if TYPE_CHECKING:
@@ -22,7 +25,13 @@ class ReadingName(StrEnum):
 
 _FURTHER = "Options for training an adapter further"
 
-DataArgument = Annotated[Path, typer.Argument(help="Labelled sentences: CoNLL columns or JSON.")]
+DataArgument = Annotated[
+    list[str],
+    typer.Argument(
+        help="Labelled data in any format. Of FILE:WEIGHT, each epoch holds WEIGHT times as many "
+        "sentences.",
+    ),
+]
 BaseOption = Annotated[
     str, typer.Option(help="Base model: hub id, folder, GGUF, or smollm2 or qwen-coder-0.5b.")
 ]
@@ -30,7 +39,16 @@ TaskOption = Annotated[
     str, typer.Option(help="Labels and instruction: a built-in task or a TOML file.")
 ]
 DevOption = Annotated[
-    Path | None, typer.Option(help="Labelled sentences to measure F1 on at the end.")
+    list[Path] | None,
+    typer.Option(help="Labelled sentences to measure F1 on at the end; repeatable."),
+]
+AttributionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TEXT",
+        help="Credit that a data file's licence asks for, kept with the adapter and printed in "
+        "the model card; repeatable.",
+    ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder to write the adapter to.")]
 PresetOption = Annotated[
@@ -95,7 +113,8 @@ def train(
     base: BaseOption = "smollm2",
     task: TaskOption = "conll2003",
     dev: DevOption = None,
-    columns: ColumnsOption = None,
+    columns: ColumnsOfFilesOption = None,
+    attribution: AttributionOption = None,
     out: OutOption = Path("adapter"),
     preset: PresetOption = "edge",
     config: ConfigOption = None,
@@ -120,6 +139,10 @@ def train(
       weight_decay             weight decay of AdamW
       max_grad_norm            gradient clipping
       lowercase                share of sentences added in lower case
+      uppercase                share added in upper case
+      unpunctuated             share added without punctuation
+      noise                    share added with misspelt words
+      swap_names               share added with other names of the same labels
       reading                  causal or both, like --reading
       causal_share             share of sentences read causally all the same
       word_loss                weight of the word head's loss
@@ -130,15 +153,17 @@ def train(
       gradient_checkpointing   less memory, a third more work
       shard                    split the base among torchrun processes
       checkpoint_every         steps between checkpoints
+      keep_best                keep the checkpoint with the best mean F1 on --dev
+      dev_sentences            sentences of each --dev file that keep_best measures
       round_every              steps between roundings with --recover
     """
     from ner_edge.builtin import resolve_model
-    from ner_edge.data.readers.columns import parse_columns
+    from ner_edge.data.formats.columns import columns_of
     from ner_edge.task import load_task, task_files
     from ner_edge.terminal.progress import progress_bar
+    from ner_edge.train.data import DataFile, parse_data_file
     from ner_edge.train.settings import parse_assignments, resolve_settings
 
-    chosen_columns = parse_columns(columns)
     if dry_run:
         check_stdout_is_open()
     if recover and start is None:
@@ -150,6 +175,9 @@ def train(
     if reading is not None:
         flags["reading"] = reading.value
     settings = resolve_settings(preset, config, flags, start)
+    files = [*map(parse_data_file, data), *map(DataFile, dev or [])]
+    chosen = columns_of([file.path for file in files], columns or [])
+    files = [replace(file, columns=found) for file, found in zip(files, chosen, strict=True)]
     try:
         from ner_edge.train.processes import is_main_process
         from ner_edge.train.run import run_training
@@ -159,15 +187,15 @@ def train(
     is_main = is_main_process()
     checklist = _Checklist(is_main, dry_run)
     with progress_bar("training", hidden=not is_main) as update:
-        f1 = run_training(
+        scores = run_training(
             base,
-            data,
-            dev,
+            files[: len(data)],
+            files[len(data) :],
             out,
             chosen_task,
             settings,
-            columns=chosen_columns,
             start=start,
+            attribution=attribution or [],
             recovery=Recovery(resolve_model(recover), imatrix) if recover else None,
             resume=resume,
             dry_run=dry_run,
@@ -179,8 +207,21 @@ def train(
         raise typer.Exit(0 if checklist.passed else 1)
     if is_main:
         print(out)
-    if f1 is not None:
-        print(f"dev strict micro F1 {f1:.2f}{' (word head)' * (settings.reading == 'both')}")
+    if scores:
+        _print_scores([file.path for file in files[len(data) :]], scores, settings.reading)
+
+
+def _print_scores(dev: "list[Path]", scores: list[float], reading: str) -> None:
+    by_head = " (word head)" * (reading == "both")
+    if len(scores) == 1:
+        print(f"dev strict micro F1 {scores[0]:.2f}{by_head}")
+        return
+    title = f"dev strict micro F1{by_head}"
+    names = [*distinct_names(dev), "mean"]
+    width = max(map(len, (title, *names)))
+    print(title)
+    for name, score in zip(names, [*scores, mean(scores)], strict=True):
+        print(f"{printable(name, keep=''):<{width}}  {score:6.2f}")
 
 
 class _Checklist:

@@ -7,8 +7,8 @@ from itertools import combinations
 from pathlib import Path
 
 from ner_edge.data.corpus import Labelled, Located
+from ner_edge.data.formats.columns import Columns
 from ner_edge.data.labelled import scan_labelled
-from ner_edge.data.readers.columns import Columns
 from ner_edge.segment import MAX_WORDS
 from ner_edge.terminal.counts import counted
 
@@ -83,17 +83,17 @@ def check_data(
     *,
     labels: Collection[str] | None = None,
     fits: Callable[[list[str]], bool] | None = None,
-    columns: Columns | None = None,
+    columns: Sequence[Columns | None] | None = None,
 ) -> DataReport:
     """Count sentences and entities, and find problems that would spoil training or evaluation.
 
     `labels` are those of the task; `fits` tells whether a sentence fits the context of a model;
-    `columns` locate word and tag in CoNLL files. Raises `DataError` for an unreadable file.
+    `columns` locate word and tag in each of the files. Raises `DataError` for an unreadable file.
     """
     report = DataReport([], [], [], [])
     sentences_of: list[list[Located]] = []
-    for path in paths:
-        labelled = scan_labelled(path, columns)
+    for path, chosen in zip(paths, columns or [None] * len(paths), strict=True):
+        labelled = scan_labelled(path, chosen)
         sentences = [located for located in labelled.located if not located.sentence.is_docstart]
         sentences_of.append(sentences)
         summary = _summary(labelled, sentences)

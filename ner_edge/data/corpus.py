@@ -55,7 +55,7 @@ class Labelled:
 
     path: Path
     format: str
-    """`IOB1`, `IOB2`, `IOB` (a mixture, or no entity), `BIOES`, `JSON` or `JSONL`."""
+    """`IOB1`, `IOB2`, `IOB` (a mixture, or no entity), `BIOES`, or that of `Contents`."""
     layout: str
     """How rows or records were read."""
     plain: bool
@@ -114,7 +114,7 @@ class Labelled:
         refuse(self.path, self.illegal)
         left_out = _first_of(self.left_out)
         if all(sentence.is_docstart for sentence in self.sentences()):
-            kind = "" if self.format.startswith("JSON") else " in CoNLL columns"
+            kind = " in CoNLL columns" if self.format.startswith(("IOB", "BIO")) else ""
             raise DataError(f"{self.path}: contains no sentences{kind} {left_out}".rstrip())
         if self.doubtful:
             lines = counted(len(self.doubtful), "line")

@@ -1,22 +1,21 @@
-"""Read labelled sentences and predictions in any of the formats of `readers`."""
+"""Read labelled sentences, texts and predictions in any format."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ner_edge.data.corpus import Labelled, Located, Problem, Sentence, refuse
 from ner_edge.data.documents import Document, document_of, sentences_of
-from ner_edge.data.readers.columns import Columns
-from ner_edge.data.readers.conll import read_conll
-from ner_edge.data.readers.contents import Contents
-from ner_edge.data.readers.encoding import read_utf8
-from ner_edge.data.readers.json_records import is_json, read_json_records
+from ner_edge.data.formats.columns import Columns
+from ner_edge.data.formats.contents import Contents, ReadOptions
+from ner_edge.data.formats.table import read_contents
 from ner_edge.data.tagged import TaggedSentences, read_tagged
 
 
 def read_labelled(
     path: Path, *, columns: Columns | None = None, keep_docstart: bool = False
 ) -> list[Sentence]:
-    """Read the sentences of a file: CoNLL columns (IOB1, IOB2 or BIOES), or a JSON format.
+    """Read the sentences of a file in any format.
 
     `columns` locate word and tag in CoNLL files. Raises `DataError` naming file and line. Warns of
     entities that cannot be used.
@@ -33,7 +32,8 @@ def scan_labelled(path: Path, columns: Columns | None = None) -> Labelled:
 
     Raises `DataError` if the file cannot be read, or can be read in several ways.
     """
-    contents, tagged = _read(path, columns)
+    contents = read_contents(path, ReadOptions(columns))
+    tagged = _tagged(contents)
     sentences = iter(tagged.located)
     located: list[Located] = []
     left_out = [*contents.left_out]
@@ -45,19 +45,44 @@ def scan_labelled(path: Path, columns: Columns | None = None) -> Labelled:
         else:
             located.append(next(sentences))
     is_conll = contents.format == "CoNLL"
-    layout = contents.layout
-    if tagged.located:
-        layout += f", {tagged.scheme}"
     return Labelled(
         path=path,
         format=tagged.scheme if is_conll else contents.format,
-        layout=layout,
+        layout=_layout(contents, tagged),
         plain=contents.plain,
         located=located,
         illegal=_by_line(contents.illegal + tagged.illegal),
         doubtful=_by_line(contents.doubtful + tagged.doubtful),
         left_out=_by_line(left_out),
     )
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The texts of a file, read to its end despite its problems."""
+
+    documents: list[Document]
+    layout: str
+    """How they were read."""
+    contents: Contents
+    """Their problems, sorted by line."""
+
+
+def scan_documents(path: Path, options: ReadOptions, format: str | None = None) -> Documents:
+    """Read the texts and entities of a file, by default in the format that it shows.
+
+    Raises `DataError` for the first illegal line.
+    """
+    contents = read_contents(path, options, format)
+    tagged = _tagged(contents)
+    refuse(path, _by_line(contents.illegal + tagged.illegal))
+    contents.doubtful = _by_line(contents.doubtful + tagged.doubtful)
+    located = iter(tagged.located)
+    documents = [
+        record if isinstance(record, Document) else document_of(*next(located)[:2])
+        for record in contents.records
+    ]
+    return Documents(documents, _layout(contents, tagged), contents)
 
 
 def read_documents(path: Path) -> tuple[list[Document], str]:
@@ -67,25 +92,16 @@ def read_documents(path: Path) -> tuple[list[Document], str]:
     contain tags, the last one is the prediction, as for `conlleval`. Raises `DataError` naming file
     and line.
     """
-    contents, tagged = _read(path, None, predicted=True)
-    refuse(path, _by_line(contents.illegal + tagged.illegal))
-    located = iter(tagged.located)
-    documents = [
-        record if isinstance(record, Document) else document_of(*next(located)[:2])
-        for record in contents.records
-    ]
-    return documents, "" if contents.plain else contents.layout
+    scanned = scan_documents(path, ReadOptions(predicted=True))
+    return scanned.documents, "" if scanned.contents.plain else scanned.contents.layout
 
 
-def _read(
-    path: Path, columns: Columns | None, *, predicted: bool = False
-) -> tuple[Contents, TaggedSentences]:
-    data = read_utf8(path)
-    if is_json(data):
-        contents = read_json_records(data)
-    else:
-        contents = read_conll(path, data, columns, predicted=predicted)
-    return contents, read_tagged([rows for rows in contents.records if isinstance(rows, list)])
+def _layout(contents: Contents, tagged: TaggedSentences) -> str:
+    return f"{contents.layout}, {tagged.scheme}" if tagged.located else contents.layout
+
+
+def _tagged(contents: Contents) -> TaggedSentences:
+    return read_tagged([rows for rows in contents.records if isinstance(rows, list)])
 
 
 def _by_line(problems: Iterable[Problem]) -> list[Problem]:

@@ -1,10 +1,10 @@
-"""Tag schemes: which one a file uses, and where its tags break the rules."""
+"""Tag schemes: which one a file uses, where its tags break the rules, and how to write each."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ner_edge.data.corpus import shortened
-from ner_edge.spans import Span
+from ner_edge.spans import Span, iob2_from_spans
 
 _IOB = re.compile(r"O|[BI]-.+")
 _BIOES = re.compile(r"O|[BIESLU]-.+")  # L (last) and U (unit) are other names for E and S
@@ -71,3 +71,43 @@ def free_begins(tags: Sequence[str]) -> Iterator[tuple[int, str]]:
         if label and label != previous:
             yield position, prefix
         previous = label
+
+
+def iob1_from_spans(spans: Iterable[Span], length: int) -> list[str]:
+    """Return one IOB1 tag per word: `B-` only where an entity touches one of its own label."""
+    tags = ["O"] * length
+    previous_end, previous_label = -1, ""
+    for start, end, label in sorted(spans):
+        touches = start == previous_end and label == previous_label
+        tags[start:end] = [f"I-{label}"] * (end - start)
+        if touches:
+            tags[start] = f"B-{label}"
+        previous_end, previous_label = end, label
+    return tags
+
+
+def iobes_from_spans(spans: Iterable[Span], length: int) -> list[str]:
+    """Return one IOBES tag per word: an entity ends with `E-`, or is a single word `S-`."""
+    return _with_ends(spans, length, "E", "S")
+
+
+def bioul_from_spans(spans: Iterable[Span], length: int) -> list[str]:
+    """Return one BIOUL tag per word: an entity ends with `L-`, or is a single word `U-`."""
+    return _with_ends(spans, length, "L", "U")
+
+
+def _with_ends(spans: Iterable[Span], length: int, last: str, single: str) -> list[str]:
+    spans = list(spans)
+    tags = iob2_from_spans(spans, length)
+    for start, end, label in spans:
+        tags[end - 1] = f"{single if end - start == 1 else last}-{label}"
+    return tags
+
+
+SCHEMES: dict[str, Callable[[Iterable[Span], int], list[str]]] = {
+    "iob2": iob2_from_spans,
+    "iob1": iob1_from_spans,
+    "iobes": iobes_from_spans,
+    "bioul": bioul_from_spans,
+}
+"""Writers of tags by the name that `--scheme` takes; the first is the default."""

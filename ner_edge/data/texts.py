@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ner_edge.errors import DataError
-from ner_edge.files.inputs import encoding_of, open_input
+from ner_edge.files.inputs import exact_encoding, open_input
 
 STDIN = Path("-")
 
@@ -65,7 +65,7 @@ def _texts(
 ) -> Iterator[str]:
     warned = False
     first = stream.readline()
-    encoding = _exact_encoding(first)
+    encoding = exact_encoding(first)
     for number, line in enumerate(_lines(first, stream, encoding), 1):
         advance(len(line))
         try:
@@ -81,14 +81,6 @@ def _texts(
             text = text.removeprefix("\ufeff")
         if text:  # else the file contains only a signature
             yield text
-
-
-def _exact_encoding(head: bytes) -> str:
-    """Return the encoding with its byte order, since only the first line has a signature."""
-    encoding = encoding_of(head)
-    if encoding.startswith("utf-8"):
-        return "utf-8"
-    return f"{encoding}-{'le' if head[0] == 0xFF else 'be'}"
 
 
 def _lines(first: bytes, stream: BinaryIO, encoding: str) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from ner_edge.errors import NerEdgeError
 from ner_edge.files.targets import behind_link, is_stream
@@ -23,18 +24,24 @@ _NO_LOCKS = {errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSU
 
 @contextmanager
 def atomic_path(
-    target: Path, *, durable: bool = True, outdated: Iterable[Path] = ()
+    target: Path,
+    *,
+    durable: bool = True,
+    outdated: Iterable[Path] = (),
+    scratch: Path | None = None,
 ) -> Iterator[Path]:
     """Yield a path beside `target`, renamed to `target` on success and removed on failure.
 
     The path is an empty file. If `durable`, the file is flushed to disk, so that it survives a
     power cut. The `outdated` files, which describe the previous content of `target`, are removed
-    just before it is replaced. Raises `NerEdgeError` if the disk is full or the folder cannot be
-    written.
+    just before it is replaced. With `scratch`, a folder on the same disk, the path lies there, and
+    the folder of `target` is not searched for the remains of killed processes. Raises
+    `NerEdgeError` if the disk is full or the folder cannot be written.
     """
-    temporary = _temporary(target)
+    temporary = _temporary(target if scratch is None else scratch / "file")
     try:
-        remove_abandoned(target.parent, target.name)
+        if scratch is None:
+            remove_abandoned(target.parent, target.name)
         temporary.touch(exist_ok=False)
         with _locked(temporary):
             yield temporary
@@ -181,6 +188,13 @@ def check_disk_space(folder: Path, needed: int) -> None:
         )
 
 
+def open_stream(path: Path) -> BinaryIO:
+    """Open a pipe or a device for writing; a pipe without a reader is an error, not a wait."""
+    handle = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+    os.set_blocking(handle, True)
+    return os.fdopen(handle, "wb")
+
+
 def write_text(text: str, target: str) -> None:
     """Write to a file, which appears complete or not at all, or into a stream.
 
@@ -190,10 +204,7 @@ def write_text(text: str, target: str) -> None:
     if target == "-":
         print(data.decode(), end="")
     elif is_stream(Path(target)):
-        # With O_NONBLOCK, a pipe without a reader is an error rather than a wait.
-        handle = os.open(target, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
-        os.set_blocking(handle, True)
-        with os.fdopen(handle, "wb") as stream:
+        with open_stream(Path(target)) as stream:
             stream.write(data)
     else:
         with atomic_path(behind_link(Path(target))) as partial:

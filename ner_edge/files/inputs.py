@@ -4,6 +4,8 @@ import codecs
 import os
 import select
 import stat
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -65,6 +67,12 @@ def name_as_text(path: Path) -> str:
     return os.fsencode(path.name).decode("utf-8", "replace")
 
 
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """Return the name of each file, or its whole path if another file has the same name."""
+    counts = Counter(path.name for path in paths)
+    return [path.name if counts[path.name] == 1 else str(path) for path in paths]
+
+
 def encoding_of(head: bytes) -> str:
     """Return the encoding that the signature in the first four bytes of a text names, else `utf-8`.
 
@@ -74,6 +82,17 @@ def encoding_of(head: bytes) -> str:
         if head.startswith(signature):
             return encoding
     return "utf-8"
+
+
+def exact_encoding(head: bytes) -> str:
+    """Return the encoding that `encoding_of` finds, with its byte order: `utf-16-le`.
+
+    Python's codec of that name keeps the signature as U+FEFF.
+    """
+    encoding = encoding_of(head)
+    if encoding.startswith("utf-8"):
+        return "utf-8"
+    return f"{encoding}-{'le' if head[0] == 0xFF else 'be'}"
 
 
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows

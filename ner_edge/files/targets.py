@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -39,6 +39,13 @@ def check_not_input(option: str, target: Path, inputs: Iterable[Path]) -> None:
             path = path / target.name
         if same_file(target, path):
             raise UsageError(f"{option}: would replace {path}, which is read; give another name")
+
+
+def check_given_once(paths: Sequence[Path]) -> None:
+    """Raise `UsageError` if one of the files is given twice, even by another name."""
+    for number, path in enumerate(paths):
+        if any(same_file(path, other) for other in paths[:number]):
+            raise UsageError(f"{path}: is given twice; give it once")
 
 
 def same_file(first: Path, second: Path) -> bool:

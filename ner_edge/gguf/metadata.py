@@ -14,6 +14,7 @@ from ner_edge.errors import ModelError
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.gguf.word_head import read_word_head
 from ner_edge.task import GGUF_KEY, Task
+from ner_edge.training_record import ATTRIBUTION_KEY, union
 from ner_edge.word_head import WordHead
 
 _PROVENANCE = {
@@ -41,6 +42,8 @@ class ModelMetadata:
     calibration: Calibration
     word_head: WordHead | None
     """Of a model that reads both ways."""
+    attribution: list[str]
+    """The credits that licences of the training data ask for."""
     provenance: dict[str, str]
     """Of files made by ner-edge: `ner-edge` (version), `base` and `adapter` (SHA-256)."""
 
@@ -73,6 +76,7 @@ class ModelMetadata:
         if self.word_head:
             depths = ", ".join(map(str, sorted(self.word_head.layers)))
             rows.append(("word head", f"after layers {depths}"))
+        rows += [("training data", credit) for credit in self.attribution]
         return rows + self._calibration() + list(self.provenance.items())
 
     def _calibration(self) -> list[tuple[str, str]]:
@@ -123,6 +127,7 @@ def describe(path: Path) -> ModelMetadata:
         tensor_types=dict(types.most_common()),
         calibration=Calibration.from_metadata(calibrated, str(path)),
         word_head=read_word_head(file, task) if task else None,
+        attribution=union([(file.text(ATTRIBUTION_KEY) or "").split("\n")]),
         provenance={name: text for name, key in _PROVENANCE.items() if (text := file.text(key))},
         task=task,
     )

@@ -8,6 +8,7 @@ from ner_edge.errors import ModelError, NerEdgeError, UsageError, first_line
 from ner_edge.files.cache import cache_dir, cache_folder
 from ner_edge.hf.adapter_config import CONFIG_FILE, WEIGHTS_FILE, read_adapter_config
 from ner_edge.models.registry import QWEN_CODER, SMOLLM2, HubModel, PackagedModel, check_hash, fetch
+from ner_edge.offline import check_online, go_offline, is_offline
 from ner_edge.task import TASK_FILE
 
 _MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.jinja"]  # weights and tokenizer
@@ -21,13 +22,23 @@ def named_base(name: str) -> Path:
     cannot be downloaded or has another hash.
     """
     model = BASES[name]
-    if override := os.environ.get("NER_EDGE_BASE"):
-        path = Path(override)
-        path = path / model.file_name if path.is_dir() else path
+    path = base_path(name)
+    if os.environ.get("NER_EDGE_BASE"):
         check_hash(path, model)
         return path
-    path = cache_dir() / "bases" / model.file_name
-    return path if path.is_file() else fetch(model, cache_folder("bases"))
+    if path.is_file():
+        return path
+    check_online(name)
+    return fetch(model, cache_folder("bases"))
+
+
+def base_path(name: str) -> Path:
+    """Return where one of `BASES` lies, or will lie once it is downloaded."""
+    model = BASES[name]
+    if override := os.environ.get("NER_EDGE_BASE"):
+        path = Path(override)
+        return path / model.file_name if path.is_dir() else path
+    return cache_dir() / "bases" / model.file_name
 
 
 def resolve_base(name: str) -> Path:
@@ -125,11 +136,14 @@ def base_of(adapter: Path) -> Path:
 
 
 def _from_hub(name: str, patterns: list[str]) -> Path:
+    if is_offline():
+        go_offline()  # only the hub's own cache is searched
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except Exception as error:  # the exceptions depend on the version of its network library
+        check_online(name)
         raise ModelError(
             f"{name}: cannot be downloaded from the hub ({first_line(error)})"
         ) from error

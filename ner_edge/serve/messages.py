@@ -4,7 +4,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from ner_edge.runtime.formats import FORMATS
+from ner_edge.serve.answers import WRITERS
 
 _TEXT = "Ada Lovelace lived in London."
 _ENTITIES = [
@@ -26,13 +26,13 @@ def _text(text: str) -> str:
 
 
 def _format(name: str) -> str:
-    if name not in FORMATS:
-        raise ValueError(f"is not one of {', '.join(FORMATS)}")
+    if name not in WRITERS:
+        raise ValueError(f"is not one of {', '.join(WRITERS)}")
     return name
 
 
 Text = Annotated[str, AfterValidator(_text)]
-Format = Annotated[str, AfterValidator(_format), Field(json_schema_extra={"enum": [*FORMATS]})]
+Format = Annotated[str, AfterValidator(_format), Field(json_schema_extra={"enum": [*WRITERS]})]
 
 
 class _Request(BaseModel):

@@ -11,9 +11,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.types import Send
 
 from ner_edge.errors import NerEdgeError
-from ner_edge.runtime.formats import FORMATS, entity_objects
 from ner_edge.runtime.tagger import Entity
 from ner_edge.serve import messages
+from ner_edge.serve.answers import entity_objects, written
 from ner_edge.serve.label_studio import read_config
 from ner_edge.serve.metrics import Metrics, Progress
 from ner_edge.serve.models import Models
@@ -167,7 +167,7 @@ class _Stream(StreamingResponse):
 def _result(format: str, text: str, entities: list[Entity]) -> dict[str, Any]:
     if format == "jsonl":
         return {"entities": entity_objects(entities)}
-    return {"output": "\n".join(FORMATS[format](text, entities))}
+    return {"output": written(format, text, entities)}
 
 
 def _sentence(sentence: Sentence, *, with_words: bool) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Components for other people's libraries; each module needs its library."""

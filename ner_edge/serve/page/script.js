@@ -130,7 +130,8 @@ let updateIsDue = false;
 function updateSoon() {
   if (updateIsDue) return;
   updateIsDue = true;
-  requestAnimationFrame(update);
+  if (running) setTimeout(update, 200); // it looks at every entity so far
+  else requestAnimationFrame(update);
 }
 
 /** Shows the entities that the slider and the labels leave, their counts and differences. */
@@ -139,21 +140,20 @@ function update() {
   const least = get("least").valueAsNumber;
   get("least-shown").textContent = least.toFixed(2);
   const shown = readings.map(({ entities }) => entities.filter((e) => e.score >= least && !off.has(e.label)));
-  readings.forEach(({ entities }, i) => {
-    const kept = new Set(shown[i]);
-    for (const entity of entities) {
-      entity.mark.classList.toggle("off", !kept.has(entity));
-      entity.mark.classList.remove("differs", "current");
-    }
-  });
+  unmarkDifference();
+  differing = differences(shown);
+  const kept = new Set(shown.flat());
+  const marked = new Set(differing.flat().map(({ entity }) => entity));
+  for (const entity of readings.flatMap(({ entities }) => entities)) {
+    entity.mark.classList.toggle("off", !kept.has(entity));
+    entity.mark.classList.toggle("differs", marked.has(entity));
+  }
   for (const button of get("labels").children) {
     const { label } = button.dataset;
     const has = (entity) => entity.label === label && entity.score >= least;
     const counts = readings.map(({ entities }) => entities.filter(has).length);
     button.querySelector(".count").textContent = [...new Set(counts)].join(" / ");
   }
-  differing = differences(shown);
-  for (const { entity } of differing.flat()) entity.mark.classList.add("differs");
   current = Math.min(current, differing.length - 1);
   showDifference();
   const complete = readings.length > 0 && readings.every((reading) => reading.complete);
@@ -186,9 +186,13 @@ function showDifference() {
   if (current >= 0) for (const { entity } of differing[current]) entity.mark.classList.add("current");
 }
 
+function unmarkDifference() {
+  for (const { entity } of differing[current] ?? []) entity.mark.classList.remove("current");
+}
+
 function goToDifference(step, { focus }) {
   if (!differing.length) return;
-  for (const { entity } of differing[current] ?? []) entity.mark.classList.remove("current");
+  unmarkDifference();
   const from = current < 0 && step < 0 ? 0 : current;
   current = (from + step + differing.length) % differing.length;
   showDifference();

@@ -100,7 +100,7 @@ def test_only_who_has_the_key_is_answered(authorization, right):
         if not right:
             assert answer.headers["www-authenticate"] == "Bearer"
             assert "a-key" not in answer.text
-    for path in ("/tag", "/tag/stream", "/setup", "/predict"):
+    for path in ("/tag", "/tag/stream", "/format", "/setup", "/predict"):
         answer = ask(app, "POST", path, json={}, headers=headers)
         assert (answer.status_code == 401) is not right
 

@@ -60,11 +60,9 @@ def test_min_score_leaves_out_what_is_less_certain():
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
 def test_a_stream_has_the_sentences_and_entities_of_its_text(text):
-    *sentences, last = lines_of(post("/tag/stream", {"text": text, "words": True}))
-    expected = [[word._asdict() for word in words] for words in segment(text)]
-    assert [sentence["words"] for sentence in sentences] == expected
-    for sentence, words in zip(sentences, expected, strict=True):
-        assert (sentence["start"], sentence["end"]) == (words[0]["start"], words[-1]["end"])
+    *sentences, last = lines_of(post("/tag/stream", {"text": text}))
+    spans = [(sentence["start"], sentence["end"]) for sentence in sentences]
+    assert spans == [(words[0].start, words[-1].end) for words in segment(text)]
     found = [entity for sentence in sentences for entity in sentence["entities"]]
     assert found == entity_objects(TAGGER(text))
     assert last.pop("seconds") >= 0
@@ -72,9 +70,25 @@ def test_a_stream_has_the_sentences_and_entities_of_its_text(text):
     assert last == {"done": True, "model": "stub", **counts}
 
 
-def test_words_are_sent_only_if_asked_for():
-    sentence, _ = lines_of(post("/tag/stream", {"text": "Ada."}))
-    assert sentence.keys() == {"start", "end", "entities"}
+@pytest.mark.parametrize("kind", sorted(WRITERS))
+def test_entities_found_before_are_written_in_any_format(kind):
+    found = TAGGER(TEXTS[0])
+    body = {"text": TEXTS[0], "entities": entity_objects(found), "format": kind}
+    assert post("/format", body).json() == {"output": written(kind, TEXTS[0], found)}
+    body["entities"] = body["entities"][1:]  # the user has switched one off
+    assert post("/format", body).json() == {"output": written(kind, TEXTS[0], found[1:])}
+
+
+@pytest.mark.parametrize(
+    ("spans", "number"),
+    [([(2, 1)], 0), ([(0, 4)], 0), ([(0, 0)], 0), ([(0, 2), (1, 3)], 1), ([(2, 3), (0, 1)], 1)],
+)
+def test_entities_that_do_not_fit_the_text_are_refused(spans, number):
+    entities = [{"start": start, "end": end, "label": "PER"} for start, end in spans]
+    answer = post("/format", {"text": "Ada", "entities": entities, "format": "brackets"})
+    assert answer.status_code == 400
+    message = f"the request: entities[{number}] is out of order or outside the text"
+    assert answer.json() == {"error": message}
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
@@ -189,7 +203,9 @@ def test_the_description_has_examples_that_are_answered():
         for example in content["examples"].values():
             assert post(path, example["value"]).status_code == 200
         assert operation["responses"]["200"]["content"]
-    assert {"/health", "/models", "/metrics", "/setup", "/predict"} <= description["paths"].keys()
+    assert {"/health", "/models", "/metrics", "/format", "/setup", "/predict"} <= description[
+        "paths"
+    ].keys()
 
 
 def test_many_clients_at_once_get_what_one_gets():

@@ -62,7 +62,32 @@ class StreamRequest(_Request):
     """A text whose sentences are sent as soon as they are tagged."""
 
     text: Text
-    words: bool = Field(False, description="Also send the words of each sentence.")
+
+
+class EntityToWrite(BaseModel):
+    """An entity, as `/tag` returns it."""
+
+    start: int = Field(ge=0)
+    end: int
+    label: str = Field(pattern=r"^[^\s\[\]|]{1,100}$")
+    score: float = Field(1.0, ge=0, le=1)
+
+
+class FormatRequest(BaseModel):
+    """A text, and those of its entities that are to be written."""
+
+    text: Text
+    entities: list[EntityToWrite] = Field(description="In order; they do not overlap.")
+    format: Format
+
+    @model_validator(mode="after")
+    def _are_in_order(self) -> Self:
+        position = 0
+        for number, entity in enumerate(self.entities):
+            if not position <= entity.start < entity.end <= len(self.text):
+                raise ValueError(f"entities[{number}] is out of order or outside the text")
+            position = entity.end
+        return self
 
 
 class LabelStudioTask(BaseModel):

@@ -51,6 +51,12 @@ class Routes:
             summary="Find the entities of a long text, sentence by sentence",
             responses=_answers(_NDJSON, example=messages.STREAM_ANSWER),
         )
+        add(
+            "/format",
+            self.format,
+            methods=["POST"],
+            summary="Write entities that were found before in another format",
+        )
         add("/setup", self.set_up, methods=["POST"], summary="For Label Studio: connect a project")
         add("/predict", self.predict, methods=["POST"], summary="For Label Studio: label tasks")
 
@@ -118,7 +124,7 @@ class Routes:
                 async with aclosing(sentences):
                     async for sentence in sentences:
                         entities += len(sentence.entities)
-                        yield _line(_sentence(sentence, with_words=request.words))
+                        yield _line(_sentence(sentence))
             except NerEdgeError as error:
                 yield _line({"error": str(error)})
                 return
@@ -129,6 +135,14 @@ class Routes:
             )
 
         return _Stream(lines())
+
+    async def format(self, request: messages.FormatRequest) -> JSONResponse:
+        """`output` has only the entities that are sent, such as those that a user has kept."""
+        entities = [
+            Entity(e.start, e.end, request.text[e.start : e.end], e.label, e.score)
+            for e in request.entities
+        ]
+        return JSONResponse({"output": written(request.format, request.text, entities)})
 
     async def set_up(self, request: messages.SetupRequest) -> JSONResponse:
         """400 says why a project cannot use this model."""
@@ -170,10 +184,9 @@ def _result(format: str, text: str, entities: list[Entity]) -> dict[str, Any]:
     return {"output": written(format, text, entities)}
 
 
-def _sentence(sentence: Sentence, *, with_words: bool) -> dict[str, Any]:
-    words = {"words": [word._asdict() for word in sentence.words]} if with_words else {}
-    span = {"start": sentence.words[0].start, "end": sentence.words[-1].end}
-    return {**span, **words, "entities": entity_objects(sentence.entities)}
+def _sentence(sentence: Sentence) -> dict[str, Any]:
+    entities = entity_objects(sentence.entities)
+    return {"start": sentence.start, "end": sentence.end, "entities": entities}
 
 
 def _line(value: dict[str, Any]) -> str:

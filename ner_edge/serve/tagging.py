@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import NamedTuple
 
 from ner_edge.runtime.tagger import Entity
-from ner_edge.segment import Word, segment
+from ner_edge.segment import segment
 from ner_edge.serve.metrics import Progress
 from ner_edge.tagger import Tagger
 
@@ -14,9 +14,10 @@ _AT_ONCE = 8  # texts of a request
 
 
 class Sentence(NamedTuple):
-    """A tagged sentence; the offsets of its words and entities are those of the whole text."""
+    """A tagged sentence; all offsets are those of the whole text."""
 
-    words: list[Word]
+    start: int
+    end: int
     entities: list[Entity]
 
 
@@ -28,7 +29,9 @@ async def tag_sentences(
     async with aclosing(tagger.astream(text)) as results:
         async for entities in results:
             progress.sentence()
-            yield Sentence(next(sentences), [e for e in entities if e.score >= min_score])
+            words = next(sentences)
+            kept = [entity for entity in entities if entity.score >= min_score]
+            yield Sentence(words[0].start, words[-1].end, kept)
 
 
 async def tag_texts(

@@ -1,11 +1,17 @@
 // The page: what its controls do.
 
 import { describe, differences } from "./compare.js";
-import { FORMATS } from "./formats.js";
-import { models as askModels, tag, useKey } from "./tagging.js";
+import { models as askModels, tag, useKey, write } from "./tagging.js";
 import { decodeFile, wellFormed } from "./text.js";
 import { element, hue, showText } from "./view.js";
 
+const FILES = {
+  brackets: "entities.txt",
+  jsonl: "entities.jsonl",
+  conll: "entities.conll",
+  html: "entities.html",
+  redacted: "redacted.txt",
+};
 const get = (id) => document.getElementById(id);
 const off = new Set(); // labels switched off
 let models = [];
@@ -124,7 +130,8 @@ let updateIsDue = false;
 function updateSoon() {
   if (updateIsDue) return;
   updateIsDue = true;
-  requestAnimationFrame(update);
+  if (running) setTimeout(update, 200); // it looks at every entity so far
+  else requestAnimationFrame(update);
 }
 
 /** Shows the entities that the slider and the labels leave, their counts and differences. */
@@ -133,21 +140,20 @@ function update() {
   const least = get("least").valueAsNumber;
   get("least-shown").textContent = least.toFixed(2);
   const shown = readings.map(({ entities }) => entities.filter((e) => e.score >= least && !off.has(e.label)));
-  readings.forEach(({ entities }, i) => {
-    const kept = new Set(shown[i]);
-    for (const entity of entities) {
-      entity.mark.classList.toggle("off", !kept.has(entity));
-      entity.mark.classList.remove("differs", "current");
-    }
-  });
+  unmarkDifference();
+  differing = differences(shown);
+  const kept = new Set(shown.flat());
+  const marked = new Set(differing.flat().map(({ entity }) => entity));
+  for (const entity of readings.flatMap(({ entities }) => entities)) {
+    entity.mark.classList.toggle("off", !kept.has(entity));
+    entity.mark.classList.toggle("differs", marked.has(entity));
+  }
   for (const button of get("labels").children) {
     const { label } = button.dataset;
     const has = (entity) => entity.label === label && entity.score >= least;
     const counts = readings.map(({ entities }) => entities.filter(has).length);
     button.querySelector(".count").textContent = [...new Set(counts)].join(" / ");
   }
-  differing = differences(shown);
-  for (const { entity } of differing.flat()) entity.mark.classList.add("differs");
   current = Math.min(current, differing.length - 1);
   showDifference();
   const complete = readings.length > 0 && readings.every((reading) => reading.complete);
@@ -161,7 +167,7 @@ function summary(shown, complete) {
   if (running) return "Tagging …";
   const found = shown.map(({ length }) => counted(length, "entity", "entities"));
   const named = found.map((count, i) => (found.length > 1 ? `${count} by ${models[i].name}` : count));
-  const sentences = counted(readings[0].sentences.length, "sentence", "sentences");
+  const sentences = counted(readings[0].sentences, "sentence", "sentences");
   const stopped = complete ? "" : " The text is not complete: this is what was tagged so far.";
   return `${named.join(", ")} in ${sentences}.${stopped}`;
 }
@@ -180,9 +186,13 @@ function showDifference() {
   if (current >= 0) for (const { entity } of differing[current]) entity.mark.classList.add("current");
 }
 
+function unmarkDifference() {
+  for (const { entity } of differing[current] ?? []) entity.mark.classList.remove("current");
+}
+
 function goToDifference(step, { focus }) {
   if (!differing.length) return;
-  for (const { entity } of differing[current] ?? []) entity.mark.classList.remove("current");
+  unmarkDifference();
   const from = current < 0 && step < 0 ? 0 : current;
   current = (from + step + differing.length) % differing.length;
   showDifference();
@@ -193,27 +203,36 @@ function goToDifference(step, { focus }) {
 
 // Copy and download
 
+/** The text with the entities that are shown, in the chosen format. */
 function written() {
   const reading = readings[models.length > 1 ? Number(get("source").value) : 0];
-  const entities = reading.entities.filter(({ mark }) => !mark.classList.contains("off"));
-  const { text, sentences, model } = reading;
-  return FORMATS[get("format").value].write({ text, model, sentences, entities });
+  const kept = reading.entities.filter(({ mark }) => !mark.classList.contains("off"));
+  const entities = kept.map(({ from, to, label, score }) => ({ start: from, end: to, label, score }));
+  return withKey(() => write(reading.text, entities, get("format").value));
 }
 
 async function copy() {
+  get("error").textContent = "";
   try {
-    await navigator.clipboard.writeText(written());
+    const text = await written();
+    await navigator.clipboard.writeText(text);
     get("status").textContent = "Copied.";
-  } catch {
-    get("error").textContent = "The browser does not let this page copy; use Download.";
+  } catch (error) {
+    if (error.status === undefined) error = new Error("the browser does not let this page copy; use Download");
+    fail(error);
   }
 }
 
-function download() {
-  const format = FORMATS[get("format").value];
-  const url = URL.createObjectURL(new Blob([written()], { type: "text/plain;charset=utf-8" }));
-  element("a", { href: url, download: format.file }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 1000);
+async function download() {
+  get("error").textContent = "";
+  try {
+    const content = (await written()) + "\n";
+    const url = URL.createObjectURL(new Blob([content], { type: "text/plain;charset=utf-8" }));
+    element("a", { href: url, download: FILES[get("format").value] }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 1000);
+  } catch (error) {
+    fail(error);
+  }
 }
 
 // Files
@@ -251,7 +270,6 @@ get("text-shown").addEventListener("keydown", (event) => {
   if (event.key === "n") goToDifference(1, { focus: true });
   if (event.key === "p") goToDifference(-1, { focus: true });
 });
-get("format").append(...Object.entries(FORMATS).map(([name, { title }]) => new Option(title, name)));
 get("format").addEventListener("change", ({ target }) => {
   get("caution").hidden = target.value !== "redacted";
 });

@@ -23,10 +23,19 @@ export async function models() {
 
 /** Sends a text; returns its sentences, which arrive as they are tagged. */
 export async function tag(text, model, signal) {
-  const body = JSON.stringify({ text, model, words: true });
-  const headers = { "Content-Type": "application/json" };
-  const answer = await request("/tag/stream", { method: "POST", headers, body, signal });
+  const answer = await post("/tag/stream", { text, model }, signal);
   return sentences(answer.body);
+}
+
+/** Returns a text with its entities in a format of the server. */
+export async function write(text, entities, format) {
+  const answer = await post("/format", { text, entities, format });
+  return (await answer.json()).output;
+}
+
+function post(path, value, signal) {
+  const headers = { "Content-Type": "application/json" };
+  return request(path, { method: "POST", headers, body: JSON.stringify(value), signal });
 }
 
 async function* sentences(stream) {

@@ -18,11 +18,10 @@ export function hue(labels, label) {
 
 /** What one model found in a text, and where it is shown. */
 export class Reading {
-  constructor(model, labels, text, cells) {
-    this.model = model;
+  constructor(labels, text, cells) {
     this.labels = labels;
     this.text = text;
-    this.sentences = [];
+    this.sentences = 0;
     this.entities = [];
     this.complete = false;
     this.cells = cells; // [{start, end, position, pending, node}, …], those not yet tagged first
@@ -31,7 +30,7 @@ export class Reading {
 
   /** Shows a sentence that was tagged; they come in order. */
   add(sentence) {
-    this.sentences.push(sentence);
+    this.sentences += 1;
     const end = this.units(sentence.end);
     while (this.cells[0].end < end) this.finish(this.cells.shift());
     const cell = this.cells[0];
@@ -97,5 +96,5 @@ export function showText(container, text, models, labels) {
     });
     container.append(row);
   }
-  return models.map(({ name }, column) => new Reading(name, labels, text, cells[column]));
+  return models.map((model, column) => new Reading(labels, text, cells[column]));
 }

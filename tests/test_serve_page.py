@@ -185,7 +185,7 @@ def test_entities_appear_before_the_last_one_is_found(open_page):
         page.click("#stop")
         page.wait_for_selector("#stop", state="hidden")
         status = page.text_content("#status")
-        assert status.startswith("5 entities in 2 sentences. The text is not complete")
+        assert status.startswith("5 entities in 2 sentences. Tagging stopped")
         assert page.is_disabled("#download")  # such as a text redacted by half
 
 

@@ -1,4 +1,4 @@
-"""`ner-edge convert`: turn labelled data from one format into another."""
+"""`ner-edge convert`: convert labelled data from one format to another."""
 
 from dataclasses import replace
 from enum import StrEnum
@@ -41,15 +41,17 @@ def convert(
         FormatName | None, typer.Option("--to", help="Format of TARGET (default: by suffix).")
     ] = None,
     columns: ColumnsOption = None,
-    scheme: Annotated[SchemeName | None, typer.Option(help="CoNLL tags (default: iob2).")] = None,
+    scheme: Annotated[
+        SchemeName | None, typer.Option(help="Scheme of CoNLL tags (default: iob2).")
+    ] = None,
     separator: Annotated[
         SeparatorName | None,
-        typer.Option(help="Between the columns of CoNLL (default: space)."),
+        typer.Option(help="Separator of CoNLL columns (default: space)."),
     ] = None,
 ) -> None:
-    """Turn labelled data from one format into another, without a model.
+    """Convert labelled data from one format to another, without a model.
 
-    What the target cannot hold is reported, entity by entity or as a count.
+    Whatever the target cannot hold is reported, entity by entity or as a count.
     """
     import sys
 

@@ -34,7 +34,9 @@ class ProtocolName(StrEnum):
 def evaluate(
     data: Annotated[
         list[Path],
-        typer.Argument(help="Labelled data in any format; several files add F1 on each."),
+        typer.Argument(
+            help="Labelled data in any format; with several files, F1 on each is added."
+        ),
     ],
     model: Annotated[
         list[str] | None,
@@ -63,8 +65,8 @@ def evaluate(
     save_calibration: Annotated[
         Path | None,
         typer.Option(
-            help="Fit score temperatures and the threshold of auto on DATA; save them with this "
-            "adapter."
+            help="Fit score temperatures and the threshold of auto on DATA, and save them with "
+            "this adapter."
         ),
     ] = None,
     limit: Annotated[
@@ -78,7 +80,7 @@ def evaluate(
         bool, typer.Option(help="Also measure each model's peak memory and prompt tokens/s.")
     ] = True,
     cache: Annotated[
-        bool, typer.Option(help="Keep predictions and reuse them, so that a killed run resumes.")
+        bool, typer.Option(help="Keep and reuse predictions, so that an interrupted run resumes.")
     ] = True,
 ) -> None:
     """Evaluate models on gold data: F1, difference from the baseline, size and speed."""

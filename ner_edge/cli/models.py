@@ -12,7 +12,7 @@ models_app = typer.Typer(name="models")
 
 @models_app.callback(invoke_without_command=True)
 def models(context: typer.Context) -> None:
-    """List the models and bases that have names: size, F1 on CoNLL-2003 testa, and place."""
+    """List the named models and bases with their size, F1 on CoNLL-2003 testa, and file."""
     if context.invoked_subcommand is not None:
         return
     from ner_edge.stored import stored_models
@@ -41,7 +41,7 @@ def pull(
         typer.Argument(help="conll2003-135m[:quant], the name of a base, or a hub id."),
     ],
 ) -> None:
-    """Download models with all that they need, for use without a network."""
+    """Download models and everything they need to run without a network."""
     from ner_edge.stored import pull as pull_model
 
     check_stdout_is_open()
@@ -56,7 +56,7 @@ def rm(
         list[str], typer.Argument(help="conll2003-135m[:quant], or the name of a base.")
     ],
 ) -> None:
-    """Remove models from this machine; they can be made or downloaded again."""
+    """Remove models from this machine; they can be built or downloaded again."""
     from ner_edge.stored import remove
 
     for name in names:

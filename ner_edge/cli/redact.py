@@ -1,4 +1,4 @@
-"""`ner-edge redact`: replace the entities in texts by placeholders."""
+"""`ner-edge redact`: replace the entities in texts with placeholders."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -19,36 +19,35 @@ _SHOWN = 20
 
 
 def redact(
-    source: Annotated[
-        Path, typer.Argument(help="A file, or a folder of files; - is stdin.")
-    ] = STDIN,
+    source: Annotated[Path, typer.Argument(help="A file or a folder; - is stdin.")] = STDIN,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", help="The redacted file (default: stdout); for a folder, a folder."
-        ),
+        typer.Option("--out", "-o", help="The redacted file (default: stdout) or folder."),
     ] = None,
     key: Annotated[
         Path | None,
-        typer.Option(help="Write what `restore` needs into this file; keep it secret."),
+        typer.Option(help="Write the key that `restore` needs to this file; keep it secret."),
     ] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option(help="Replace only entities of this label; repeatable (default: all)."),
+        typer.Option(help="Replace only entities with this label; repeatable (default: all)."),
     ] = None,
     min_score: Annotated[
-        float, typer.Option(min=0, max=1, help="Leave entities with a lower score, and list them.")
+        float,
+        typer.Option(min=0, max=1, help="Do not replace entities with a lower score; list them."),
     ] = 0.0,
     everywhere: Annotated[
         bool,
         typer.Option(
-            help="Also replace every other place where a found name stands, and e-mail and web "
-            "addresses that hold one."
+            help="Also replace all other occurrences of found names, and e-mail and web addresses "
+            "that contain one."
         ),
     ] = True,
     review: Annotated[
         Path | None,
-        typer.Option(help="List the entities below --min-score, with their texts, in this TSV."),
+        typer.Option(
+            help="List the entities below --min-score, with their texts, in this TSV file."
+        ),
     ] = None,
     model: ModelOption = None,
     decoder: DecoderOption = None,
@@ -56,10 +55,10 @@ def redact(
     threads: ThreadsOption = None,
     gpu_layers: GpuOption = None,
 ) -> None:
-    """Replace the entities in texts by placeholders such as [PER_1].
+    """Replace the entities in texts with placeholders such as [PER_1].
 
     A name has the same placeholder in all files of a folder. There is no guarantee that every name
-    is found: read the result before you pass it on.
+    is found: read the result before you share it.
     """
     from ner_edge.builtin import resolve_model
     from ner_edge.folders.found import finder
@@ -119,4 +118,4 @@ def _report(redaction: "Redaction", review: Path | None) -> None:
             say(f"  {name}:{line}:{column}: {label}, {score:.2f}")
         if len(unsure) > _SHOWN and review is None:
             say(f"  {len(unsure) - _SHOWN} more; --review FILE lists all")
-    say("There is no guarantee that every name was found: read the result before you pass it on.")
+    say("There is no guarantee that every name was found: read the result before you share it.")

@@ -10,25 +10,21 @@ from ner_edge.terminal.streams import check_stdin_is_open, check_stdout_is_open,
 
 
 def restore(
-    source: Annotated[
-        Path, typer.Argument(help="A redacted file, or a folder of them; - is stdin.")
-    ] = STDIN,
+    source: Annotated[Path, typer.Argument(help="A redacted file or folder; - is stdin.")] = STDIN,
     *,
     key: Annotated[Path, typer.Option(help="The key that `redact` wrote.")],
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", help="The restored file (default: stdout); for a folder, a folder."
-        ),
+        typer.Option("--out", "-o", help="The restored file (default: stdout) or folder."),
     ] = None,
     trust_key: Annotated[
-        bool, typer.Option(help="Also restore texts that resemble none of the redacted ones.")
+        bool, typer.Option(help="Also restore texts that resemble none of the key's texts.")
     ] = False,
 ) -> None:
     """Put the names back into redacted texts.
 
-    A text that was not edited becomes the original, byte for byte. In an edited one, placeholders
-    may have been moved, repeated or removed; what is doubtful is reported.
+    An unedited text becomes the original, byte for byte. In an edited one, placeholders may have
+    been moved, repeated or removed; doubtful cases are reported.
     """
     from ner_edge.folders.restore import RestoreJob
     from ner_edge.terminal.counts import counted

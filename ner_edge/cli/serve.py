@@ -18,38 +18,42 @@ def serve(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            "--model", "-m", help="A GGUF, or conll2003-135m[:quant]; repeat it to compare models."
+            "--model", "-m", help="A GGUF, or conll2003-135m[:quant]; repeat to compare models."
         ),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
+    ] = 8000,
     api_key: Annotated[
         str | None,
         typer.Option(
             envvar="NER_EDGE_API_KEY",
-            help="Answer only requests with this key, which an address that others can reach "
-            "needs; better given as NER_EDGE_API_KEY.",
+            help="Answer only requests with this key; required if others can reach --host. Better "
+            "set as NER_EDGE_API_KEY.",
         ),
     ] = None,
     no_auth: Annotated[
-        bool, typer.Option("--no-auth", help="Answer everyone who can reach the address.")
+        bool, typer.Option("--no-auth", help="Answer anyone who can reach --host, without a key.")
     ] = False,
     max_body: Annotated[
-        float, typer.Option(min=0.001, help="Megabytes of a request.", metavar="MB")
+        float, typer.Option(min=0.001, help="Maximum size of a request in megabytes.", metavar="MB")
     ] = 2.0,
-    max_texts: Annotated[int, typer.Option(min=1, help="Texts of a request.")] = 1000,
+    max_texts: Annotated[
+        int, typer.Option(min=1, help="Maximum number of texts in a request.")
+    ] = 1000,
     max_requests: Annotated[
-        int, typer.Option(min=1, help="Requests at a time; more are told to try again.")
+        int, typer.Option(min=1, help="Maximum number of requests at a time; others must retry.")
     ] = 128,
     timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds for the answer to a request.")
+        float, typer.Option(min=0.1, help="Maximum time to answer a request, in seconds.")
     ] = 600.0,
     decoder: DecoderOption = None,
     depth: DepthOption = None,
     threads: ThreadsOption = None,
     gpu_layers: GpuOption = None,
 ) -> None:
-    """Tag texts over HTTP, and in a page for people at http://127.0.0.1:8000."""
+    """Tag texts over HTTP, and in a page at http://127.0.0.1:8000."""
     try:
         from ner_edge.serve.models import Models, files_by_name
         from ner_edge.serve.server import serve

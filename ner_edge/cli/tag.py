@@ -40,7 +40,7 @@ def tag(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Text files, one text per line, tables, or folders; - is stdin.",
+            help="Text files (one text per line), tables or folders; - is stdin.",
         ),
     ] = None,
     out: Annotated[
@@ -48,8 +48,8 @@ def tag(
         typer.Option(
             "--out",
             "-o",
-            help="Write to this file instead of stdout; of a folder, or into one that exists, a "
-            "result for each file, skipping those that are done.",
+            help="Write to this file instead of stdout. If an input or this path is a folder, "
+            "write a result for each file into this folder, skipping finished files.",
         ),
     ] = None,
     model: ModelOption = None,
@@ -61,7 +61,7 @@ def tag(
         SourceName | None,
         typer.Option(
             "--from",
-            help="Format of FILES, whose entities are ignored (default: csv, parquet or spacy by "
+            help="Format of FILES; entities in them are ignored (default: csv, parquet or spacy by "
             "suffix, else text).",
         ),
     ] = None,
@@ -73,7 +73,7 @@ def tag(
     threads: ThreadsOption = None,
     gpu_layers: GpuOption = None,
 ) -> None:
-    """Find the entities in text files, in standard input, or in all files of a folder."""
+    """Find the entities in text files, standard input, or all files of a folder."""
 
     def load(path: Path) -> "Tagger":
         from ner_edge.tagger import Tagger

@@ -28,26 +28,26 @@ _FURTHER = "Options for training an adapter further"
 DataArgument = Annotated[
     list[str],
     typer.Argument(
-        help="Labelled data in any format. Of FILE:WEIGHT, each epoch holds WEIGHT times as many "
-        "sentences.",
+        help="Labelled data in any format. With FILE:WEIGHT, each epoch has WEIGHT times as many "
+        "of its sentences.",
     ),
 ]
 BaseOption = Annotated[
-    str, typer.Option(help="Base model: hub id, folder, GGUF, or smollm2 or qwen-coder-0.5b.")
+    str, typer.Option(help="Base model: hub id, folder, GGUF, smollm2 or qwen-coder-0.5b.")
 ]
 TaskOption = Annotated[
     str, typer.Option(help="Labels and instruction: a built-in task or a TOML file.")
 ]
 DevOption = Annotated[
     list[Path] | None,
-    typer.Option(help="Labelled sentences to measure F1 on at the end; repeatable."),
+    typer.Option(help="Labelled data to measure F1 on at the end; repeatable."),
 ]
 AttributionOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="TEXT",
-        help="Credit that a data file's licence asks for, kept with the adapter and printed in "
-        "the model card; repeatable.",
+        help="Credit that a data file's licence requires, kept with the adapter and shown in the "
+        "model card; repeatable.",
     ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder to write the adapter to.")]
@@ -68,7 +68,7 @@ SetOption = Annotated[
 ReadingOption = Annotated[
     ReadingName | None,
     typer.Option(
-        help="causal: as the base reads; both: in both directions, with a word head "
+        help="causal: left to right, like the base; both: in both directions, with a word head "
         "(default: as --from was trained, else causal)."
     ),
 ]
@@ -144,13 +144,13 @@ def train(
       noise                    share added with misspelt words
       swap_names               share added with other names of the same labels
       reading                  causal or both, like --reading
-      causal_share             share of sentences read causally all the same
+      causal_share             share of sentences read causally with reading=both
       word_loss                weight of the word head's loss
       early_loss               weight of the heads after earlier layers
-      word_rate                learning rate of the heads, relative
+      word_rate                learning rate of the heads, relative to learning_rate
       seed                     random seed
-      dtype                    of the base: auto, bfloat16 or float32
-      gradient_checkpointing   less memory, a third more work
+      dtype                    data type of the base: auto, bfloat16 or float32
+      gradient_checkpointing   use less memory for a third more work
       shard                    split the base among torchrun processes
       checkpoint_every         steps between checkpoints
       keep_best                keep the checkpoint with the best mean F1 on --dev

@@ -50,7 +50,7 @@ async function loadModels() {
       break;
     } catch (error) {
       if (error.status !== 503) throw error;
-      get("models").textContent = "The model is being loaded …";
+      get("models").textContent = "Loading the model …";
       await new Promise((resolve) => setTimeout(resolve, 500));
     }
   }
@@ -65,7 +65,7 @@ async function find() {
   const text = wellFormed(get("text").value);
   get("error").textContent = "";
   if (!text.trim()) {
-    get("status").textContent = "There is no text yet.";
+    get("status").textContent = "Enter some text first.";
     get("text").focus();
     return;
   }
@@ -168,7 +168,7 @@ function summary(shown, complete) {
   const found = shown.map(({ length }) => counted(length, "entity", "entities"));
   const named = found.map((count, i) => (found.length > 1 ? `${count} by ${models[i].name}` : count));
   const sentences = counted(readings[0].sentences, "sentence", "sentences");
-  const stopped = complete ? "" : " The text is not complete: this is what was tagged so far.";
+  const stopped = complete ? "" : " Tagging stopped before the end of the text.";
   return `${named.join(", ")} in ${sentences}.${stopped}`;
 }
 
@@ -218,7 +218,7 @@ async function copy() {
     await navigator.clipboard.writeText(text);
     get("status").textContent = "Copied.";
   } catch (error) {
-    if (error.status === undefined) error = new Error("the browser does not let this page copy; use Download");
+    if (error.status === undefined) error = new Error("the browser does not let this page copy text; use Download instead");
     fail(error);
   }
 }

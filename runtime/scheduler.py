@@ -112,7 +112,12 @@ class Scheduler:
 
     def _ask(self, caller: Caller, source: Iterator[Sequence[str]]) -> bool:
         """Request as many sentences as may wait. Returns whether a result is due."""
-        while len(caller.waiting) < LOOK_AHEAD and (words := next(source, None)) is not None:
+        while len(caller.waiting) < LOOK_AHEAD:
+            # Others may take them as fast as they come.
+            if caller.requests and caller.requests[0].result is not None:
+                break
+            if (words := next(source, None)) is None:
+                break
             request = Request(words)
             with self._changed:
                 caller.requests.append(request)

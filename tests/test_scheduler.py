@@ -121,6 +121,23 @@ def test_a_caller_takes_no_more_sentences_than_may_wait() -> None:
     assert len(taken) <= LOOK_AHEAD + 3  # and those in flight
 
 
+def test_a_slow_source_does_not_hold_back_results_while_others_run_the_engine() -> None:
+    engine = Counting()
+    scheduler = Scheduler(engine)
+    other = scheduler.decode(["other"] for _ in range(10_000))
+    taken: list[int] = []
+
+    def source() -> Iterator[Words]:
+        for number in range(10 * LOOK_AHEAD):
+            taken.append(number)
+            yield [str(number)]
+            for _ in range(2):  # while this source waits, another caller goes on
+                next(other)
+
+    next(scheduler.decode(source()))
+    assert len(taken) < LOOK_AHEAD
+
+
 def test_a_caller_who_leaves_frees_its_sentences_at_once() -> None:
     model = StubModel(512, PROMPTS.prefix)
     scheduler = Scheduler(engine_of(model, reads=False))

@@ -75,7 +75,8 @@ class Scheduler:
                 if (result := caller.requests[0].result) is None:
                     self._step_or_wait(caller)
                 else:
-                    caller.requests.popleft()
+                    with self._changed:  # another thread may be going through them
+                        caller.requests.popleft()
                     yield result
         finally:
             self.leave(caller)

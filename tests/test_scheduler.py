@@ -191,6 +191,44 @@ def test_an_error_reaches_the_caller_that_ran_into_it_and_the_others_start_again
     assert [name for name in engine.steps if "two" in name] == [f"two {i}" for i in range(9)]
 
 
+def test_others_may_take_results_while_they_are_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failing, taken = threading.current_thread(), threading.Event()
+    starting_again = threading.Event()
+
+    class Watched(Request):
+        def __getattribute__(self, name: str) -> object:
+            here = threading.current_thread() is failing
+            if here and name == "result" and starting_again.is_set():
+                taken.wait(0.05)
+            return super().__getattribute__(name)
+
+    monkeypatch.setattr("ner_edge.runtime.scheduler.Request", Watched)
+    engine = Counting()
+    scheduler = Scheduler(engine)
+    other = scheduler.decode([[f"other {i}"] for i in range(9)])
+    next(other)
+    results = scheduler.decode([[f"{i}"] for i in range(9)])
+    for _ in range(5):
+        next(results)  # some of the other's results are there, too
+    monkeypatch.setattr(engine, "reset", starting_again.set)
+    engine.fails_at = {request.words[0]: NerEdgeError("failed") for request in engine.held}
+
+    def take() -> Decoded:
+        starting_again.wait(10)
+        try:
+            return next(other)
+        finally:
+            taken.set()
+
+    with ThreadPoolExecutor(1) as threads:
+        result = threads.submit(take)
+        with pytest.raises(NerEdgeError, match="failed"):
+            list(results)
+        assert result.result(10) == Decoded([])
+
+
 def test_an_interrupt_leaves_nothing_in_flight() -> None:
     class Interrupted(StubModel):
         interrupts = 1

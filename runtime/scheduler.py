@@ -54,6 +54,7 @@ class Scheduler:
         self._changed = Condition()  # guards all that follows, and announces results
         self._callers: deque[Caller] = deque()
         self._stepping = False  # whether a thread runs the engine
+        self._unclean = False  # whether a step has not ended, or failed and was not undone
 
     def decode(
         self, sentences: Iterable[Sequence[str]], caller: Caller | None = None
@@ -126,22 +127,30 @@ class Scheduler:
         return bool(caller.requests)
 
     def _step_or_wait(self, caller: Caller) -> None:
-        with self._changed:
-            if caller.left or caller.requests[0].result is not None:
-                return  # since it was asked
-            if self._stepping:
-                self._changed.wait()
-                return
-            self._stepping = True
+        # Ctrl-C may come anywhere, even a second time while the first one is dealt with.
+        ours = False
         try:
+            with self._changed:
+                if caller.left or caller.requests[0].result is not None:
+                    return  # since it was asked
+                if self._stepping:
+                    self._changed.wait()
+                    return
+                self._stepping = ours = True
+            if self._unclean:
+                self._start_again()
+            self._unclean = True
             self._engine.step(self._take)
+            self._unclean = False
         except BaseException:
-            self._start_again()
+            if ours and self._unclean:
+                self._start_again()
             raise
         finally:
-            with self._changed:
+            if ours:
                 self._stepping = False
-                self._changed.notify_all()
+                with self._changed:
+                    self._changed.notify_all()
 
     def _take(self) -> Request | None:
         with self._changed:
@@ -158,3 +167,4 @@ class Scheduler:
             for caller in self._callers:
                 undone = (request for request in caller.requests if request.result is None)
                 caller.waiting = deque(undone)
+        self._unclean = False

@@ -248,6 +248,59 @@ def test_an_interrupt_leaves_nothing_in_flight() -> None:
     assert_same(list(scheduler.decode([["Ada"]] * 5)), [naive(["Ada"])] * 5)
 
 
+class InterruptedLock(threading.Condition):
+    """Raises `KeyboardInterrupt` once, after a number of times that it was taken or released."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self._times = times
+
+    def __enter__(self) -> bool:
+        self._count()
+        return super().__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(None, None, None)
+        self._count()
+
+    def _count(self) -> None:
+        self._times -= 1
+        if not self._times:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("times", range(1, 25))
+def test_an_interrupt_at_any_time_does_not_stop_others(times: int) -> None:
+    scheduler = Scheduler(Counting())
+    other = scheduler.decode([f"other {i}"] for i in range(9))
+    assert next(other) == Decoded([])
+    scheduler._changed = InterruptedLock(times)
+    with pytest.raises(KeyboardInterrupt):
+        list(scheduler.decode([[str(i)] for i in range(9)]))
+    with ThreadPoolExecutor(1) as threads:
+        assert len(threads.submit(list[Decoded], other).result(10)) == 8
+
+
+def test_a_second_interrupt_does_not_lose_the_sentences_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Counting()
+    engine.fails_at = {"one": KeyboardInterrupt()}
+    scheduler = Scheduler(engine)
+    other = scheduler.decode([f"other {i}"] for i in range(9))
+    next(other)
+
+    def interrupted() -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "reset", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(scheduler.decode([["one"]]))
+    with ThreadPoolExecutor(1) as threads:
+        assert len(threads.submit(list[Decoded], other).result(10)) == 8
+
+
 def test_nothing_is_evaluated_while_the_model_is_closed() -> None:
     engine, order = Counting(), []
     scheduler = Scheduler(engine)

@@ -54,6 +54,7 @@ class Scheduler:
         self._changed = Condition()  # guards all that follows, and announces results
         self._callers: deque[Caller] = deque()
         self._stepping = False  # whether a thread runs the engine
+        self._actions = 0  # that wait until no thread does
         self._unclean = False  # whether a step has not ended, or failed and was not undone
 
     def decode(
@@ -108,9 +109,14 @@ class Scheduler:
     def when_idle(self, action: Callable[[], None]) -> None:
         """Do something while no batch is evaluated."""
         with self._changed:
-            while self._stepping:
-                self._changed.wait()
-            action()
+            self._actions += 1
+            try:
+                while self._stepping:
+                    self._changed.wait()
+                action()
+            finally:
+                self._actions -= 1
+                self._changed.notify_all()
 
     def _ask(self, caller: Caller, source: Iterator[Sequence[str]]) -> bool:
         """Request as many sentences as may wait. Returns whether a result is due."""
@@ -133,7 +139,7 @@ class Scheduler:
             with self._changed:
                 if caller.left or caller.requests[0].result is not None:
                     return  # since it was asked
-                if self._stepping:
+                if self._stepping or self._actions:
                     self._changed.wait()
                     return
                 self._stepping = ours = True

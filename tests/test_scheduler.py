@@ -320,6 +320,20 @@ def test_nothing_is_evaluated_while_the_model_is_closed() -> None:
     assert order == ["evaluated", "closed"]
 
 
+def test_an_action_waits_for_one_batch_only() -> None:
+    engine = Counting()
+    engine.during = lambda: threading.Event().wait(0.01) and None
+    scheduler = Scheduler(engine)
+    done: list[int] = []
+    with ThreadPoolExecutor(3) as threads:
+        results = [threads.submit(lambda: list(scheduler.decode([["a"]] * 30))) for _ in range(3)]
+        while len(engine.steps) < 3:
+            pass
+        scheduler.when_idle(lambda: done.append(len(engine.steps)))
+        assert [len(result.result(10)) for result in results] == [30] * 3
+    assert done[0] < 10
+
+
 TEXTS = [f"Ada Lovelace met {name} in London. He left for Paris." for name in "ABCDEFGH"]
 
 

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 # The parent, with {0} threads, must end as well as the child, for which there is {1}.
 PROGRAM = """
-import os, signal, sys
+import asyncio, os, signal, sys
 from pathlib import Path
 from ner_edge.errors import UsageError
 from ner_edge.tagger import Tagger
@@ -20,6 +20,7 @@ def load(threads):
 
 tagger = load({0})
 before = tagger("Zoe lives in Rome.")
+assert asyncio.run(tagger.atag("Zoe lives in Rome.")) == before
 child = os.fork()
 if child == 0:
     signal.alarm(60)
@@ -59,6 +60,7 @@ NO_GPU = (
         (2, "tagger.round_trip('Zoe')", NOT_HERE),
         (2, "tagger.completion_request(['Zoe'])", NOT_HERE),
         (2, "tagger.close()", ""),
+        (1, "asyncio.run(tagger.atag('Zoe lives in Rome.'))", NOT_HERE),
         (2, "del tagger", ""),
         (2, "pass", ""),
         (2, "load(2)", NO_THREADS),

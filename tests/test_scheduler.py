@@ -421,3 +421,18 @@ def test_who_waits_for_a_closed_tagger_is_told(tagger: Tagger) -> None:
     tagger.close()
     with pytest.raises(UsageError, match="closed"):
         list(results)
+
+
+def test_tasks_that_wait_for_a_closed_tagger_are_told(
+    tagger: Tagger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ner_edge.runtime.tagger.MOST_TASKS", 1)
+
+    async def main() -> list[object]:
+        tasks = [asyncio.create_task(tagger.atag(" ".join(TEXTS * 20))) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        tagger.close()
+        later = [tagger.atag("Ada"), anext(tagger.astream("Ada"))]
+        return list(await asyncio.gather(*tasks, *later, return_exceptions=True))
+
+    assert [type(error) for error in asyncio.run(main())] == [UsageError] * 6

@@ -291,10 +291,15 @@ class LlamaModel:
             raise UsageError("the model is closed")
         check_not_forked(self._process)
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process loaded the model, rather than being forked from one that did."""
+        return self._process == os.getpid()
+
     def close(self) -> None:
         """Free the native memory; afterwards the object is unusable."""
         # In a forked process there are no threads to end, so only the system can free the memory.
-        if self._process != os.getpid():
+        if not self.is_ours:
             self._context = self._model = None
         if self._context:
             llama_cpp.llama_free(self._context)

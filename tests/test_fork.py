@@ -76,6 +76,30 @@ def test_forked(threads, child, said, tiny):
     assert result.stdout == f"{said}0\n"
 
 
+def test_a_model_is_closed_that_another_thread_was_using(tiny):
+    program = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from ner_edge.tagger import Tagger
+
+tagger = Tagger.load(Path(sys.argv[1]), threads=1)
+thread = threading.Thread(target=tagger, args=["Zoe lives in Rome. " * 2000], daemon=True)
+thread.start()
+while not tagger._scheduler._stepping:
+    time.sleep(0.001)
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    tagger.close()
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+tagger.close()
+"""
+    command = [sys.executable, "-c", program, str(tiny.gguf)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.stdout == "0\n"
+
+
 @pytest.mark.parametrize(("layers", "said"), [("None", NO_GPU), ("12", NO_GPU), ("0", "child\n")])
 def test_a_gpu_belongs_to_the_process_that_found_it(layers, said, tiny):
     program = f"""

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 
@@ -322,7 +323,7 @@ def test_nothing_is_evaluated_while_the_model_is_closed() -> None:
 
 def test_an_action_waits_for_one_batch_only() -> None:
     engine = Counting()
-    engine.during = lambda: threading.Event().wait(0.01) and None
+    engine.during = lambda: time.sleep(0.01)
     scheduler = Scheduler(engine)
     done: list[int] = []
     with ThreadPoolExecutor(3) as threads:

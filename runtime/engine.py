@@ -16,7 +16,7 @@ from ner_edge.runtime.trie import ChunkTokenizer
 from ner_edge.spans import ScoredSpan
 from ner_edge.word_head import Reading
 
-DECODER_VERSION = 3
+DECODER_VERSION = 4
 """Increment this with every change to either decoder that may alter entities or scores, even if
 only by rounding, as another shape of batches does. Evaluation reuses cached predictions of the same
 version only."""
@@ -28,6 +28,9 @@ in tiles of 64 tokens by 64 cells, and skips only tiles that are masked for ever
 READ_TOGETHER = 16
 READ_TOKENS = 256
 """The most sentences, and tokens of several sentences, that are read in one batch."""
+
+MOST_STARTS = 8
+"""The most batches that are read in a row while sentences wait to be written."""
 
 
 @dataclass
@@ -90,6 +93,8 @@ class CopyEngine:
         self._bracket_tokens = _most_bracket_tokens(self.chunks, labels)
         self._free = self._all_sequences()
         self._slots: list[_Slot] = []
+        self._starts = 0
+        """How often in a row sentences started while others waited to be written."""
         self._next: _Slot | None = None
         """Taken, but it may not start yet."""
 
@@ -111,11 +116,15 @@ class CopyEngine:
         Sets the result of each request that is finished. All requests must fit.
         """
         self.drop_cancelled()
-        if group := self._admit(take):
+        # Else a sentence in doubt would wait as long as others come that are not.
+        may_start = not self._slots or self._starts < MOST_STARTS
+        if may_start and (group := self._admit(take)):
+            self._starts = self._starts + 1 if self._slots else 0
             alone = not self._slots and len(group) == 1
             self._slots += group
             self._start(group, alone=alone)
         elif self._slots:
+            self._starts = 0
             self._advance()
         for slot in [slot for slot in self._slots if slot.spans is not None]:
             slot.request.result = Decoded(slot.spans or [], slot.reading)

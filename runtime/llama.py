@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import llama_cpp
@@ -66,6 +67,8 @@ class LlamaModel:
         tried: bool = False,
     ) -> None:
         self._process = os.getpid()
+        self._vocab_in_use = RLock()
+        """Held while any thread tokenizes: the model must not be freed meanwhile."""
         self._model: Any = None
         self._context: Any = None
         self._output_of: dict[int, int] = {}
@@ -132,22 +135,29 @@ class LlamaModel:
         Special tokens are parsed only if `special`. `start` prepends the begin-of-sequence token,
         if the model expects one.
         """
-        self.check_usable()
+        self.check_usable()  # first: in a forked process the lock may never be free
         data = text.encode("utf-8")
         room = len(data) + 2
         tokens = (llama_cpp.llama_token * room)()
-        count = llama_cpp.llama_tokenize(self._vocab, data, len(data), tokens, room, False, special)
-        if count < 0:
-            raise NerEdgeError("llama.cpp cannot tokenize this text")
-        begin = []
-        if start and llama_cpp.llama_vocab_get_add_bos(self._vocab):
-            begin = [llama_cpp.llama_vocab_bos(self._vocab)]
+        with self._vocab_in_use:
+            self.check_usable()
+            count = llama_cpp.llama_tokenize(
+                self._vocab, data, len(data), tokens, room, False, special
+            )
+            if count < 0:
+                raise NerEdgeError("llama.cpp cannot tokenize this text")
+            begin = []
+            if start and llama_cpp.llama_vocab_get_add_bos(self._vocab):
+                begin = [llama_cpp.llama_vocab_bos(self._vocab)]
         return begin + tokens[:count]
 
     def piece(self, token: int) -> bytes:
         """Return the bytes that `token` writes."""
         buffer = ctypes.create_string_buffer(256)
-        length = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, 256, 0, False)
+        self.check_usable()
+        with self._vocab_in_use:
+            self.check_usable()
+            length = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, 256, 0, False)
         return buffer.raw[: max(length, 0)]
 
     def check_head(self, row: int) -> None:
@@ -291,13 +301,20 @@ class LlamaModel:
             raise UsageError("the model is closed")
         check_not_forked(self._process)
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process loaded the model, rather than being forked from one that did."""
+        return self._process == os.getpid()
+
     def close(self) -> None:
         """Free the native memory; afterwards the object is unusable."""
         # In a forked process there are no threads to end, so only the system can free the memory.
-        if self._process != os.getpid():
+        if not self.is_ours:
             self._context = self._model = None
-        if self._context:
-            llama_cpp.llama_free(self._context)
-        if self._model:
-            llama_cpp.llama_model_free(self._model)
-        self._context = self._model = None
+            return
+        with self._vocab_in_use:
+            if self._context:
+                llama_cpp.llama_free(self._context)
+            if self._model:
+                llama_cpp.llama_model_free(self._model)
+            self._context = self._model = None

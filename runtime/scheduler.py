@@ -54,6 +54,8 @@ class Scheduler:
         self._changed = Condition()  # guards all that follows, and announces results
         self._callers: deque[Caller] = deque()
         self._stepping = False  # whether a thread runs the engine
+        self._actions = 0  # that wait until no thread does
+        self._unclean = False  # whether a step has not ended, or failed and was not undone
 
     def decode(
         self, sentences: Iterable[Sequence[str]], caller: Caller | None = None
@@ -75,7 +77,8 @@ class Scheduler:
                 if (result := caller.requests[0].result) is None:
                     self._step_or_wait(caller)
                 else:
-                    caller.requests.popleft()
+                    with self._changed:  # another thread may be going through them
+                        caller.requests.popleft()
                     yield result
         finally:
             self.leave(caller)
@@ -106,13 +109,23 @@ class Scheduler:
     def when_idle(self, action: Callable[[], None]) -> None:
         """Do something while no batch is evaluated."""
         with self._changed:
-            while self._stepping:
-                self._changed.wait()
-            action()
+            self._actions += 1
+            try:
+                while self._stepping:
+                    self._changed.wait()
+                action()
+            finally:
+                self._actions -= 1
+                self._changed.notify_all()
 
     def _ask(self, caller: Caller, source: Iterator[Sequence[str]]) -> bool:
         """Request as many sentences as may wait. Returns whether a result is due."""
-        while len(caller.waiting) < LOOK_AHEAD and (words := next(source, None)) is not None:
+        while len(caller.waiting) < LOOK_AHEAD:
+            # Others may take them as fast as they come.
+            if caller.requests and caller.requests[0].result is not None:
+                break
+            if (words := next(source, None)) is None:
+                break
             request = Request(words)
             with self._changed:
                 caller.requests.append(request)
@@ -120,22 +133,30 @@ class Scheduler:
         return bool(caller.requests)
 
     def _step_or_wait(self, caller: Caller) -> None:
-        with self._changed:
-            if caller.left or caller.requests[0].result is not None:
-                return  # since it was asked
-            if self._stepping:
-                self._changed.wait()
-                return
-            self._stepping = True
+        # Ctrl-C may come anywhere, even a second time while the first one is dealt with.
+        ours = False
         try:
+            with self._changed:
+                if caller.left or caller.requests[0].result is not None:
+                    return  # since it was asked
+                if self._stepping or self._actions:
+                    self._changed.wait()
+                    return
+                self._stepping = ours = True
+            if self._unclean:
+                self._start_again()
+            self._unclean = True
             self._engine.step(self._take)
+            self._unclean = False
         except BaseException:
-            self._start_again()
+            if ours and self._unclean:
+                self._start_again()
             raise
         finally:
-            with self._changed:
+            if ours:
                 self._stepping = False
-                self._changed.notify_all()
+                with self._changed:
+                    self._changed.notify_all()
 
     def _take(self) -> Request | None:
         with self._changed:
@@ -152,3 +173,4 @@ class Scheduler:
             for caller in self._callers:
                 undone = (request for request in caller.requests if request.result is None)
                 caller.waiting = deque(undone)
+        self._unclean = False

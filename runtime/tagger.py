@@ -41,7 +41,7 @@ class GGUFTagger(WordTagger):
 
     def close(self) -> None:
         """Free the model, after the batch that is being evaluated."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False)  # tasks that wait are told that the model is closed
         super().close()
 
     def __call__(self, text: str) -> list[Entity]:
@@ -85,6 +85,7 @@ class GGUFTagger(WordTagger):
             self._scheduler.leave(caller)
 
     async def _in_thread(self, call: Callable[[], _T], caller: Caller) -> _T:
+        self._model.check_usable()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except asyncio.CancelledError:

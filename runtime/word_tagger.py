@@ -277,7 +277,10 @@ class WordTagger:
 
     def close(self) -> None:
         """Free the model, after the batch that is being evaluated."""
-        self._scheduler.when_idle(self._model.close)
+        if self._model.is_ours:
+            self._scheduler.when_idle(self._model.close)
+        else:  # the thread that evaluated a batch when this process was forked does not run here
+            self._model.close()
 
     def __enter__(self) -> Self:
         return self

@@ -1,5 +1,6 @@
 """A stand-in for `LlamaModel` whose answers depend on every token in its memory."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,6 +52,7 @@ class StubModel(LlamaModel):
         self.batch_size = batch_size
         self.context_size = self.trained_context = context
         self.sequences = 9
+        self._process = os.getpid()
         self.memory: dict[int, list[int]] = {0: list(prefix)}
         self.rows: list[tuple[int, ...]] = []
 

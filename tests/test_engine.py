@@ -1,7 +1,7 @@
 """The copy engine is exact: its result depends only on the model and the sentence."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -166,6 +166,26 @@ def test_a_right_reading_is_written_in_one_batch() -> None:
     engine = CopyEngine(model, LABELS, PROMPTS, in_flight=2, reader=reader)
     assert_same(list(Scheduler(engine).decode([words])), [naive(words)])
     assert len(batches) == 1
+
+
+def test_a_sentence_in_doubt_does_not_wait_for_all_that_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[int] = []
+
+    def source() -> Iterator[list[str]]:
+        yield ["Ada", "the"]
+        for number in range(2000):
+            taken.append(number)
+            yield ["London"]
+
+    monkeypatch.setattr(Reading, "ends", lambda self, _: {2} if len(self.words) == 2 else None)
+    model = StubModel(512, PREFIX)
+    engine = CopyEngine(
+        model, LABELS, PROMPTS, in_flight=8, reader=SentenceReader(model, HEAD, PROMPTS)
+    )
+    next(Scheduler(engine).decode(source()))
+    assert len(taken) < 500
 
 
 def test_a_sentence_too_long_to_be_read_at_once_does_not_fit() -> None:

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 # The parent, with {0} threads, must end as well as the child, for which there is {1}.
 PROGRAM = """
-import os, signal, sys
+import asyncio, os, signal, sys
 from pathlib import Path
 from ner_edge.errors import UsageError
 from ner_edge.tagger import Tagger
@@ -20,6 +20,7 @@ def load(threads):
 
 tagger = load({0})
 before = tagger("Zoe lives in Rome.")
+assert asyncio.run(tagger.atag("Zoe lives in Rome.")) == before
 child = os.fork()
 if child == 0:
     signal.alarm(60)
@@ -59,6 +60,7 @@ NO_GPU = (
         (2, "tagger.round_trip('Zoe')", NOT_HERE),
         (2, "tagger.completion_request(['Zoe'])", NOT_HERE),
         (2, "tagger.close()", ""),
+        (1, "asyncio.run(tagger.atag('Zoe lives in Rome.'))", NOT_HERE),
         (2, "del tagger", ""),
         (2, "pass", ""),
         (2, "load(2)", NO_THREADS),
@@ -72,6 +74,30 @@ def test_forked(threads, child, said, tiny):
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == f"{said}0\n"
+
+
+def test_a_model_is_closed_that_another_thread_was_using(tiny):
+    program = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from ner_edge.tagger import Tagger
+
+tagger = Tagger.load(Path(sys.argv[1]), threads=1)
+thread = threading.Thread(target=tagger, args=["Zoe lives in Rome. " * 2000], daemon=True)
+thread.start()
+while not tagger._scheduler._stepping:
+    time.sleep(0.001)
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    tagger.close()
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+tagger.close()
+"""
+    command = [sys.executable, "-c", program, str(tiny.gguf)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.stdout == "0\n"
 
 
 @pytest.mark.parametrize(("layers", "said"), [("None", NO_GPU), ("12", NO_GPU), ("0", "child\n")])

@@ -1,6 +1,8 @@
 """The layer over llama.cpp: its shortcuts save time and change nothing else."""
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +211,35 @@ def test_a_closed_tagger_says_so(tagger: Tagger) -> None:
     with pytest.raises(UsageError, match="closed"):
         tagger("Ada")
     tagger.close()
+
+
+def test_a_model_is_not_freed_while_a_thread_tokenizes(tiny: TinyModel) -> None:
+    program = """
+import sys, threading, time
+from pathlib import Path
+from ner_edge.errors import UsageError
+from ner_edge.runtime.llama import LlamaModel
+
+def tokenize(model):
+    try:
+        while True:
+            model.tokenize("a b c,d " * 100_000)
+    except UsageError:
+        pass
+
+for number in range(5):
+    model = LlamaModel(Path(sys.argv[1]), context=512, sequences=2, threads=1)
+    threads = [threading.Thread(target=tokenize, args=[model]) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.02 + 0.03 * number)
+    model.close()
+    for thread in threads:
+        thread.join()
+"""
+    command = [sys.executable, "-c", program, str(tiny.gguf)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_min_score_leaves_out_what_is_less_certain(tagger: Tagger) -> None:

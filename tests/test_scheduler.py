@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 
@@ -121,6 +122,23 @@ def test_a_caller_takes_no_more_sentences_than_may_wait() -> None:
     assert len(taken) <= LOOK_AHEAD + 3  # and those in flight
 
 
+def test_a_slow_source_does_not_hold_back_results_while_others_run_the_engine() -> None:
+    engine = Counting()
+    scheduler = Scheduler(engine)
+    other = scheduler.decode(["other"] for _ in range(10_000))
+    taken: list[int] = []
+
+    def source() -> Iterator[Words]:
+        for number in range(10 * LOOK_AHEAD):
+            taken.append(number)
+            yield [str(number)]
+            for _ in range(2):  # while this source waits, another caller goes on
+                next(other)
+
+    next(scheduler.decode(source()))
+    assert len(taken) < LOOK_AHEAD
+
+
 def test_a_caller_who_leaves_frees_its_sentences_at_once() -> None:
     model = StubModel(512, PROMPTS.prefix)
     scheduler = Scheduler(engine_of(model, reads=False))
@@ -174,6 +192,44 @@ def test_an_error_reaches_the_caller_that_ran_into_it_and_the_others_start_again
     assert [name for name in engine.steps if "two" in name] == [f"two {i}" for i in range(9)]
 
 
+def test_others_may_take_results_while_they_are_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failing, taken = threading.current_thread(), threading.Event()
+    starting_again = threading.Event()
+
+    class Watched(Request):
+        def __getattribute__(self, name: str) -> object:
+            here = threading.current_thread() is failing
+            if here and name == "result" and starting_again.is_set():
+                taken.wait(0.05)
+            return super().__getattribute__(name)
+
+    monkeypatch.setattr("ner_edge.runtime.scheduler.Request", Watched)
+    engine = Counting()
+    scheduler = Scheduler(engine)
+    other = scheduler.decode([[f"other {i}"] for i in range(9)])
+    next(other)
+    results = scheduler.decode([[f"{i}"] for i in range(9)])
+    for _ in range(5):
+        next(results)  # some of the other's results are there, too
+    monkeypatch.setattr(engine, "reset", starting_again.set)
+    engine.fails_at = {request.words[0]: NerEdgeError("failed") for request in engine.held}
+
+    def take() -> Decoded:
+        starting_again.wait(10)
+        try:
+            return next(other)
+        finally:
+            taken.set()
+
+    with ThreadPoolExecutor(1) as threads:
+        result = threads.submit(take)
+        with pytest.raises(NerEdgeError, match="failed"):
+            list(results)
+        assert result.result(10) == Decoded([])
+
+
 def test_an_interrupt_leaves_nothing_in_flight() -> None:
     class Interrupted(StubModel):
         interrupts = 1
@@ -193,6 +249,59 @@ def test_an_interrupt_leaves_nothing_in_flight() -> None:
     assert_same(list(scheduler.decode([["Ada"]] * 5)), [naive(["Ada"])] * 5)
 
 
+class InterruptedLock(threading.Condition):
+    """Raises `KeyboardInterrupt` once, after a number of times that it was taken or released."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self._times = times
+
+    def __enter__(self) -> bool:
+        self._count()
+        return super().__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(None, None, None)
+        self._count()
+
+    def _count(self) -> None:
+        self._times -= 1
+        if not self._times:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("times", range(1, 25))
+def test_an_interrupt_at_any_time_does_not_stop_others(times: int) -> None:
+    scheduler = Scheduler(Counting())
+    other = scheduler.decode([f"other {i}"] for i in range(9))
+    assert next(other) == Decoded([])
+    scheduler._changed = InterruptedLock(times)
+    with pytest.raises(KeyboardInterrupt):
+        list(scheduler.decode([[str(i)] for i in range(9)]))
+    with ThreadPoolExecutor(1) as threads:
+        assert len(threads.submit(list[Decoded], other).result(10)) == 8
+
+
+def test_a_second_interrupt_does_not_lose_the_sentences_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Counting()
+    engine.fails_at = {"one": KeyboardInterrupt()}
+    scheduler = Scheduler(engine)
+    other = scheduler.decode([f"other {i}"] for i in range(9))
+    next(other)
+
+    def interrupted() -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "reset", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(scheduler.decode([["one"]]))
+    with ThreadPoolExecutor(1) as threads:
+        assert len(threads.submit(list[Decoded], other).result(10)) == 8
+
+
 def test_nothing_is_evaluated_while_the_model_is_closed() -> None:
     engine, order = Counting(), []
     scheduler = Scheduler(engine)
@@ -210,6 +319,20 @@ def test_nothing_is_evaluated_while_the_model_is_closed() -> None:
         scheduler.when_idle(lambda: order.append("closed"))
         assert len(results.result(10)) == 1
     assert order == ["evaluated", "closed"]
+
+
+def test_an_action_waits_for_one_batch_only() -> None:
+    engine = Counting()
+    engine.during = lambda: time.sleep(0.01)
+    scheduler = Scheduler(engine)
+    done: list[int] = []
+    with ThreadPoolExecutor(3) as threads:
+        results = [threads.submit(lambda: list(scheduler.decode([["a"]] * 30))) for _ in range(3)]
+        while len(engine.steps) < 3:
+            pass
+        scheduler.when_idle(lambda: done.append(len(engine.steps)))
+        assert [len(result.result(10)) for result in results] == [30] * 3
+    assert done[0] < 10
 
 
 TEXTS = [f"Ada Lovelace met {name} in London. He left for Paris." for name in "ABCDEFGH"]
@@ -299,3 +422,18 @@ def test_who_waits_for_a_closed_tagger_is_told(tagger: Tagger) -> None:
     tagger.close()
     with pytest.raises(UsageError, match="closed"):
         list(results)
+
+
+def test_tasks_that_wait_for_a_closed_tagger_are_told(
+    tagger: Tagger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ner_edge.runtime.tagger.MOST_TASKS", 1)
+
+    async def main() -> list[object]:
+        tasks = [asyncio.create_task(tagger.atag(" ".join(TEXTS * 20))) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        tagger.close()
+        later = [tagger.atag("Ada"), anext(tagger.astream("Ada"))]
+        return list(await asyncio.gather(*tasks, *later, return_exceptions=True))
+
+    assert [type(error) for error in asyncio.run(main())] == [UsageError] * 6

@@ -2,6 +2,8 @@
 
 import io
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -28,13 +30,33 @@ def save_docx(path: Path, *paragraphs: str) -> Path:
     return path
 
 
+def save_docx_with_entity(path: Path) -> Path:
+    """A Word file whose first paragraph refers to an external entity."""
+    save_docx(path, "Ada")
+    with _packed_again(path) as (members, out):
+        for name, data in members.items():
+            if name == "word/document.xml":
+                head, xml = data.split(b"?>", 1)
+                doctype = b'?><!DOCTYPE d [<!ENTITY x SYSTEM "x">]>'
+                data = head + doctype + xml.replace(b"Ada", b"Ada&x; and Bob")
+            out.writestr(name, data)
+    return path
+
+
+@contextmanager
+def _packed_again(path: Path) -> Iterator[tuple[dict[str, bytes], zipfile.ZipFile]]:
+    with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as source:
+        members = {name: source.read(name) for name in source.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
+        yield members, out
+
+
 def save_bomb(path: Path, megabytes: int) -> Path:
     """A Word file whose text is so long."""
     save_docx(path)
-    packed = io.BytesIO(path.read_bytes())
-    with zipfile.ZipFile(packed) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
-        for name in source.namelist():
-            out.writestr(name, source.read(name))
+    with _packed_again(path) as (members, out):
+        for name, data in members.items():
+            out.writestr(name, data)
         with out.open("word/bomb.xml", "w") as member:
             for _ in range(megabytes):
                 member.write(bytes(1_000_000))

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("docx")
 
-from documents import save_bomb, save_docx, save_mail, save_pdf
+from documents import save_bomb, save_docx, save_docx_with_entity, save_mail, save_pdf
 
 from ner_edge.documents import extract as module
 from ner_edge.documents.extract import READERS, check_readers, extract
@@ -18,6 +18,11 @@ def test_word(tmp_path):
     path = save_docx(tmp_path / "a.docx", "Ada\tlives\nin London.", "", "She left.")
     expected = "Ada\tlives\nin London.\n\nShe left.\n\nBob\n\nGhent\n\nFor Rosa\n"
     assert extract(path) == expected
+
+
+def test_word_with_entities_is_refused_since_their_text_would_be_lost(tmp_path):
+    with pytest.raises(DataError, match="document type declaration"):
+        extract(save_docx_with_entity(tmp_path / "a.docx"))
 
 
 def test_pdf(tmp_path):

@@ -51,6 +51,8 @@ def _roots(part: Any) -> Iterator[Any]:
 
 
 def _paragraphs(root: Any) -> Iterator[str]:
+    if root.getroottree().docinfo.doctype:  # its entities, and the text in them, would be left out
+        raise DataError("has a document type declaration, which Word never writes")
     for paragraph in root.iter(f"{_W}p"):
         if next(paragraph.iterancestors(_FALLBACK), None) is None:
             yield "".join(_pieces(paragraph))

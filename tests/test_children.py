@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from command_line import run, run_ok
 
+from ner_edge.documents.extract import extract
 from ner_edge.runtime.trial import ensure_loadable
 
 ROOMS = ("ner_edge", "train", "export", "runtime", "eval")
 CHILDREN = {
+    "ner_edge.documents.extract",
     "ner_edge.eval.cost",
     "ner_edge.export.quantize.llama_quantize",
     "ner_edge.runtime.trial",
@@ -42,6 +44,13 @@ def test_the_measurement_of_memory_and_speed(tiny):
     result = run("eval", "gold.conll", "-m", tiny.gguf, "--threads", 1)
     assert result.exit_code == 0, result.output
     assert "could not be measured" not in result.stderr
+
+
+def test_the_text_of_a_document(tmp_path):
+    pytest.importorskip("bs4")
+    page = tmp_path / "a.html"
+    page.write_text("<p>Ada</p>")
+    assert extract(page) == "Ada\n"
 
 
 def test_every_child_is_one_of_these_and_ignores_the_working_directory():

@@ -65,9 +65,8 @@ def run(*command: object, **environment: str) -> "subprocess.CompletedProcess[st
 
 
 def pack(runs: Path, out: Path, *options: object) -> "subprocess.CompletedProcess[str]":
-    search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     script = ROOT / "scripts" / "gpu-trial"
-    return run(script, runs, "--out", out, "--part-mb", "0.2", *options, PYTHONPATH=search)
+    return run(script, runs, "--out", out, "--part-mb", "0.2", *options)
 
 
 @pytest.fixture(scope="module")

@@ -89,6 +89,7 @@ def test_every_entity_is_replaced_and_nothing_else(document):
 
 
 @given(st.lists(texts_with_entities(), min_size=1, max_size=3))
+@example([("[\ud800_1]", [])])
 def test_the_key_survives_its_file(tmp_path_factory, documents):
     _, key = redacted_together(documents)
     path = tmp_path_factory.mktemp("key") / "key.json"

@@ -113,9 +113,10 @@ def _tag(
     texts: Iterable[str]
     make_folder(targets[0].parent)
     if is_document(path):
-        texts = [read_text(path).text]
+        text = read_text(path).text
         with atomic_path(targets[1], scratch=scratch) as partial:
-            partial.write_text(*texts, encoding="utf-8", newline="\n")
+            partial.write_text(text, encoding="utf-8", newline="\n")
+        texts = [text]
     else:
         texts = read_texts([path], lambda text: say(f"warning: {text}"), lambda size: None)
     documents = (Document(number, text, []) for number, text in enumerate(texts, 1))

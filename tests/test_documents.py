@@ -95,7 +95,7 @@ def test_a_reader_that_hangs_or_crashes(tmp_path, monkeypatch, code, message):
         program = f"import {name} as m\nm._limit_memory()\n{code}"
         return run([command[0], "-c", program], **options)
 
-    monkeypatch.setattr(module.subprocess, "run", start)
+    monkeypatch.setattr("ner_edge.documents.extract.subprocess.run", start)
     monkeypatch.setattr(module, "_SECONDS", 1 if "while" in code else 60)
     (tmp_path / "a.pdf").touch()
     with pytest.raises(DataError, match=message):
@@ -103,7 +103,7 @@ def test_a_reader_that_hangs_or_crashes(tmp_path, monkeypatch, code, message):
 
 
 def test_the_extra_is_named_before_the_work_begins(monkeypatch):
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("ner_edge.documents.extract.importlib.util.find_spec", lambda name: None)
     check_readers([Path("a.txt")])
     with pytest.raises(UsageError, match=r"docx is missing; .*ner-edge\[documents\]"):
         check_readers([Path("a.txt"), Path("a.docx")])

@@ -50,7 +50,7 @@ def redacted_together(
     names = KnownNames() if everywhere else None
     for text, entities in documents if names else ():
         for start, end, label in entities:
-            names.add(text[start:end], label)  # type: ignore[union-attr]
+            names.add(text[start:end], label)
     texts, records = [], []
     for number, (text, entities) in enumerate(documents):
         redacted, placed = redact(text, places(text, entities, names), numbering)

@@ -13,7 +13,9 @@ from command_line import assert_error, run
 from doc_pages import blocks_of
 from server_process import ServerProcess
 
+from ner_edge.serve import server as server_module
 from ner_edge.serve.answers import entity_objects
+from ner_edge.serve.settings import ServeSettings
 from ner_edge.tagger import Tagger
 
 LONG = "Ada met Zoe in Rome. " * 20_000
@@ -144,6 +146,14 @@ def test_a_second_ctrl_c_stops_at_once(tiny):
 def test_a_port_that_is_taken_is_an_error(server, tiny):
     result = run("serve", "-m", tiny.gguf, "--port", server.port)
     assert_error(result, f"^error: --port {server.port}: .* in use at 127.0.0.1; choose another", 2)
+
+
+def test_answers_are_sent_without_delay():
+    with server_module._listen(ServeSettings(port=0)) as listener:
+        with socket.create_connection(listener.getsockname()):
+            connection, _ = listener.accept()
+            with connection:
+                assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_host_that_does_not_exist_is_an_error(tiny):

@@ -149,11 +149,12 @@ def test_a_port_that_is_taken_is_an_error(server, tiny):
 
 
 def test_answers_are_sent_without_delay():
-    with server_module._listen(ServeSettings(port=0)) as listener:
-        with socket.create_connection(listener.getsockname()):
-            connection, _ = listener.accept()
-            with connection:
-                assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    with (
+        server_module._listen(ServeSettings(port=0)) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as connection,
+    ):
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_host_that_does_not_exist_is_an_error(tiny):

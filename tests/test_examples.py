@@ -14,6 +14,13 @@ Where did Ada Lovelace live? Ada Lovelace
 Is Oslo larger than Kiel? Oslo, Kiel
 What time is it? -
 """,
+    "datasets_map.py": """\
+Ada Lovelace lives in London. ['Ada Lovelace', 'London']
+Nobody came. []
+""",
+    "label_studio.py": """\
+[{"start": 0, "end": 12, "labels": ["PER"]}]
+""",
     "pandas_column.py": """\
   label          text  start  end
 0   PER  Ada Lovelace      0   12

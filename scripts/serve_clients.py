@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,16 +35,21 @@ async def _closed_loop(
     answers: dict[int, Timed] = {}
     remaining = iter(enumerate(requests))
 
-    async def work() -> None:
-        async with httpx.AsyncClient(base_url=url, timeout=None) as client:
-            for number, request in remaining:
-                answers[number] = await ask(client, request)
+    async def work(client: httpx.AsyncClient) -> None:
+        for number, request in remaining:
+            answers[number] = await ask(client, request)
 
-    started = time.perf_counter()
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(clients):
-            tasks.create_task(work())
-    seconds = time.perf_counter() - started
+    async with AsyncExitStack() as stack:
+        # Before the clock starts: each takes 30 ms to make, because it could verify certificates.
+        opened = [
+            await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=None))
+            for _ in range(clients)
+        ]
+        started = time.perf_counter()
+        async with asyncio.TaskGroup() as tasks:
+            for client in opened:
+                tasks.create_task(work(client))
+        seconds = time.perf_counter() - started
     return [answers[number] for number in range(len(requests))], seconds
 
 

@@ -18,6 +18,9 @@ LOOK_AHEAD = READ_TOGETHER + 1
 """The most sentences of a caller that wait. An engine takes at most so many in one step, so that
 its batches do not depend on when a caller is asked for more."""
 
+MOST_AHEAD = 1024
+"""The most results that a caller is ahead, since sentences without words need not wait."""
+
 
 class Engine(Protocol):
     """Decodes requests, several at a time."""
@@ -120,16 +123,17 @@ class Scheduler:
 
     def _ask(self, caller: Caller, source: Iterator[Sequence[str]]) -> bool:
         """Request as many sentences as may wait. Returns whether a result is due."""
-        while len(caller.waiting) < LOOK_AHEAD:
+        while len(caller.waiting) < LOOK_AHEAD and len(caller.requests) < MOST_AHEAD:
             # Others may take them as fast as they come.
             if caller.requests and caller.requests[0].result is not None:
                 break
             if (words := next(source, None)) is None:
                 break
-            request = Request(words)
+            request = Request(words, None if words else Decoded([]))
             with self._changed:
                 caller.requests.append(request)
-                caller.waiting.append(request)
+                if words:
+                    caller.waiting.append(request)
         return bool(caller.requests)
 
     def _step_or_wait(self, caller: Caller) -> None:

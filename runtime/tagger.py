@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Itera
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice, tee
+from itertools import chain, islice, tee
 from typing import TypeVar
 
 from ner_edge.runtime.scheduler import Caller
@@ -99,26 +99,23 @@ class GGUFTagger(WordTagger):
             yield list(_entities(text, words, spans))
 
     def _pipe(self, texts: Iterable[str], caller: Caller | None = None) -> Generator[list[Entity]]:
-        fed: deque[tuple[str, list[Word]] | None] = deque()  # None ends a text
+        fed: deque[tuple[str, list[Word]]] = deque()  # without words at the end of a text
 
         def sentences() -> Iterator[list[str]]:
             for text in texts:
                 if not isinstance(text, str):
                     raise TypeError(f"`pipe` takes texts (str), not {type(text).__name__}")
-                for words in segment(text):
+                for words in chain(segment(text), [[]]):
                     fed.append((text, words))
                     yield [word.text for word in words]
-                fed.append(None)
 
         entities: list[Entity] = []
         for spans in self._tag_words(sentences(), caller):
-            while (sentence := fed.popleft()) is None:
+            text, words = fed.popleft()
+            entities += _entities(text, words, spans)
+            if not words:
                 yield entities
                 entities = []
-            entities += _entities(*sentence, spans)
-        for _ in fed:
-            yield entities
-            entities = []
 
 
 def _check_is_text(text: object) -> None:

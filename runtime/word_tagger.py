@@ -217,23 +217,18 @@ class WordTagger:
         def all_parts() -> Iterator[Sequence[str]]:
             for words in sentences:
                 _check(words)
-                parts = list(self._parts(words))
+                parts = list(self._parts(words)) or [(0, 0)]
                 parts_of.append((len(words), parts))
                 for start, end in parts:
                     yield words[start:end]
 
         with closing(self._scheduler.decode(all_parts(), caller)) as results:
             for decoded in results:
-                while not parts_of[0][1]:
-                    parts_of.popleft()
-                    yield Decoded([])
                 length, ((first, end), *others) = parts_of.popleft()
                 found = _moved(decoded.spans, first)
                 for start, _ in others:
                     found += _moved(next(results).spans, start)
                 yield Decoded(found, decoded.reading if end - first == length else None)
-            for _ in parts_of:
-                yield Decoded([])
 
     def completion_request(self, words: Sequence[str]) -> dict[str, Any]:
         """Return the body of a request with which a stock `llama-server` tags the same sentence.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,16 @@ def test_scripts_without_spaces_have_entities_of_characters(tagger: Tagger) -> N
     assert any(
         entity.end < len(text) for text, es in zip(texts, found, strict=True) for entity in es
     )
+
+
+def test_blank_texts_without_end_do_not_hold_up_results() -> None:
+    tagger = stub()
+    assert next(tagger.pipe(repeat(" "))) == []
+    found = tagger.pipe(chain([PLAIN, "", PLAIN], repeat("")))
+    assert list(islice(found, 5)) == [tagger(PLAIN), [], tagger(PLAIN), [], []]
+    words = PLAIN[:-1].split()
+    tagged = tagger.tag_words(chain([[], words], repeat([])))
+    assert [bool(spans) for spans in islice(tagged, 3)] == [False, True, False]
 
 
 def test_one_text_and_many_texts_are_told_apart() -> None:

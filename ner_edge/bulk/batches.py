@@ -1,4 +1,4 @@
-"""Tag column batches, whichever engine they come from: Ray Data, Spark, datasets or a plain loop."""
+"""Tag column batches from any engine: Ray Data, Spark, datasets or a plain loop."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,13 +40,14 @@ def tag_batches(
 
     done: list[_Outcome] = []
     for outcome in _outcomes(tagger, values()):
-        while len(done) == begun[0][1]:
+        while begun[0][1] == 0:
+            yield _with_results(begun.popleft()[0], [])
+        done.append(outcome)
+        if len(done) == begun[0][1]:
             yield _with_results(begun.popleft()[0], done)
             done = []
-        done.append(outcome)
-    for batch, _ in begun:
-        yield _with_results(batch, done)
-        done = []
+    for batch, _ in begun:  # without texts
+        yield _with_results(batch, [])
 
 
 def _outcomes(tagger: GGUFTagger, values: Iterator[object]) -> Iterator[_Outcome]:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -44,6 +45,7 @@ def ray_session(address: str | None) -> Iterator[None]:
     there is no cluster.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # a machine may be busy
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
@@ -63,7 +65,8 @@ def ray_session(address: str | None) -> Iterator[None]:
             "_node_ip_address": "127.0.0.1",  # so that nobody else can reach it
         }
     try:
-        ray.init(address or "local", **quiet)
+        with _native_messages_hidden():
+            ray.init(address or "local", **quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         where = f"--address {address}: " if address else ""
         raise NerEdgeError(f"{where}Ray does not start: {first_line(error)}") from None
@@ -71,6 +74,21 @@ def ray_session(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _native_messages_hidden() -> Iterator[None]:
+    """Hide what Ray's native code prints when it starts; errors come as exceptions."""
+    sys.stderr.flush()
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
 
 
 def machines() -> list[Mapping[str, float]]:

@@ -1,12 +1,15 @@
 """A run of `ner-edge bulk`: Ray's workers make the parts that are missing, then all are counted."""
 
+import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
+from ner_edge.bulk.attempts import Attempts
 from ner_edge.bulk.cluster import Arrangement, Wishes, arrange, machines, ray_session
 from ner_edge.bulk.manifest import Manifest, ModelStamp, PlannedPart, write_manifest
 from ner_edge.bulk.model_file import ModelFile
@@ -18,8 +21,6 @@ from ner_edge.errors import DataError, NerEdgeError, first_line
 from ner_edge.runtime.tagger import GGUFTagger
 from ner_edge.terminal.progress import Update
 from ner_edge.terminal.streams import say
-
-_ATTEMPTS = 10  # to make a part whose workers die
 
 Load = Callable[[], GGUFTagger]
 
@@ -72,11 +73,12 @@ def run(
             counts += _counted(planned, plan.out)
     summary = Summary(counts, Counts(), 0, 0.0, None, [])
     if missing:
-        with ray_session(address):
+        attempts = Attempts(secrets.token_hex(8))
+        with ray_session(address), closing(attempts):
             arrangement = arrange(machines(), wishes, model.size, gpu=gpu)
             arrangement = arrangement._replace(workers=min(arrangement.workers, len(missing)))
             sent = model.for_other_machines() if address else model
-            made = _made(missing, arrangement, load(sent, arrangement), plan.work)
+            made = _made(missing, arrangement, load(sent, arrangement), plan.work(attempts))
             summary = _followed(made, missing, summary, plan.texts, progress)
             summary = summary._replace(arrangement=arrangement)
     if not summary.failures:
@@ -126,7 +128,7 @@ def _followed(
         rate = done.texts / max(now - started, 1e-9)
         progress(before + done.texts, texts, note=f"{rate:.1f} texts/s")
     for file in sorted(left):
-        failures.append(Done(file, error=f"its worker died {_ATTEMPTS} times"))
+        failures.append(Done(file, error="no worker returned a result"))
         say(f"failed: {file}: {failures[-1].error}")
     return summary._replace(
         counts=summary.counts + done,
@@ -161,7 +163,6 @@ def _made(
             num_cpus=arrangement.threads,
             num_gpus=arrangement.gpus or None,
             memory=arrangement.memory,
-            max_task_retries=_ATTEMPTS - 1,
         )
     try:
         for row in results.iter_rows():

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow
 
+from ner_edge.bulk.attempts import Attempts
 from ner_edge.bulk.formats.scan import Wanted
 from ner_edge.bulk.formats.table import FORMATS, format_of
 from ner_edge.bulk.manifest import Input, PlannedPart, Settings, read_manifest
@@ -62,11 +63,10 @@ class Plan:
             for s in self._sources
         ]
 
-    @property
-    def work(self) -> Work:
-        """What workers need to know."""
+    def work(self, attempts: Attempts) -> Work:
+        """Return what workers need to know."""
         sources = [s._replace(scan=s.scan._replace(parts=[])) for s in self._sources]
-        return Work(sources, self.settings, self._columns, self.out)
+        return Work(sources, self.settings, self._columns, self.out, attempts)
 
     def _scanned(
         self,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ner_edge.bulk.attempts import MOST, Attempts
 from ner_edge.bulk.batches import ENTITIES, ERROR, tag_batches
 from ner_edge.bulk.formats.scan import Scan
 from ner_edge.bulk.formats.table import FORMATS
@@ -36,6 +37,7 @@ class Work(NamedTuple):
     columns: dict[str, Any]
     """The columns of Parquet files made of records."""
     out: Location
+    attempts: Attempts
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -103,14 +105,18 @@ class Worker:
         if self._unable is not None:
             return self._unable
         started = time.monotonic()
+        if (attempts := self._work.attempts.begin(planned.file)) > MOST:
+            return Done(planned.file, error=f"its worker died {attempts - 1} times")
         try:
             counts, sentences = self._make(planned)
         except Exception as error:  # whatever it is, other parts may go well
             return Done(planned.file, error=first_line(error) or type(error).__name__)
+        finally:
+            self._work.attempts.end(planned.file)
         return Done(planned.file, counts, sentences, time.monotonic() - started)
 
     def _make(self, planned: PlannedPart) -> tuple[Counts, int]:
-        sources, settings, columns, out = self._work
+        sources, settings, columns, out, _ = self._work
         source = sources[planned.part.input]
         column = settings.text_column
         read = FORMATS[source.format].read

@@ -1,6 +1,7 @@
 """A Ray cluster of several nodes on this machine, whose workers and nodes can be killed."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +23,7 @@ class LocalCluster:
         self.address = str(self._cluster.address)
 
     def workers(self) -> list[int]:
-        """Return the processes of all workers of bulk, in any cluster of ours."""
+        """Return the processes of the workers of bulk that are making a part."""
         raylets = {
             info.process.pid
             for node in self._cluster.list_all_nodes()
@@ -72,7 +73,7 @@ def _parent(pid: int) -> int:
 
 
 def _is_worker(pid: int) -> bool:
-    return "MapWorker" in _read(pid, "cmdline")
+    return re.match(r"ray::MapWorker.*\.submit", _read(pid, "cmdline")) is not None
 
 
 def parts_in(folder: Path) -> dict[str, Any]:

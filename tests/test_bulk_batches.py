@@ -52,7 +52,8 @@ VALUES = st.sampled_from(["Ada", "", "a!b", "nobody", None, 7, 1.5, float("nan")
 def test_every_text_has_a_result_in_its_place(values):
     batches = list(tag_batches(Fragile(), [{"text": batch} for batch in values]))
     assert [batch["text"] for batch in batches] == values
-    for value, (entities, error) in zip(sum(values, []), columns(batches), strict=True):
+    flat = [value for batch in values for value in batch]
+    for value, (entities, error) in zip(flat, columns(batches), strict=True):
         assert entities == ([ADA] if value == "Ada" else [])
         if isinstance(value, str):
             assert error == ("a word is too long" if "!" in value else None)

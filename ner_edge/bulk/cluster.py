@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from ner_edge.errors import NerEdgeError, UsageError, first_line
@@ -35,6 +36,12 @@ class Wishes(NamedTuple):
     threads: int | None = None
     memory: int | None = None
     gpus: float | None = None
+
+
+def check_installed() -> None:
+    """Raise `ImportError` if Ray is missing, without the seconds that importing it takes."""
+    if find_spec("ray") is None:
+        raise ModuleNotFoundError("No module named 'ray'", name="ray")
 
 
 @contextmanager

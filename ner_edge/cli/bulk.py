@@ -83,12 +83,14 @@ def bulk(
 ) -> None:
     """Tag millions of texts with all cores of this machine, or with a Ray cluster."""
     try:
-        from ner_edge.bulk.cluster import Wishes
+        from ner_edge.bulk.cluster import Wishes, check_installed
         from ner_edge.bulk.job import run
         from ner_edge.bulk.manifest import Settings
         from ner_edge.bulk.model_file import ModelFile
         from ner_edge.bulk.plan import Plan
         from ner_edge.bulk.worker import LoadTagger
+
+        check_installed()
     except ImportError as error:
         raise missing_extra("ray", error) from None
     from ner_edge.builtin import resolve_model

@@ -25,15 +25,17 @@ def run_sleeping(
     address: str | None = None,
     seconds: float = 0.0,
     workers: int | None = None,
+    load: Any = None,
     progress: Any = lambda done, total=None, **note: None,
     **settings: Any,
 ) -> Summary:
-    """Run bulk with a tagger that sleeps."""
+    """Run bulk with a tagger that sleeps for so many seconds per text, or that `load` loads."""
+    load = load or LoadSleeping(seconds)
     plan = Plan(inputs, str(out), Settings(**settings))
     return run(
         plan,
         ModelFile.at(Path(__file__)),  # any file
-        lambda model, arrangement: LoadSleeping(seconds),
+        lambda model, arrangement: load,
         Wishes(workers=workers, threads=1, memory=1_000_000),
         progress,
         address=address,

@@ -1,7 +1,9 @@
 """A tagger of fixed cost, which workers of Ray load in place of a model."""
 
+import os
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from stub_tagger import StubTagger
@@ -28,4 +30,18 @@ class LoadSleeping(NamedTuple):
     seconds: float
 
     def __call__(self) -> Any:
+        return SleepingTagger(self.seconds)
+
+
+class LoadTogether(NamedTuple):
+    """Loads a tagger that sleeps, once so many workers load one, so that all begin together."""
+
+    seconds: float
+    workers: int
+    folder: Path
+
+    def __call__(self) -> Any:
+        (self.folder / str(os.getpid())).touch()
+        while len(list(self.folder.iterdir())) < self.workers:
+            time.sleep(0.01)
         return SleepingTagger(self.seconds)

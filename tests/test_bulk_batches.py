@@ -1,6 +1,9 @@
 """Column batches: every engine gets the same entities, and no text is lost."""
 
+import os
+import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -142,8 +145,12 @@ def test_datasets_map_takes_it(tmp_path):
     assert tagged["id"][:] == [1, 2]
 
 
-def test_spark_map_in_pandas_takes_it():
+@pytest.mark.filterwarnings("ignore")
+def test_spark_map_in_pandas_takes_it(monkeypatch):
     spark_sql = pytest.importorskip("pyspark.sql", reason="pyspark is not installed")
+    search = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, search)))  # of its workers
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     spark = spark_sql.SparkSession.builder.master("local[1]").getOrCreate()
     schema = (
         "text string, entities array<struct<start:bigint,end:bigint,text:string,label:string,"

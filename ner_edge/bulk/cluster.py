@@ -4,8 +4,9 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ner_edge.errors import NerEdgeError, UsageError, first_line
@@ -60,9 +61,19 @@ def ray_session(address: str | None) -> Iterator[None]:
 
     loggers = logging.getLogger("ray.data")
     loggers.handlers = [h for h in loggers.handlers if not isinstance(h, logging.StreamHandler)]
-    if ray.is_initialized():
-        yield
-        return
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        # Ray prints to standard output that it repeats what a dead worker did.
+        if ray.is_initialized():
+            yield
+        else:
+            with _started(address):
+                yield
+
+
+@contextmanager
+def _started(address: str | None) -> Iterator[None]:
+    import ray
+
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address is None:
         quiet |= {
@@ -116,11 +127,12 @@ def arrange(
     gpus = wishes.gpus if wishes.gpus is not None else float(gpu)
     threads = wishes.threads or THREADS
     fitting = _fitting(nodes, threads, memory, gpus)
-    cores = sum(int(node.get("CPU", 0)) for node in nodes)
-    if wishes.threads is None and 0 < fitting < cores and not gpus:
-        # Fewer workers than cores: memory is short, or few are wanted.
-        threads = max(1, cores // (wishes.workers or fitting))
-        threads = threads if _fitting(nodes, threads, memory, gpus) >= fitting else THREADS
+    few = min(fitting, wishes.workers or fitting)
+    if wishes.threads is None and few and not gpus:
+        # Memory is short, or few workers are wanted: they take the other cores as threads.
+        threads = max(threads, sum(int(node.get("CPU", 0)) for node in nodes) // few)
+        while _fitting(nodes, threads, memory, gpus) < few:
+            threads -= 1
         fitting = _fitting(nodes, threads, memory, gpus)
     workers = wishes.workers or fitting
     if not 0 < workers <= fitting:

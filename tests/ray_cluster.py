@@ -13,14 +13,24 @@ class LocalCluster:
     """Nodes with one CPU each; the first is the head, to which drivers connect."""
 
     def __init__(self, nodes: int) -> None:
-        # Before Ray is imported: on a busy machine a node takes longer than Ray waits for it.
         os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
         from ray.cluster_utils import Cluster
 
-        settings = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
-        self._cluster = Cluster(initialize_head=True, head_node_args=settings)
-        self._others = [self._cluster.add_node(**settings) for _ in range(nodes - 1)]
+        self._settings = {
+            "num_cpus": 1,
+            "object_store_memory": 100_000_000,
+            "include_dashboard": False,
+        }
+        self._cluster = Cluster()
+        self._add_node()
+        self._others = [self._add_node() for _ in range(nodes - 1)]
         self.address = str(self._cluster.address)
+
+    def _add_node(self) -> Any:
+        for _ in range(4):
+            with suppress(Exception):  # on a busy machine a node takes longer than Ray waits for it
+                return self._cluster.add_node(**self._settings)
+        return self._cluster.add_node(**self._settings)
 
     def workers(self) -> list[int]:
         """Return the processes of the workers of bulk that are making a part."""

@@ -18,8 +18,8 @@ LAPTOP = [{"CPU": 4.0, "memory": 8e9}]
 MODEL = 100_000_000
 
 
-def arranged(nodes, *, gpu=False, model=MODEL, **wishes) -> Arrangement:
-    return arrange(nodes, Wishes(**wishes), model, gpu=gpu)
+def arranged(nodes, *, gpu=False, parts=100, **wishes) -> Arrangement:
+    return arrange(nodes, Wishes(**wishes), MODEL, parts, gpu=gpu)
 
 
 def test_workers_of_one_thread_fill_the_cores():
@@ -27,9 +27,10 @@ def test_workers_of_one_thread_fill_the_cores():
     assert arranged([*LAPTOP, {"CPU": 2.0, "memory": 8e9}, {"memory": 8e9}]).workers == 6
 
 
-def test_threads_fill_the_cores_where_memory_is_short_or_few_workers_are_wanted():
+def test_threads_fill_the_cores_where_few_workers_are_wanted_or_fit():
     assert arranged(LAPTOP, memory=3_000_000_000) == Arrangement(2, 2, 3_000_000_000)
     assert arranged(LAPTOP, workers=1) == Arrangement(1, 4, 600_000_000)
+    assert arranged(LAPTOP, parts=1) == Arrangement(1, 4, 600_000_000)
     assert arranged(LAPTOP, workers=3)[:2] == (3, 1)
     assert arranged([{"CPU": 1.0, "memory": 700e6}, *LAPTOP], workers=1)[:2] == (1, 4)
 

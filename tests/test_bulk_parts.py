@@ -142,7 +142,7 @@ def test_broken_rows_are_kept_with_their_errors(tmp_path):
 def test_entities_are_those_of_tag(tmp_path):
     (tmp_path / "a.txt").write_text("Ada Lovelace lived in London.\n")
     (row,) = rows_of([tmp_path / "a.txt"], tmp_path / "out")
-    tagged = run("tag", tmp_path / "a.txt")
+    tagged = run("tag", tmp_path / "a.txt", "--format", "jsonl")
     assert row == json.loads(tagged.stdout) | {"error": None}
 
 
@@ -297,3 +297,21 @@ def test_urls_of_file_systems_are_read_and_written(tmp_path):
     plan = plan_of([f"file://{tmp_path}/in"], f"file://{out}")
     assert [done.error for done in make_parts(plan)] == [None, None]
     assert [row["text"] for row in rows_in(out)] == ["Ada a.txt", "Ada b.txt"]
+
+
+def test_a_file_that_is_named_twice_is_read_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("Ada\n")
+    assert len(rows_of(["a.txt", "./*.txt", tmp_path / "a.txt"], tmp_path / "out")) == 1
+
+
+def test_two_runs_do_not_write_into_one_folder(tmp_path):
+    (tmp_path / "a.txt").write_text("Ada\n")
+    plan = plan_of([tmp_path / "a.txt"], tmp_path / "out")
+    plan.out.make()
+    with (
+        plan.out.exclusive(),
+        pytest.raises(NerEdgeError, match=r"another ner-edge is writing into it"),
+        plan.out.exclusive(),
+    ):
+        pass

@@ -85,7 +85,7 @@ def _started(address: str | None) -> Iterator[None]:
     try:
         with _native_messages_hidden():
             ray.init(address or "local", **quiet)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except Exception as error:  # Ray raises whatever it likes, even plain `Exception`
         where = f"--address {address}: " if address else ""
         raise NerEdgeError(f"{where}Ray does not start: {first_line(error)}") from None
     try:
@@ -117,30 +117,29 @@ def machines() -> list[Mapping[str, float]]:
 
 
 def arrange(
-    nodes: Sequence[Mapping[str, float]], wishes: Wishes, model_size: int, *, gpu: bool
+    nodes: Sequence[Mapping[str, float]], wishes: Wishes, model_size: int, parts: int, *, gpu: bool
 ) -> Arrangement:
     """Return an arrangement that fills the machines, as far as the wishes leave it open.
 
-    With `gpu`, llama.cpp was built for one. Raises `UsageError` if the wishes do not fit.
+    There are no more workers than parts. With `gpu`, llama.cpp was built for one. Raises
+    `UsageError` if the wishes do not fit.
     """
     memory = wishes.memory or model_size + _PRIVATE_MEMORY
     gpus = wishes.gpus if wishes.gpus is not None else float(gpu)
     threads = wishes.threads or THREADS
     fitting = _fitting(nodes, threads, memory, gpus)
-    few = min(fitting, wishes.workers or fitting)
-    if wishes.threads is None and few and not gpus:
-        # Memory is short, or few workers are wanted: they take the other cores as threads.
-        threads = max(threads, sum(int(node.get("CPU", 0)) for node in nodes) // few)
-        while _fitting(nodes, threads, memory, gpus) < few:
-            threads -= 1
-        fitting = _fitting(nodes, threads, memory, gpus)
-    workers = wishes.workers or fitting
-    if not 0 < workers <= fitting:
+    if not 0 < (wishes.workers or 1) <= fitting:
         share = f", {gpus:g} GPUs" if gpus else ""
         raise UsageError(
             f"only {fitting} workers with {threads} threads, {memory / 1e6:.0f} MB{share} each fit "
             f"on {_described(nodes)}; set --workers, --threads, --memory or --gpus"
         )
+    workers = min(wishes.workers or fitting, parts)
+    if wishes.threads is None and not gpus:
+        # Memory is short, or there are few parts: workers take the other cores as threads.
+        threads = max(threads, sum(int(node.get("CPU", 0)) for node in nodes) // workers)
+        while _fitting(nodes, threads, memory, gpus) < workers:
+            threads -= 1
     return Arrangement(workers, threads, memory, gpus)
 
 

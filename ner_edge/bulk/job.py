@@ -64,6 +64,20 @@ def run(
     if plan.begun is not None:
         manifest.check_continues(plan.begun, plan.out)
     plan.out.make()
+    with plan.out.exclusive():
+        return _run(plan, model, manifest, load, wishes, progress, address, gpu)
+
+
+def _run(
+    plan: Plan,
+    model: ModelFile,
+    manifest: Manifest,
+    load: Callable[[ModelFile, Arrangement], Load],
+    wishes: Wishes,
+    progress: Update,
+    address: str | None,
+    gpu: bool,
+) -> Summary:
     write_manifest(manifest, plan.out)
     names = plan.out.names()
     missing = [planned for planned in plan.parts if planned.file not in names]
@@ -75,7 +89,8 @@ def run(
     if missing:
         attempts = Attempts(secrets.token_hex(8))
         with ray_session(address), closing(attempts):
-            arrangement = arrange(machines(), wishes, model.size, gpu=gpu)
+            # The same for a run that goes on, so that its parts are made in the same way.
+            arrangement = arrange(machines(), wishes, model.size, len(plan.parts), gpu=gpu)
             arrangement = arrangement._replace(workers=min(arrangement.workers, len(missing)))
             sent = model.for_other_machines() if address else model
             made = _made(missing, arrangement, load(sent, arrangement), plan.work(attempts))

@@ -36,9 +36,8 @@ class Plan:
         progress: Callable[[float, float], None] = lambda done, total: None,
     ) -> None:
         self.settings = settings
-        self.out = Location(out)
+        self.out = Location(out).absolute()
         if self.out.is_local:
-            self.out = Location(str(Path(out).absolute()))
             for path in inputs:
                 if Location(path).is_local:
                     check_apart(f"--out {out}", Path(out), Path(path))
@@ -76,17 +75,15 @@ class Plan:
     ) -> Iterator[Source]:
         settings = self.settings
         wanted = Wanted(settings.text_column, settings.part_size, settings.format == "parquet")
-        locations = list(dict.fromkeys(place for name in inputs for place in find(name)))
+        found = (location.absolute() for name in inputs for location in find(name))
+        locations = list(dict.fromkeys(found))
         formats = [source_format or format_of(location) for location in locations]
         for number, (location, format) in enumerate(zip(locations, formats, strict=True)):
             progress(number, len(locations))
-            absolute = location
-            if location.is_local:
-                absolute = Location(str(Path(location.url).absolute()))
             scan = FORMATS[format].scan(location, number, wanted)
             if not scan.parts:
                 raise DataError(f"{location.shown}: holds no text")
-            yield Source(absolute, format, scan)
+            yield Source(location, format, scan)
 
     def _common_columns(self) -> dict[str, Any]:
         """Return the columns that all parts have. Raises `DataError` if the files do not agree."""

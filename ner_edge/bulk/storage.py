@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pyarrow import fs
 
 from ner_edge.errors import DataError, NerEdgeError, first_line
-from ner_edge.files.atomic import atomic_path, make_folder, remove_abandoned
+from ner_edge.files.atomic import atomic_path, exclusive, make_folder, remove_abandoned
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _MAGIC = re.compile(r"[*?\[]")
@@ -42,6 +42,10 @@ class Location(NamedTuple):
     def name(self) -> str:
         """Its name in its folder."""
         return self.shown.rstrip("/").rpartition("/")[2]
+
+    def absolute(self) -> "Location":
+        """Return it as other processes find it, whatever their working directory."""
+        return Location(os.path.abspath(self.url)) if self.is_local else self
 
     def child(self, name: str) -> "Location":
         """Return a file in this folder."""
@@ -91,6 +95,18 @@ class Location(NamedTuple):
         with _errors(self, "cannot be created as a folder", NerEdgeError):
             system, path = _system(self)
             system.create_dir(path, recursive=True)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other runs on this machine from writing into this folder, if it is a path.
+
+        Raises `NerEdgeError` if one is at work.
+        """
+        if not self.is_local:
+            yield
+            return
+        with exclusive(Path(self.url) / "bulk", f"{self.url}: another ner-edge is writing into it"):
+            yield
 
     def names(self) -> set[str]:
         """Return the names in this folder; none if it does not exist. Raises `NerEdgeError`."""

@@ -103,7 +103,7 @@ def _no_text(value: object) -> _Outcome:
 
 
 def _column(batch: Any, name: str) -> Sequence[object]:
-    columns = list(batch.keys() if isinstance(batch, Mapping) else _names(batch))
+    columns = list(batch) if isinstance(batch, Mapping) else _names(batch)
     if name not in columns:
         raise UsageError(f"no column named {name}, only {', '.join(map(str, columns))}")
     if taken := [column for column in (ENTITIES, ERROR) if column in columns]:
@@ -114,8 +114,8 @@ def _column(batch: Any, name: str) -> Sequence[object]:
     return list(values.tolist() if hasattr(values, "tolist") else values)
 
 
-def _names(batch: Any) -> Iterable[object]:
-    return batch.column_names if _is_arrow(batch) else batch.columns
+def _names(batch: Any) -> list[object]:
+    return list(batch.column_names if _is_arrow(batch) else batch.columns)
 
 
 def _is_arrow(batch: object) -> bool:

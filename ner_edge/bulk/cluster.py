@@ -113,7 +113,8 @@ def machines() -> list[Mapping[str, float]]:
     """Return the resources of each machine of the session: `CPU`, `GPU`, and `memory` in bytes."""
     import ray
 
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes: Any = ray.nodes  # untyped
+    return [node["Resources"] for node in nodes() if node["Alive"]]
 
 
 def arrange(

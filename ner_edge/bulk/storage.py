@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from pyarrow import fs
@@ -17,6 +17,7 @@ from ner_edge.errors import DataError, NerEdgeError, first_line
 from ner_edge.files.atomic import atomic_path, exclusive, make_folder, remove_abandoned
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_BUFFER = 1 << 20  # bytes
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -70,9 +71,8 @@ class Location(NamedTuple):
                 raise DataError(f"{self.shown}: no such file")
             if kind != fs.FileType.File:
                 raise DataError(f"{self.shown}: is not a file")
-            # pyarrow's file is a raw stream in all but its type.
-            with io.BufferedReader(cast(io.RawIOBase, system.open_input_file(path)), 1 << 20) as f:
-                yield f
+            with io.BufferedReader(system.open_input_file(path), _BUFFER) as file:
+                yield file
 
     def write(self, data: bytes) -> None:
         """Write a file, which appears complete or not at all. Raises `NerEdgeError`."""

@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
@@ -53,7 +54,8 @@ class Done(msgspec.Struct, frozen=True):
     """Whether the worker cannot make any part."""
 
 
-class LoadTagger(NamedTuple):
+@dataclass(frozen=True)
+class LoadTagger:
     """Loads the model on the machine of a worker."""
 
     model: ModelFile

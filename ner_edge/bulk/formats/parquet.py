@@ -59,7 +59,8 @@ def _step(row_group: Any, wanted: Wanted) -> int:
     """The rows of a part: `part_size`, or fewer if the texts are long."""
     columns = [row_group.column(i) for i in range(row_group.num_columns)]
     size = sum(c.total_uncompressed_size for c in columns if c.path_in_schema == wanted.text_column)
-    return max(1, min(wanted.part_size, PART_BYTES * row_group.num_rows // max(1, size)))
+    rows: int = PART_BYTES * row_group.num_rows // max(1, size)
+    return max(1, min(wanted.part_size, rows))
 
 
 def _slices(table: Any, part: Part) -> Iterator[Any]:

@@ -138,6 +138,13 @@ def test_broken_rows_are_kept_with_their_errors(tmp_path):
     ]
 
 
+def test_a_file_of_broken_lines_is_kept_too(tmp_path):
+    (tmp_path / "a.jsonl").write_text("Ada\nBob\n")
+    rows = rows_of([tmp_path / "a.jsonl"], tmp_path / "out", format="parquet")
+    assert [row["text"] for row in rows] == ["Ada", "Bob"]
+    assert all(str(row["error"]).startswith("a.jsonl:") for row in rows)
+
+
 @pytest.mark.usefixtures("stub_tagger")
 def test_entities_are_those_of_tag(tmp_path):
     (tmp_path / "a.txt").write_text("Ada Lovelace lived in London.\n")

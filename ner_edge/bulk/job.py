@@ -1,7 +1,7 @@
 """A run of `ner-edge bulk`: Ray's workers make the parts that are missing, then all are counted."""
 
+import math
 import secrets
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -61,7 +61,8 @@ def run(
     """
     stamp = ModelStamp(Path(model.path).name, model.size, model.sha256, version)
     manifest = Manifest(stamp, plan.settings, plan.inputs, plan.parts)
-    if plan.begun is not None:
+    names = plan.out.names()
+    if plan.begun is not None and any(planned.file in names for planned in plan.begun.parts):
         manifest.check_continues(plan.begun, plan.out)
     plan.out.make()
     with plan.out.exclusive():
@@ -125,14 +126,11 @@ def _followed(
     failures: list[Done] = []
     left = {planned.file for planned in missing}
     before = summary.counts.texts
-    now = started = time.monotonic()
+    begun, ended = math.inf, 0.0  # by the workers' clocks, since results arrive late
     progress(before, texts)
     for part in made:
-        now = time.monotonic()
         if part.fatal:
             raise NerEdgeError(str(part.error))
-        if done.texts == 0:
-            started = now - part.seconds  # the workers were started before
         left.discard(part.file)
         if part.error is not None:
             failures.append(part)
@@ -140,7 +138,8 @@ def _followed(
             continue
         done += part.counts
         sentences += part.sentences
-        rate = done.texts / max(now - started, 1e-9)
+        begun, ended = min(begun, part.begun), max(ended, part.ended)
+        rate = done.texts / max(ended - begun, 1e-9)
         progress(before + done.texts, texts, note=f"{rate:.1f} texts/s")
     for file in sorted(left):
         failures.append(Done(file, error="no worker returned a result"))
@@ -149,7 +148,7 @@ def _followed(
         counts=summary.counts + done,
         made=done,
         sentences=sentences,
-        seconds=now - started,
+        seconds=max(0.0, ended - begun),
         failures=failures,
     )
 
@@ -180,7 +179,7 @@ def _made(
             memory=arrangement.memory,
         )
     try:
-        for row in results.iter_rows():
-            yield msgspec.json.decode(row["done"], type=Done)
+        for batch in results.iter_batches(batch_size=None, prefetch_batches=0):
+            yield from (msgspec.json.decode(str(done), type=Done) for done in batch["done"])
     except ray.exceptions.RayError as error:
         raise NerEdgeError(f"Ray: {first_line(error)}") from None

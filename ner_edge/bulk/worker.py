@@ -47,7 +47,9 @@ class Done(msgspec.Struct, frozen=True):
     file: str
     counts: Counts = Counts()
     sentences: int = 0
-    seconds: float = 0.0
+    begun: float = 0.0
+    """When the worker began, in seconds since 1970."""
+    ended: float = 0.0
     error: str | None = None
     """Why there is no file."""
     fatal: bool = False
@@ -106,7 +108,7 @@ class Worker:
         """Make a part, and return what it holds, or why it failed."""
         if self._unable is not None:
             return self._unable
-        started = time.monotonic()
+        begun = time.time()
         if (attempts := self._work.attempts.begin(planned.file)) > MOST:
             return Done(planned.file, error=f"its worker died {attempts - 1} times")
         try:
@@ -115,7 +117,7 @@ class Worker:
             return Done(planned.file, error=first_line(error) or type(error).__name__)
         finally:
             self._work.attempts.end(planned.file)
-        return Done(planned.file, counts, sentences, time.monotonic() - started)
+        return Done(planned.file, counts, sentences, begun, time.time())
 
     def _make(self, planned: PlannedPart) -> tuple[Counts, int]:
         sources, settings, columns, out, _ = self._work

@@ -80,7 +80,8 @@ class _Fields:
 
     def types(self) -> dict[str, Any]:
         self._unify()
-        return {field.name: field.type for field in self._schema}
+        types = {field.name: field.type for field in self._schema}
+        return types | {self._text_column: pyarrow.string()}
 
     def _unify(self) -> None:
         for name in dict.fromkeys(name for record in self._records for name in record):

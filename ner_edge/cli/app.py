@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from ner_edge import __version__
 from ner_edge.cli.average import average
+from ner_edge.cli.bulk import bulk
 from ner_edge.cli.compare import compare
 from ner_edge.cli.convert import convert
 from ner_edge.cli.data import data_app
@@ -110,6 +111,7 @@ def _root(
 
 
 app.command()(tag)
+app.command()(bulk)
 app.command()(redact)
 app.command()(restore)
 app.command()(serve)

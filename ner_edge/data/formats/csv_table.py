@@ -48,7 +48,7 @@ def read_csv_table(path: Path, data: bytes, options: ReadOptions) -> Contents:
 
 def _rows(path: Path, table: str, contents: Contents) -> Iterator[tuple[Place, dict[str, Any]]]:
     csv.field_size_limit(max(csv.field_size_limit(), len(table)))
-    rows = csv.reader(StringIO(table, newline=""), delimiter=_delimiter(table), strict=True)
+    rows = csv.reader(StringIO(table, newline=""), delimiter=delimiter_of(table), strict=True)
     head: list[str] = []
     line = 1
     try:
@@ -74,7 +74,8 @@ def is_table(path: Path, data: bytes) -> bool:
     return path.suffix.lower() == ".tsv" and len(names) > 1 and TEXT in names
 
 
-def _delimiter(table: str) -> str:
+def delimiter_of(table: str) -> str:
+    """Return the separator of a table, by its first line."""
     head = table.partition("\n")[0]
     return max(",;\t", key=head.count)
 

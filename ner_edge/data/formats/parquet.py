@@ -72,15 +72,6 @@ def save_parquet(documents: Iterable[Document], path: Path, losses: Losses) -> N
     documents = list(documents)
     taken = (TEXT, ENTITIES)
     names = dict.fromkeys(name for d in documents for name in other_fields(d, taken))
-    entity = arrow.struct(
-        [
-            ("start", arrow.int64()),
-            ("end", arrow.int64()),
-            ("text", arrow.string()),
-            ("label", arrow.string()),
-            ("score", arrow.float64()),
-        ]
-    )
     columns = {}
     for name in names:
         try:
@@ -91,8 +82,23 @@ def save_parquet(documents: Iterable[Document], path: Path, losses: Losses) -> N
             ) from None
     columns[TEXT] = arrow.array([document.text for document in documents], arrow.string())
     found = [entity_objects(document) for document in documents]
-    columns[ENTITIES] = arrow.array(found, arrow.list_(entity))
+    columns[ENTITIES] = arrow.array(found, entities_type())
     parquet.write_table(arrow.table(columns), path)
+
+
+def entities_type() -> Any:
+    """Return the pyarrow type of the column `entities`."""
+    arrow, _ = _libraries()
+    entity = arrow.struct(
+        [
+            ("start", arrow.int64()),
+            ("end", arrow.int64()),
+            ("text", arrow.string()),
+            ("label", arrow.string()),
+            ("score", arrow.float64()),
+        ]
+    )
+    return arrow.list_(entity)
 
 
 def _libraries() -> tuple[Any, Any]:

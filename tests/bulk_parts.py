@@ -14,7 +14,7 @@ from ner_edge.bulk.plan import Plan
 from ner_edge.bulk.worker import Done, Worker
 
 
-def plan_of(inputs: list[Any], out: Path, source: str | None = None, **settings: Any) -> Plan:
+def plan_of(inputs: list[Any], out: Any, source: str | None = None, **settings: Any) -> Plan:
     """Plan a run into JSON lines, unless `format` says otherwise."""
     return Plan(
         [str(path) for path in inputs], str(out), Settings(**{"format": "jsonl"} | settings), source

@@ -13,24 +13,25 @@ class LocalCluster:
     """Nodes with one CPU each; the first is the head, to which drivers connect."""
 
     def __init__(self, nodes: int) -> None:
-        os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
         from ray.cluster_utils import Cluster
 
-        self._settings = {
+        self._settings: dict[str, Any] = {
             "num_cpus": 1,
             "object_store_memory": 100_000_000,
             "include_dashboard": False,
         }
         self._cluster = Cluster()
-        self._add_node()
+        # Notice in seconds, not in a minute, that a node is gone.
+        checks = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+        self._add_node(_system_config=checks)
         self._others = [self._add_node() for _ in range(nodes - 1)]
         self.address = str(self._cluster.address)
 
-    def _add_node(self) -> Any:
+    def _add_node(self, **others: Any) -> Any:
         for _ in range(4):
             with suppress(Exception):  # on a busy machine a node takes longer than Ray waits for it
-                return self._cluster.add_node(**self._settings)
-        return self._cluster.add_node(**self._settings)
+                return self._cluster.add_node(**self._settings, **others)
+        return self._cluster.add_node(**self._settings, **others)
 
     def workers(self) -> list[int]:
         """Return the processes of the workers of bulk that are making a part."""

@@ -36,13 +36,17 @@ class Fragile(StubTagger):
         yield from super().pipe(ahead)
 
 
+STUB: Any = StubTagger()
+FRAGILE: Any = Fragile()
+
+
 def columns(batches: Iterable[Any]) -> list[tuple[Any, Any]]:
     return [pair for b in batches for pair in zip(b["entities"], b["error"], strict=True)]
 
 
 def test_the_other_columns_and_the_order_are_kept():
     batches = [{"id": [7, 8], "text": ["Ada", "nobody"]}, {"id": [9], "text": ["Ada"]}]
-    assert list(tag_batches(StubTagger(), batches)) == [
+    assert list(tag_batches(STUB, batches)) == [
         {"id": [7, 8], "text": ["Ada", "nobody"], "entities": [[ADA], []], "error": [None, None]},
         {"id": [9], "text": ["Ada"], "entities": [[ADA]], "error": [None]},
     ]
@@ -53,7 +57,7 @@ VALUES = st.sampled_from(["Ada", "", "a!b", "nobody", None, 7, 1.5, float("nan")
 
 @given(st.lists(st.lists(VALUES, max_size=5), max_size=6))
 def test_every_text_has_a_result_in_its_place(values):
-    batches = list(tag_batches(Fragile(), [{"text": batch} for batch in values]))
+    batches = list(tag_batches(FRAGILE, [{"text": batch} for batch in values]))
     assert [batch["text"] for batch in batches] == values
     flat = [value for batch in values for value in batch]
     for value, (entities, error) in zip(flat, columns(batches), strict=True):
@@ -74,13 +78,13 @@ def test_all_kinds_of_batches_come_back_as_they_are():
     data = {"text": ["Ada", None], "n": [1, 2]}
     found = [[ADA], []]
     errors = [None, "is null"]
-    (mapping,) = tag_batches(StubTagger(), [data])
+    (mapping,) = tag_batches(STUB, [data])
     assert mapping == data | {"entities": found, "error": errors}
-    (frame,) = tag_batches(StubTagger(), [pd.DataFrame(data)])
+    (frame,) = tag_batches(STUB, [pd.DataFrame(data)])
     assert frame["entities"].tolist() == found
     assert frame["error"].isna().tolist() == [True, False]
     table = pyarrow.table(data)
-    (arrow,) = tag_batches(StubTagger(), [table])
+    (arrow,) = tag_batches(STUB, [table])
     assert arrow.equals(with_columns(table, found, errors))
     assert arrow.schema.field("entities").type == entities_type()
 
@@ -93,7 +97,7 @@ def test_batches_are_read_as_they_are_needed():
             read.append(number)
             yield {"text": ["Ada"]}
 
-    tagged = tag_batches(StubTagger(), batches())
+    tagged = tag_batches(STUB, batches())
     next(tagged)
     assert len(read) <= 3
 
@@ -101,9 +105,9 @@ def test_batches_are_read_as_they_are_needed():
 @pytest.mark.parametrize("kind", [dict, pd.DataFrame, pyarrow.table])
 def test_a_column_that_is_missing_or_taken_is_an_error(kind):
     with pytest.raises(UsageError, match="no column named body, only text"):
-        list(tag_batches(StubTagger(), [kind({"text": ["Ada"]})], "body"))
+        list(tag_batches(STUB, [kind({"text": ["Ada"]})], "body"))
     with pytest.raises(UsageError, match="a column named error exists already; rename it"):
-        list(tag_batches(StubTagger(), [kind({"text": ["Ada"], "error": ["x"]})]))
+        list(tag_batches(STUB, [kind({"text": ["Ada"], "error": ["x"]})]))
 
 
 def test_an_error_of_the_source_is_no_error_of_a_text():
@@ -111,7 +115,7 @@ def test_an_error_of_the_source_is_no_error_of_a_text():
         yield {"text": ["Ada"]}
         raise OSError("the disk is gone")
 
-    tagged = tag_batches(Fragile(), batches())
+    tagged = tag_batches(FRAGILE, batches())
     assert columns([next(tagged)]) == [([ADA], None)]
     with pytest.raises(OSError, match="the disk is gone"):
         next(tagged)
@@ -121,11 +125,12 @@ def test_a_text_that_the_model_refuses_leaves_the_others_alone(tiny, monkeypatch
     texts = ["Ada Lovelace lived in London.", "Ada Refused Lovelace.", "Nobody. Came!", ""]
     with Tagger.load(tiny.gguf, threads=1) as tagger:
         monkeypatch.setattr(tagger._engine, "fits", lambda words: "Refused" not in words)
-        (batch,) = tag_batches(tagger, [{"text": texts}])
+        found: Any = tag_batches(tagger, [{"text": texts}])
+        (batch,) = found
         alone = list(tagger.pipe(texts[:1] + texts[2:]))
     assert batch["error"][1] == "the word 'Refused…' is too long for the model's context"
     assert batch["error"][:1] + batch["error"][2:] == [None] * 3
-    kept = batch["entities"][:1] + batch["entities"][2:]
+    kept: Any = batch["entities"][:1] + batch["entities"][2:]
     assert [[(e["start"], e["end"], e["label"]) for e in found] for found in kept] == [
         [(e.start, e.end, e.label) for e in found] for found in alone
     ]
@@ -137,7 +142,7 @@ def test_datasets_map_takes_it(tmp_path):
     dataset = Dataset.from_dict({"text": ["Ada", "nobody"], "id": [1, 2]})
 
     def tag(batch: dict[str, Any]) -> dict[str, Any]:
-        return dict(next(tag_batches(StubTagger(), [dict(batch)])))
+        return dict(next(tag_batches(STUB, [dict(batch)])))
 
     tagged = dataset.map(tag, batched=True, batch_size=1)
     assert tagged["entities"][:] == [[ADA], []]
@@ -158,7 +163,7 @@ def test_spark_map_in_pandas_takes_it(monkeypatch):
     )
     try:
         frame = spark.createDataFrame([("Ada",), (None,)], "text string")
-        tagged = frame.mapInPandas(lambda frames: tag_batches(StubTagger(), frames), schema)
+        tagged = frame.mapInPandas(lambda frames: tag_batches(STUB, frames), schema)
         rows = [row.asDict(recursive=True) for row in tagged.collect()]
     finally:
         spark.stop()

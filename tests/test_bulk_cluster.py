@@ -4,6 +4,7 @@ import hashlib
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from command_line import assert_error, run
@@ -125,16 +126,13 @@ def test_messages_and_names_do_not_show_keys_of_object_stores():
     ],
 )
 def test_the_parts_of_another_run_are_refused(change, what):
-    begun = Manifest(
-        **{"model": ModelStamp("m", 1, "a", "v"), "settings": Settings(), "inputs": [], "parts": []}
-    )
+    run_of: Any = {"model": ModelStamp("m", 1, "a", "v"), "settings": Settings()}
+    run_of |= {"inputs": [], "parts": []}
+    begun = Manifest(**run_of)
     begun.check_continues(begun, Location("out"))
-    mine = Manifest(
-        **{"model": begun.model, "settings": begun.settings, "inputs": [], "parts": []} | change
-    )
     message = f"out: holds parts of a run with another {what}; give another folder"
     with pytest.raises(UsageError, match=f"^{message}$"):
-        mine.check_continues(begun, Location("out"))
+        Manifest(**run_of | change).check_continues(begun, Location("out"))
 
 
 @pytest.mark.parametrize("library", ["ray", "pyarrow"])

@@ -2,7 +2,7 @@
 
 import math
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -95,7 +95,8 @@ def _run(
             arrangement = arrangement._replace(workers=min(arrangement.workers, len(missing)))
             sent = model.for_other_machines() if address else model
             made = _made(missing, arrangement, load(sent, arrangement), plan.work(attempts))
-            summary = _followed(made, missing, summary, plan.texts, progress)
+            with closing(made):  # before Ray is shut down
+                summary = _followed(made, missing, summary, plan.texts, progress)
             summary = summary._replace(arrangement=arrangement)
     if not summary.failures:
         write_manifest(msgspec.structs.replace(manifest, done=summary.counts), plan.out)
@@ -155,7 +156,7 @@ def _followed(
 
 def _made(
     missing: Sequence[PlannedPart], arrangement: Arrangement, load: Load, work: Work
-) -> Iterator[Done]:
+) -> Generator[Done]:
     """Yield what became of each part, as soon as it is known."""
     import ray
     from ray.data import ActorPoolStrategy, DataContext

@@ -13,6 +13,11 @@ settings.register_profile("shared machines", deadline=None)
 settings.load_profile("shared machines")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of this project."""
+    parser.addoption("--cluster", action="store_true", help="run the tests on a Ray cluster, too")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def outside_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Run in an empty folder: the checkout holds only a part of the package, and child processes

@@ -36,7 +36,7 @@ PHONE_NUMBER: 212-555-5555
     "spacy_pipeline.py": """\
 Ada Lovelace wrote to Charles Babbage.
   PER  1.0  Ada Lovelace
-  PER  0.9  Charles Babbage
+  PER  1.0  Charles Babbage
 She lived in London.
   LOC  1.0  London
 The ferry from Oslo to Kiel was late.

@@ -106,7 +106,9 @@ def test_the_command_tags_with_a_model_and_sums_up(tiny, tmp_path):
     command = ["bulk", path, "--out", out, "--model", tiny.gguf, "--part-size", 3]
     command += ["--format", "jsonl", "--memory", 1, "--threads", 1]
     result = run(*command)
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.exit_code == 0, result.stderr
+    # A slow machine shows its progress.
+    assert re.fullmatch(r"((reading|tagging): .*\n)*", result.stderr)
     with Tagger.load(tiny.gguf, threads=1) as tagger:
         found = [*tagger.pipe(texts[:3]), *tagger.pipe(texts[3:])]
     rows = rows_in(out)

@@ -73,18 +73,21 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for the results")
     parser.add_argument("--minutes", type=float, default=10, help="for all runs together")
+    parser.add_argument("--together", type=int, default=1, help="runs at a time (1)")
     parser.add_argument("--measure", action="store_true", help="measure the training speed")
     parser.add_argument("--shape", default="7b", help="of the model to measure: 7b or tiny")
     parser.add_argument("--steps", type=int, default=10, help="training steps to measure")
     parser.add_argument("--work", type=Path, default=HERE / "work", help="folder to unpack into")
     options = parser.parse_args()
+    if options.together < 1:
+        parser.error("--together must be at least 1")
     folder = unpack(options.work)
     script = "trial_measure.py" if options.measure else "trial_runs.py"
     command = [sys.executable, str(folder / "scripts" / script), "--out", str(options.out)]
     if options.measure:
         own = ["--shape", options.shape, "--steps", str(options.steps)]
     else:
-        own = ["--minutes", str(options.minutes)]
+        own = ["--minutes", str(options.minutes), "--together", str(options.together)]
     # Carried packages first: they are of the versions that the code was tested with.
     search = [str(folder / "code"), str(folder / "site")]
     if existing := os.environ.get("PYTHONPATH"):

@@ -104,11 +104,13 @@ def blocked(tmp_path: Path) -> str:
     return str(tmp_path / "blocked")
 
 
+@pytest.mark.parametrize("together", [1, 2])
 def test_runs_are_trained_without_llama_cpp_and_one_that_fails_stops_no_other(
-    packed: Path, blocked: str, tmp_path: Path
+    packed: Path, blocked: str, tmp_path: Path, together: int
 ) -> None:
     out = tmp_path / "results"
-    result = run(packed / "start.py", "--out", out, "--work", tmp_path / "w", PYTHONPATH=blocked)
+    options = ("--out", out, "--work", tmp_path / "w", "--together", together)
+    result = run(packed / "start.py", *options, PYTHONPATH=blocked)
     assert result.returncode == 1, "one run failed"
     failed, trained = json.loads((out / "scores.json").read_text())
     assert failed["error"].startswith("error: 6 of 6 sentences need more tokens than max_tokens, 5")

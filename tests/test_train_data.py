@@ -16,6 +16,7 @@ from ner_edge.errors import UsageError
 from ner_edge.task import Task
 from ner_edge.train.best import BestAdapter
 from ner_edge.train.data import DataFile, parse_data_file
+from ner_edge.train.loop import learning_rate_factor, step_by_time
 from ner_edge.train.run import run_training
 from ner_edge.train.settings import resolve_settings
 
@@ -300,6 +301,13 @@ def test_damaged_credits_are_an_error(folder: Path, options: list[Any]) -> None:
 
 
 # Stopping in time
+
+
+def test_with_a_deadline_the_learning_rate_falls_with_steps_or_time_whichever_is_ahead() -> None:
+    assert step_by_time(80, 100, spent=0.5) == 80
+    assert step_by_time(3, 100, spent=0.5) == 50
+    late = step_by_time(5, 100, spent=7.0)
+    assert learning_rate_factor(late, 100, warmup_ratio=0.1) == 0
 
 
 def test_a_run_ends_after_its_deadline_and_keeps_the_adapter(tiny: Any, folder: Path) -> None:

@@ -96,7 +96,9 @@ def shared_prefix_attention(
         return x.reshape(1, kv_heads, -1, dim)
 
     def to_rows(x: torch.Tensor) -> torch.Tensor:  # [1, h, T, dim] → [examples, h, longest, dim]
-        return x[0][:, layout.rows].transpose(0, 1)
+        padded = x.new_zeros(x.shape[1], examples * longest, x.shape[3])
+        padded = padded.index_copy(1, layout.place, x[0, :, prefix:])
+        return padded.unflatten(1, (examples, longest)).transpose(0, 1)
 
     def with_prefix(x: torch.Tensor) -> torch.Tensor:
         shared = x[:, :, :prefix].expand(examples, -1, -1, -1)
@@ -117,22 +119,19 @@ def shared_prefix_attention(
         scaling,
     )
     body = body.reshape(examples, heads, longest, dim).permute(0, 2, 1, 3).flatten(0, 1)
-    return torch.cat([head.transpose(1, 2), body[layout.place][None]], dim=1), None
+    body = body.index_select(0, layout.place)
+    return torch.cat([head.transpose(1, 2), body[None]], dim=1), None
 
 
 def _attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor, scaling: float
 ) -> torch.Tensor:
     group = query.shape[2] // bias.shape[1]
-    # On CPU, the backward pass of the fused kernel is slow for rows this short.
-    if query.device.type != "cpu":
-        bias = bias[:, None].repeat(1, 1, group, 1)
-        return torch.nn.functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=bias, scale=scaling
-        )
-    scores = (query * scaling) @ key.transpose(2, 3)
+    # Not the fused kernels: on a CPU their backward pass is slow for rows this short, and on an
+    # H100 that of cuDNN made the loss of Qwen2.5 NaN.
+    scores = (query.float() * scaling) @ key.float().transpose(2, 3)
     weights = (scores.unflatten(2, (group, -1)) + bias[:, None, None]).softmax(-1).flatten(2, 3)
-    out: torch.Tensor = weights @ value
+    out: torch.Tensor = weights.to(value.dtype) @ value
     return out
 
 

@@ -49,6 +49,12 @@ def learning_rate_factor(step: int, steps: int, warmup_ratio: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
+def step_by_time(step: int, steps: int, spent: float) -> int:
+    """Return the step of the schedule to take the learning rate of: `step`, or that of the share
+    `spent` of the time if it is ahead, so that a run which its deadline ends has cooled down."""
+    return min(steps, max(step, int(steps * spent)))
+
+
 def train(
     model: Any,
     prefix: Sequence[int],
@@ -71,7 +77,8 @@ def train(
     Only a run with the same `identity` can resume a checkpoint. With a `rounding`, the model has
     rounded weights during training and afterwards. With a `teacher`, its distributions are the
     target instead of the labels. With `best`, the model ends with the best adapter of all
-    checkpoints. After the `deadline`, in seconds of `time.monotonic`, no further step begins.
+    checkpoints. After the `deadline`, in seconds of `time.monotonic`, no further step begins; the
+    learning rate falls with the time then, where it is ahead of the steps.
 
     Under `torchrun`, each process takes its share of every batch, and gradients are summed, so the
     number of processes affects the result only by floating-point rounding.
@@ -98,6 +105,7 @@ def train(
             best.load(state["best"])
     batches = schedule.batches_from(first_step)
     done = first_step
+    began = time.monotonic()
     model.train()
     for step in range(first_step, steps):
         started = time.perf_counter()
@@ -116,7 +124,11 @@ def train(
         )
         if world > 1:
             sum_over_processes(weights, loss)
-        rate = settings.learning_rate * learning_rate_factor(step, steps, settings.warmup_ratio)
+        at = step
+        if deadline is not None:
+            spent = (time.monotonic() - began) / max(deadline - began, 1e-9)
+            at = step_by_time(step, steps, spent)
+        rate = settings.learning_rate * learning_rate_factor(at, steps, settings.warmup_ratio)
         _update(optimizer, rate, settings.max_grad_norm)
         done = step + 1
         for which, value in enumerate(loss.tolist()):

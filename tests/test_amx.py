@@ -1,4 +1,4 @@
-"""Broken AMX kernels are not selected, whichever module is asked for llama.cpp's parameters."""
+"""llama.cpp's default parameters select no AMX kernels, whichever module is called for them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,13 +8,8 @@ import pytest
 from conftest import TinyModel
 from exporting import export_model
 
-from ner_edge.runtime import amx
-from ner_edge.runtime.amx import is_mended
 from ner_edge.runtime.llama import start_backend
 from ner_edge.tagger import Tagger
-
-
-WITH_AMX = b"CPU : AVX512 = 1 | AMX_INT8 = 1 | REPACK = 1 | "
 
 
 @pytest.fixture
@@ -34,46 +29,23 @@ def extra_buffers() -> list[bool]:
     return [module.llama_model_default_params().use_extra_bufts for module in modules]
 
 
-def test_broken_kernels_are_avoided(
-    processor: Callable[[bytes], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(amx, "is_mended", lambda folder: False)
-    processor(WITH_AMX)
+def test_amx_is_avoided_where_it_is(processor: Callable[[bytes], None]) -> None:
+    processor(b"CPU : AVX512 = 1 | AMX_INT8 = 1 | REPACK = 1 | ")
     start_backend()
     assert extra_buffers() == [False, False]
     start_backend()
     assert extra_buffers() == [False, False], "also the second time"
 
 
-def test_mended_kernels_are_used(
-    processor: Callable[[bytes], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(amx, "is_mended", lambda folder: True)
-    processor(WITH_AMX)
-    start_backend()
-    assert extra_buffers() == [True, True]
-
-
-def test_without_amx_nothing_changes(processor: Callable[[bytes], None]) -> None:
+def test_elsewhere_nothing_changes(processor: Callable[[bytes], None]) -> None:
     processor(b"CPU : AVX512 = 1 | REPACK = 1 | ")
     start_backend()
     assert extra_buffers() == [True, True]
 
 
-def test_kernels_are_mended_if_every_library_records_it(tmp_path: Path) -> None:
-    folders = [tmp_path / name for name in ("none", "plain", "one", "all")]
-    for folder in folders:
-        folder.mkdir()
-    recorded = b"\x7fELF GNU C++17 -O3 -fno-dse -fno-tree-dse\0"
-    for folder, contents in (("plain", [b"ELF"]), ("one", [b"ELF", recorded]), ("all", [recorded])):
-        for number, content in enumerate(contents):
-            (tmp_path / folder / f"libggml-cpu-{number}.so").write_bytes(content)
-    assert [is_mended(folder) for folder in folders] == [False, False, False, True]
-
-
 @pytest.mark.parametrize("quant", ["q4_0", "q8_0", "q4_k_m", "q6_k"])
 def test_files_of_its_types_are_read(quant: str, tmp_path: Path, tiny: TinyModel) -> None:
-    """On a processor with AMX, multiplying them by broken kernels ends this process."""
+    """On a processor with AMX, multiplying them by AMX kernels ends this process."""
     (path,) = export_model(tiny.folder, None, tmp_path, [quant], task=tiny.task)
     with Tagger.load(path, threads=1) as tagger:
         tagger("Ada lives in London .")

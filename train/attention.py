@@ -20,17 +20,17 @@ NAME = "ner_edge_shared_prefix"
 
 @dataclass(frozen=True)
 class PrefixLayout:
-    """The positions of the prefix and the examples in a packed sequence of T tokens.
+    """The places of the prefix and the examples in a packed sequence of T tokens.
 
-    `rows` [examples, longest] holds the position of each example's tokens in the sequence, padded
-    with 0; `place` [T - prefix] holds the position of each of those tokens in the flattened rows.
-    The attention biases are 0 where a token may attend and -inf elsewhere: `bias` [examples,
-    longest, prefix + longest], or [1, ...] if all examples are read causally (padding comes last,
-    where the causal mask hides it already), and `prefix_bias` [1, prefix, prefix].
+    The examples become the rows of a batch of shape `rows`, (examples, longest). `place`
+    [T - prefix] holds the position of each of their tokens in the flattened rows. The attention
+    biases are 0 where a token may attend and -inf elsewhere: `bias` [examples, longest, prefix +
+    longest], or [1, ...] if all examples are read causally (padding comes last, where the causal
+    mask hides it already), and `prefix_bias` [1, prefix, prefix].
     """
 
     prefix: int
-    rows: torch.Tensor
+    rows: tuple[int, int]
     place: torch.Tensor
     bias: torch.Tensor
     prefix_bias: torch.Tensor
@@ -50,8 +50,6 @@ class PrefixLayout:
         column = torch.arange(longest)
         length = torch.tensor(lengths)
         valid = column < length[:, None]
-        starts = prefix + length.cumsum(0) - length
-        rows = torch.where(valid, starts[:, None] + column, 0)
         place = valid.flatten().nonzero().squeeze(1)
         own = _causal_bias(longest)
         if any(both_ways):
@@ -61,7 +59,7 @@ class PrefixLayout:
         bias = torch.cat([torch.zeros(len(own), longest, prefix), own], dim=2)
         return cls(
             prefix,
-            rows.to(device),
+            (len(lengths), longest),
             place.to(device),
             bias.to(device, dtype),
             _causal_bias(prefix).to(device, dtype),
@@ -88,7 +86,7 @@ def shared_prefix_attention(
     Query [1, heads, T, dim], key and value [1, kv heads, T, dim] → output [1, T, heads, dim].
     """
     heads, kv_heads, dim = query.shape[1], key.shape[1], query.shape[3]
-    examples, longest = layout.rows.shape
+    examples, longest = layout.rows
     group = heads // kv_heads  # query heads per key head
     prefix = layout.prefix
 
@@ -98,7 +96,7 @@ def shared_prefix_attention(
     def to_rows(x: torch.Tensor) -> torch.Tensor:  # [1, h, T, dim] → [examples, h, longest, dim]
         padded = x.new_zeros(x.shape[1], examples * longest, x.shape[3])
         padded = padded.index_copy(1, layout.place, x[0, :, prefix:])
-        return padded.unflatten(1, (examples, longest)).transpose(0, 1)
+        return padded.view(-1, examples, longest, x.shape[3]).transpose(0, 1)
 
     def with_prefix(x: torch.Tensor) -> torch.Tensor:
         shared = x[:, :, :prefix].expand(examples, -1, -1, -1)

@@ -87,7 +87,8 @@ def kept_activations(
     products = tokens * (2 * hidden + heads * dim + 4 * inner + 7 * rank)
     rows = examples * (longest * heads * dim + 2 * seen * kv_heads * dim)
     attention = heads * (examples * longest * seen + prefix * prefix)
-    layer = norms + size * (products + rows + attention)
+    scores = attention * (4 if size == 4 else 4 + size)  # in float32, and cast
+    layer = norms + size * (products + rows) + scores
     ends = tokens * hidden * (4 + size)
     kept = tokens * hidden * size + layer / config.num_hidden_layers if checkpointing else layer
     return int(config.num_hidden_layers * kept + ends)

@@ -326,5 +326,8 @@ def test_a_run_ends_after_its_deadline_and_keeps_the_adapter(tiny: Any, folder: 
     assert [done for label, done in steps if label == "training"] == [1]
     saved = record(folder / "out")
     assert (saved["steps"], saved["steps_planned"], saved["dev_f1"]) == (1, 6, scores[0])
-    assert load_file(folder / "out" / "adapter_model.safetensors")
+    weights = load_file(folder / "out" / "adapter_model.safetensors")
+    assert not any(weight.any() for name, weight in weights.items() if "lora_B" in name), (
+        "at the deadline, the learning rate is zero"
+    )
     assert not (folder / "out" / "checkpoint.pt").exists()

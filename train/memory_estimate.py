@@ -85,10 +85,10 @@ def kept_activations(
     normed = sum(widths.get(name, hidden) for name in layer_tensors if name.endswith("norm"))
     norms = tokens * normed * 4  # in float32 in every model
     products = tokens * (2 * hidden + heads * dim + 4 * inner + 7 * rank)
-    rows = examples * (longest * heads * dim + 2 * seen * kv_heads * dim)
+    queries, keys = examples * longest * heads * dim, examples * seen * kv_heads * dim
     attention = heads * (examples * longest * seen + prefix * prefix)
     scores = attention * (4 if size == 4 else 4 + size)  # in float32, and cast
-    layer = norms + size * (products + rows) + scores
+    layer = norms + size * (products + keys) + 4 * (queries + keys) + scores
     ends = tokens * hidden * (4 + size)
     kept = tokens * hidden * size + layer / config.num_hidden_layers if checkpointing else layer
     return int(config.num_hidden_layers * kept + ends)

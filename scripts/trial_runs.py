@@ -1,9 +1,9 @@
 """Train the runs of an unpacked trial, one after another or several at a time, each within its
 share of the time.
 
-Each runs in a process of its own, so that one that fails or hangs costs the others nothing. Small
-models leave most of a GPU idle: several at a time take hardly longer than one. Writes
-an adapter folder per run, and scores.json with the F1 of each run on each dev file.
+Each runs in a process of its own, so that one that fails or hangs costs the others nothing; but
+several at a time share the memory of the GPU. Writes an adapter folder per run, and scores.json
+with the F1 of each run on each dev file.
 """
 
 import argparse

@@ -125,8 +125,8 @@ def _attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor, scaling: float
 ) -> torch.Tensor:
     group = query.shape[2] // bias.shape[1]
-    # Not the fused kernels: on a CPU their backward pass is slow for rows this short, and on an
-    # H100 that of cuDNN made the loss of Qwen2.5 NaN.
+    # Not the fused kernels: on a CPU their backward pass is slow for rows this short, and with them
+    # the loss of Qwen2.5 became NaN on an H100.
     scores = (query.float() * scaling) @ key.float().transpose(2, 3)
     weights = (scores.unflatten(2, (group, -1)) + bias[:, None, None]).softmax(-1).flatten(2, 3)
     out: torch.Tensor = weights.to(value.dtype) @ value

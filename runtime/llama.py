@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError, NerEdgeError, UsageError
-from ner_edge.runtime.amx import avoid_amx
+from ner_edge.runtime.amx import avoid_broken_amx
 from ner_edge.runtime.batch import Batch, Run
 from ner_edge.runtime.fork import check_gpu, check_not_forked, check_threads
 from ner_edge.runtime.hardware import describe_hardware, physical_cores, usable_gpu_layers
@@ -39,7 +39,7 @@ def start_backend() -> None:
     if os.environ.get("NER_EDGE_LLAMA_LOG") is None:
         llama_cpp.llama_log_set(_discard_log, ctypes.c_void_p(0))
     llama_cpp.llama_backend_init()
-    avoid_amx()
+    avoid_broken_amx()
 
 
 class LlamaModel:

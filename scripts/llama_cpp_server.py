@@ -16,8 +16,8 @@ from ner_edge.task import Task
 
 _PROGRAM = """
 import runpy
-from ner_edge.runtime.amx import avoid_amx
-avoid_amx()  # it crashes, see there
+from ner_edge.runtime.amx import avoid_broken_amx
+avoid_broken_amx()  # it crashes, see there
 runpy.run_module("llama_cpp.server", run_name="__main__")
 """
 

@@ -15,7 +15,6 @@ from ner_edge.runtime.amx import is_mended
 from ner_edge.runtime.llama import start_backend
 from ner_edge.tagger import Tagger
 
-
 WITH_AMX = b"CPU : AVX512 = 1 | AMX_INT8 = 1 | REPACK = 1 | "
 
 

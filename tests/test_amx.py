@@ -86,7 +86,7 @@ def test_files_of_its_types_are_read(quant: str, tmp_path: Path, tiny: TinyModel
 def test_tiles_that_another_library_releases_are_configured_again(
     tmp_path: Path, tiny: TinyModel
 ) -> None:
-    """On a processor with AMX, PyTorch multiplies 16-bit matrices with it and releases the tiles."""
+    """On a processor with AMX, PyTorch multiplies 16-bit matrices by it, and releases the tiles."""
     (path,) = export_model(tiny.folder, None, tmp_path, ["q8_0"], task=tiny.task)
     start_backend()
     llama = llama_cpp.Llama(str(path), n_ctx=64, n_threads=1, logits_all=True, verbose=False)

@@ -6,6 +6,7 @@ A failed assertion in native code ends the process, so this module checks its ar
 import ctypes
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 from threading import RLock
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ner_edge.errors import ModelError, NerEdgeError, UsageError
-from ner_edge.runtime.amx import avoid_broken_amx
+from ner_edge.runtime.amx import avoid_broken_amx, readable_by_amx
 from ner_edge.runtime.batch import Batch, Run
 from ner_edge.runtime.fork import check_gpu, check_not_forked, check_threads
 from ner_edge.runtime.hardware import describe_hardware, physical_cores, usable_gpu_layers
@@ -104,7 +105,9 @@ class LlamaModel:
         if not gpu_layers:  # else llama.cpp multiplies large batches on the GPU all the same
             no_devices = ctypes.c_void_p(None)  # a list of devices that ends at once
             parameters.devices = ctypes.addressof(no_devices)
-        self._model = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
+        with nullcontext(path) if gpu_layers else readable_by_amx(path) as file:
+            parameters.use_mmap = file == path
+            self._model = llama_cpp.llama_model_load_from_file(os.fsencode(file), parameters)
         if not self._model:
             raise ModelError(f"{path}: llama.cpp cannot load it; is the file complete?")
         self._vocab = llama_cpp.llama_model_get_vocab(self._model)

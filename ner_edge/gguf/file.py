@@ -99,6 +99,11 @@ class GGUFFile:
         """The size of the file."""
         return len(self._bytes)
 
+    @property
+    def metadata_bytes(self) -> bytes:
+        """All that precedes the descriptions of the tensors, as stored."""
+        return self._bytes[: self._infos_offset]
+
     def get(self, key: str) -> Any:
         """Return a metadata value; None if the key is absent or contains an array."""
         value = self._values[key][1] if key in self._values else None
@@ -157,9 +162,7 @@ class GGUFFile:
         """Return some rows of a tensor, dequantized, in a fresh array. All dimensions but the last
         count as rows."""
         info = self.tensors[name]
-        row_bytes = info.nbytes // prod(info.shape[:-1])
-        count, offset = (end - start) * row_bytes, info.offset + start * row_bytes
-        raw = np.frombuffer(self._bytes, np.uint8, count, offset).reshape(end - start, row_bytes)
+        raw = self.raw_rows(name, start, end)
         try:
             if info.type == GGMLQuantizationType.F32:
                 return raw.view(np.float32).copy()
@@ -170,7 +173,14 @@ class GGUFFile:
                 "use a base of another quantization type"
             ) from None
         finally:
-            self._release(offset, count)
+            self._release(info.offset + start * raw.shape[1], raw.size)
+
+    def raw_rows(self, name: str, start: int, end: int) -> NDArray[np.uint8]:
+        """Return some rows of a tensor as stored, [rows, bytes], without copying them."""
+        info = self.tensors[name]
+        row_bytes = info.nbytes // prod(info.shape[:-1])
+        count, offset = (end - start) * row_bytes, info.offset + start * row_bytes
+        return np.frombuffer(self._bytes, np.uint8, count, offset).reshape(end - start, row_bytes)
 
     def _release(self, offset: int, count: int) -> None:
         """Return memory to the system, because mapped pages count as memory of this process."""
@@ -194,8 +204,9 @@ class GGUFFile:
                 raise ValueError(f"the metadata key {key!r} is empty or appears twice")
             kind = GGUFValueType(self._scalar(_UINT32))
             values[key] = (kind, self._value(kind))
+        self._infos_offset = self._position
         infos = [self._tensor_info() for _ in range(tensor_count)]
-        alignment = _alignment(values)
+        self.alignment = alignment = _alignment(values)
         start = offset = -(-self._position // alignment) * alignment
         tensors: dict[str, TensorInfo] = {}
         for info in infos:

@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,11 +15,12 @@ from safetensors.torch import load_file
 from ner_edge.data.formats.columns import Columns, columns_of
 from ner_edge.errors import UsageError
 from ner_edge.task import Task
+from ner_edge.train import learning_rate
 from ner_edge.train.best import BestAdapter
 from ner_edge.train.data import DataFile, parse_data_file
-from ner_edge.train.loop import learning_rate_factor, step_by_time
+from ner_edge.train.learning_rate import LearningRate
 from ner_edge.train.run import run_training
-from ner_edge.train.settings import resolve_settings
+from ner_edge.train.settings import TrainSettings, resolve_settings
 
 TASK = """
 name = "tiny"
@@ -303,11 +305,19 @@ def test_damaged_credits_are_an_error(folder: Path, options: list[Any]) -> None:
 # Stopping in time
 
 
-def test_with_a_deadline_the_learning_rate_falls_with_steps_or_time_whichever_is_ahead() -> None:
-    assert step_by_time(80, 100, spent=0.5) == 80
-    assert step_by_time(3, 100, spent=0.5) == 50
-    late = step_by_time(5, 100, spent=7.0)
-    assert learning_rate_factor(late, 100, warmup_ratio=0.1) == 0
+def test_with_a_deadline_the_learning_rate_falls_with_steps_or_time_whichever_is_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = SimpleNamespace(monotonic=lambda: clock.now, now=1000.0)
+    monkeypatch.setattr(learning_rate, "time", clock)
+    settings = TrainSettings(warmup_ratio=0.1)
+    by_steps = LearningRate(settings, 100)
+    with_deadline = LearningRate(settings, 100, deadline=1200.0)
+    clock.now = 1100.0
+    assert with_deadline.of_step(80) == by_steps.of_step(80)
+    assert with_deadline.of_step(3) == by_steps.of_step(50)
+    clock.now = 2000.0
+    assert with_deadline.of_step(5) == 0
 
 
 def test_a_run_ends_after_its_deadline_and_keeps_the_adapter(tiny: Any, folder: Path) -> None:

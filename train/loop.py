@@ -1,6 +1,5 @@
 """The training loop."""
 
-import math
 import random
 import time
 import zlib
@@ -17,6 +16,7 @@ from ner_edge.hf.prompts import Example
 from ner_edge.train.batches import Schedule, split_by_tokens
 from ner_edge.train.best import BestAdapter
 from ner_edge.train.checkpoint import load_checkpoint, save_checkpoint
+from ner_edge.train.learning_rate import LearningRate
 from ner_edge.train.loss import packed_losses
 from ner_edge.train.packing import pack
 from ner_edge.train.processes import rank_and_world, sum_over_processes
@@ -39,20 +39,6 @@ class StepReport:
     """The word head's mean over the words, in nats, times its weight; 0 without one."""
     learning_rate: float
     sentences_per_second: float
-
-
-def learning_rate_factor(step: int, steps: int, warmup_ratio: float) -> float:
-    """Return the factor of `step`, from 0: a linear warm-up, then a cosine to zero."""
-    warmup = math.ceil(steps * warmup_ratio)
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
-def step_by_time(step: int, steps: int, spent: float) -> int:
-    """Return the step of the schedule to take the learning rate of: `step`, or that of the share
-    `spent` of the time if it is ahead, so that a run which its deadline ends has cooled down."""
-    return min(steps, max(step, int(steps * spent)))
 
 
 def train(
@@ -96,6 +82,7 @@ def train(
         weight_decay=settings.weight_decay,
     )
     steps = schedule.steps
+    learning_rate = LearningRate(settings, steps, deadline)
     first_step, mean_loss = 0, [0.0, 0.0]
     if resume and (state := load_checkpoint(folder, model, optimizer, identity)):
         first_step, mean_loss = state["step"], state["loss"]
@@ -105,7 +92,6 @@ def train(
             best.load(state["best"])
     batches = schedule.batches_from(first_step)
     done = first_step
-    began = time.monotonic()
     model.train()
     for step in range(first_step, steps):
         started = time.perf_counter()
@@ -124,11 +110,7 @@ def train(
         )
         if world > 1:
             sum_over_processes(weights, loss)
-        at = step
-        if deadline is not None:
-            spent = (time.monotonic() - began) / max(deadline - began, 1e-9)
-            at = step_by_time(step, steps, spent)
-        rate = settings.learning_rate * learning_rate_factor(at, steps, settings.warmup_ratio)
+        rate = learning_rate.of_step(step)
         _update(optimizer, rate, settings.max_grad_norm)
         done = step + 1
         for which, value in enumerate(loss.tolist()):

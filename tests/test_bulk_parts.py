@@ -164,7 +164,7 @@ BROKEN = {
     "h.jsonl": (b'{"text": "a", "error": 1}', r"h.jsonl: has a column named error, which bulk "),
     "i.log": (b"Ada\n", r"i.log: which format\? Name it with --from: text, jsonl, csv, parquet\n"),
     "j.txt": ("Ada\n".encode("utf-16"), r"j.txt: is UTF-16; convert it to UTF-8\n"),
-    "k.csv": (b"text,text\n", r"k.csv:1: has two columns named 'text'\n"),
+    "k.csv": (b"text,text\n", r"k.csv: has two columns named 'text'; rename one\n"),
 }
 
 

@@ -30,7 +30,7 @@ def scan_csv(location: Location, number: int, wanted: Wanted) -> Scan:
             cutter.skip(b"".join(rows.lines))
             if row:
                 head = [name.strip() for name in row]
-                _check_head(location, head, wanted.text_column)
+                check_columns(location, head, wanted.text_column)
     return Scan(cutter.parts(), dict.fromkeys(head, pyarrow.string()), delimiter)
 
 
@@ -68,16 +68,13 @@ class _Rows:
         try:
             return next(self._rows, None)
         except csv.Error as error:
-            raise DataError(f"{where}: not CSV ({error})") from None
+            reason = str(error)
+            if "new-line" in reason:  # Python's advice is meant for programmers
+                reason = "a carriage return without a line feed; convert the line ends"
+            raise DataError(f"{where}: not CSV ({reason})") from None
 
     def _decoded(self, lines: Iterable[bytes]) -> Iterator[str]:
         for number, line in enumerate(lines):
             self.lines.append(line)
             text = line.removeprefix(SIGNATURE) if number == 0 else line
             yield text.decode("utf-8", "surrogateescape")
-
-
-def _check_head(location: Location, names: list[str], text_column: str) -> None:
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"{location.shown}:1: has two columns named {twice[0]!r}")
-    check_columns(location, names, text_column)

@@ -120,6 +120,12 @@ def test_a_field_that_parquet_cannot_hold_is_an_error_before_any_work(value, tmp
     assert row["x"] == json.loads(value)
 
 
+def test_a_table_whose_column_names_are_not_utf8_is_an_error(tmp_path):
+    path = written(tmp_path / "a.csv", b"caf\xe9,text\n1,Ada\n")
+    with pytest.raises(DataError, match=r"a.csv: is not UTF-8; convert it to UTF-8$"):
+        plan_of([path], tmp_path / "out")
+
+
 def test_broken_lines_do_not_become_a_column_that_is_added(tmp_path):
     path = written(tmp_path / "a.jsonl", b"Ada\n")
     with pytest.raises(DataError, match="has a column named entities, which bulk adds"):
@@ -211,6 +217,16 @@ def test_a_file_as_output_is_an_error(tmp_path):
     path = written(tmp_path / "a.txt")
     with pytest.raises(DataError, match=r"a.txt: is a file; give a folder"):
         plan_of([path], path)
+
+
+@pytest.mark.parametrize("is_full", [True, False])
+def test_a_full_disk_ends_the_run(is_full, tmp_path, monkeypatch):
+    monkeypatch.setattr("ner_edge.bulk.storage.disk_is_full", lambda folder: is_full)
+    plan = plan_of([written(tmp_path / "a.txt")], tmp_path / "out")
+    (tmp_path / "out" / plan.parts[0].file).mkdir(parents=True)
+    (done,) = make_parts(plan)
+    assert "cannot be written" in str(done.error)
+    assert done.fatal == is_full
 
 
 @pytest.mark.parametrize("data", [b"", b'{"model"', b"null", b"\xff", b"[" * 100_000])

@@ -103,7 +103,9 @@ def _table(content: Content, columns: Mapping[str, Any], text_column: str) -> An
         try:
             arrays.append(pyarrow.array(values, kind))
         except (pyarrow.ArrowException, OverflowError) as error:
-            raise DataError(f"the field {name!r} does not fit: {first_line(error)}") from None
+            raise DataError(
+                f"the field {name!r} does not fit: {first_line(error)}; use --format jsonl"
+            ) from None
     return pyarrow.table(arrays, names=list(columns))
 
 

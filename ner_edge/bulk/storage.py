@@ -14,7 +14,13 @@ from urllib.parse import quote, unquote, urlsplit
 from pyarrow import fs
 
 from ner_edge.errors import DataError, NerEdgeError, first_line
-from ner_edge.files.atomic import atomic_path, exclusive, make_folder, remove_abandoned
+from ner_edge.files.atomic import (
+    atomic_path,
+    disk_is_full,
+    exclusive,
+    make_folder,
+    remove_abandoned,
+)
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _BUFFER = 1 << 20  # bytes
@@ -117,6 +123,13 @@ class Location(NamedTuple):
             return
         with exclusive(Path(self.url) / "bulk", f"{self.url}: another ner-edge is writing into it"):
             yield
+
+    def is_full(self) -> bool:
+        """Whether this folder is on a full disk; an object store is none."""
+        try:
+            return self.is_local and disk_is_full(Path(self.url))
+        except OSError:  # the folder is gone
+            return False
 
     def names(self) -> set[str]:
         """Return the names in this folder; none if it does not exist. Raises `NerEdgeError`."""

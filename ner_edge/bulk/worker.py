@@ -114,7 +114,8 @@ class Worker:
         try:
             counts, sentences = self._make(planned)
         except Exception as error:  # whatever it is, other parts may go well
-            return Done(planned.file, error=first_line(error) or type(error).__name__)
+            reason = first_line(error) or type(error).__name__
+            return Done(planned.file, error=reason, fatal=self._work.out.is_full())
         finally:
             self._work.attempts.end(planned.file)
         return Done(planned.file, counts, sentences, begun, time.time())

@@ -30,6 +30,8 @@ def scan_csv(location: Location, number: int, wanted: Wanted) -> Scan:
             cutter.skip(b"".join(rows.lines))
             if row:
                 head = [name.strip() for name in row]
+                if any(decoded(_bytes(name))[1] for name in head):
+                    raise DataError(f"{location.shown}: is not UTF-8; convert it to UTF-8")
                 check_columns(location, head, wanted.text_column)
     return Scan(cutter.parts(), dict.fromkeys(head, pyarrow.string()), delimiter)
 
@@ -42,7 +44,7 @@ def read_csv(location: Location, part: Part, scan: Scan, text_column: str) -> Co
     line = part.line
     while (row := rows.next(f"{location.shown}:{line}")) is not None:
         if row:
-            cells = [decoded(cell.encode("utf-8", "surrogateescape")) for cell in row]
+            cells = [decoded(_bytes(cell)) for cell in row]
             texts = [text for text, _ in cells]
             problem = next((problem for _, problem in cells if problem), None)
             if len(row) != len(head):
@@ -52,6 +54,10 @@ def read_csv(location: Location, part: Part, scan: Scan, text_column: str) -> Co
             content.add(record, record[text_column], problem)
         line += sum(data.count(b"\n") for data in rows.lines)
     return content
+
+
+def _bytes(cell: str) -> bytes:
+    return cell.encode("utf-8", "surrogateescape")
 
 
 class _Rows:

@@ -254,6 +254,20 @@ def test_a_part_whose_workers_died_again_and_again_is_given_up(tmp_path):
     assert part_names(tmp_path / "out") == []
 
 
+def test_a_worker_that_dies_whenever_it_loads_the_model_stops_the_run(tmp_path):
+    (tmp_path / "a.txt").write_text("Ada\n")
+    plan = plan_of([tmp_path / "a.txt"], tmp_path / "out")
+    counter = Attempts("test")
+    try:
+        for _ in range(attempts.MOST):
+            counter.begin("worker")  # its name without Ray
+        (done,) = make_parts(plan)
+    finally:
+        counter.close()
+    assert done.fatal
+    assert ": a worker died 10 times while it loaded the model; if memory" in str(done.error)
+
+
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
 def test_the_counts_of_a_file_are_those_of_its_part(format, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "Ada"}\n{"text": null}\n{"text": "Ada or Bob"}\n')

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import re
+import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,11 +11,11 @@ from typing import Any
 import pytest
 from command_line import assert_error, run
 
-from ner_edge.bulk.cluster import Arrangement, Wishes, arrange
+from ner_edge.bulk.cluster import Arrangement, Wishes, arrange, ray_session
 from ner_edge.bulk.manifest import Manifest, ModelStamp, Settings
 from ner_edge.bulk.model_file import ModelFile
 from ner_edge.bulk.storage import Location
-from ner_edge.errors import ModelError, UsageError
+from ner_edge.errors import ModelError, NerEdgeError, UsageError
 
 LAPTOP = [{"CPU": 4.0, "memory": 8e9}]
 MODEL = 100_000_000
@@ -60,6 +62,20 @@ def test_workers_share_gpus():
 def test_what_does_not_fit_is_an_error(wishes, pattern):
     with pytest.raises(UsageError, match=pattern):
         arranged(LAPTOP, **wishes)
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "127.0.0.1:99999", "[:1"]
+)
+def test_an_address_where_nothing_answers_is_an_error_at_once(address):
+    with socket.socket() as bound:  # nobody listens, and nobody else takes the port
+        bound.bind(("127.0.0.1", 0))
+        address = address.format(bound.getsockname()[1])
+        message = (
+            rf"^--address {re.escape(address)}: no Ray cluster answers \(.*\); give the address"
+        )
+        with pytest.raises(NerEdgeError, match=message), ray_session(address):
+            pass
 
 
 def model_file(folder, content=b"model", **others) -> ModelFile:

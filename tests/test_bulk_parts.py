@@ -164,7 +164,7 @@ BROKEN = {
     "h.jsonl": (b'{"text": "a", "error": 1}', r"h.jsonl: has a column named error, which bulk "),
     "i.log": (b"Ada\n", r"i.log: which format\? Name it with --from: text, jsonl, csv, parquet\n"),
     "j.txt": ("Ada\n".encode("utf-16"), r"j.txt: is UTF-16; convert it to UTF-8\n"),
-    "k.csv": (b"text,text\n", r"k.csv:1: has two columns named 'text'\n"),
+    "k.csv": (b"text,text\n", r"k.csv: has two columns named 'text'; rename one\n"),
 }
 
 
@@ -252,6 +252,20 @@ def test_a_part_whose_workers_died_again_and_again_is_given_up(tmp_path):
         counter.close()
     assert done.error == "its worker died 10 times"
     assert part_names(tmp_path / "out") == []
+
+
+def test_a_worker_that_dies_whenever_it_loads_the_model_stops_the_run(tmp_path):
+    (tmp_path / "a.txt").write_text("Ada\n")
+    plan = plan_of([tmp_path / "a.txt"], tmp_path / "out")
+    counter = Attempts("test")
+    try:
+        for _ in range(attempts.MOST):
+            counter.begin("worker")  # its name without Ray
+        (done,) = make_parts(plan)
+    finally:
+        counter.close()
+    assert done.fatal
+    assert ": a worker died 10 times while it loaded the model; if memory" in str(done.error)
 
 
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])

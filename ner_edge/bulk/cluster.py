@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -15,6 +16,7 @@ from ner_edge.runtime.hardware import physical_cores
 THREADS = 1
 """The threads of a worker, as long as there is memory for a worker per core. LOG.md has timings."""
 _OBJECT_STORE = 100_000_000  # bytes: parts and results pass as names and counts
+_PATIENCE = 10  # seconds
 _PRIVATE_MEMORY = 500_000_000  # bytes of a worker, besides the model
 
 
@@ -82,6 +84,8 @@ def _started(address: str | None) -> Iterator[None]:
             "object_store_memory": _OBJECT_STORE,
             "_node_ip_address": "127.0.0.1",  # so that nobody else can reach it
         }
+    if address is not None:
+        _check_answers(address)
     try:
         with _native_messages_hidden():
             ray.init(address or "local", **quiet)
@@ -92,6 +96,21 @@ def _started(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raise `NerEdgeError` if nothing answers at a `HOST:PORT`, for which Ray waits in silence."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdecimal():  # such as `auto`
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise NerEdgeError(
+            f"--address {address}: no Ray cluster answers ({reason}); "
+            "give the address that `ray start --head` printed"
+        ) from None
 
 
 @contextmanager

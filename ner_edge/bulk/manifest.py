@@ -96,7 +96,10 @@ def read_manifest(out: Location) -> Manifest | None:
         location = out.child(NAME)
         with location.open() as file:
             data = file.read(_LIMIT)
-        return parse_json(data, Manifest, "a manifest of bulk", location.shown, error=DataError)
+        try:
+            return parse_json(data, Manifest, "a manifest of bulk", location.shown, error=DataError)
+        except DataError as error:
+            raise DataError(f"{error}; give another folder") from None
     if visible := sorted(name for name in names if not name.startswith(".")):
         raise UsageError(
             f"{out.shown}: is not empty, and holds no {NAME} (but {visible[0]}); "

@@ -1,6 +1,8 @@
 """The file of a part in the output: Parquet or JSON lines, whole in memory."""
 
+import base64
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -59,7 +61,7 @@ def encode(
     string becomes JSON there. Raises `DataError` if a value does not fit.
     """
     if format == "jsonl":
-        rows = content.rows if isinstance(content.rows, list) else content.rows.to_pylist()
+        rows = content.rows if isinstance(content.rows, list) else _records(content.rows)
         lines = (
             json_line({**row, ENTITIES: found, ERROR: error})
             for row, found, error in zip(rows, entities, errors, strict=True)
@@ -73,6 +75,26 @@ def encode(
     return sink.getvalue()
 
 
+def _records(table: Any) -> Any:
+    try:
+        return _json_value(table.to_pylist())
+    except UnicodeDecodeError:
+        raise DataError("a column is not UTF-8; use --format parquet") from None
+
+
+def _json_value(value: Any) -> Any:
+    """Replace what JSON does not have: no number by null, and bytes by Base64."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, dict):
+        return {key: _json_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_value(item) for item in value]
+    return value
+
+
 def _table(content: Content, columns: Mapping[str, Any], text_column: str) -> Any:
     texts = [_as_text(text) for text in content.texts]
     arrays = []
@@ -81,7 +103,9 @@ def _table(content: Content, columns: Mapping[str, Any], text_column: str) -> An
         try:
             arrays.append(pyarrow.array(values, kind))
         except (pyarrow.ArrowException, OverflowError) as error:
-            raise DataError(f"the field {name!r} does not fit: {first_line(error)}") from None
+            raise DataError(
+                f"the field {name!r} does not fit: {first_line(error)}; use --format jsonl"
+            ) from None
     return pyarrow.table(arrays, names=list(columns))
 
 
@@ -104,4 +128,7 @@ def counts_in(location: Location) -> Counts:
             records = [decoder.decode(line) for line in file]
             return count([r.entities for r in records], [r.error for r in records])
         except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
-            raise DataError(f"{location.shown}: is damaged ({first_line(error)})") from None
+            raise DataError(
+                f"{location.shown}: is damaged ({first_line(error)}); "
+                "remove it, and it is made again"
+            ) from None

@@ -62,12 +62,15 @@ class Cutter:
         self._digest = hashlib.sha256()
 
     def skip(self, data: bytes) -> None:
-        """Leave out the head of a table, which precedes all records."""
+        """Leave out what precedes a part: the head of a table, or empty lines."""
         self._offset += len(data)
         self._line += data.count(b"\n")
 
     def add(self, data: bytes, *, rows: int = 1) -> None:
         """Add a record, or with no `rows` an empty line."""
+        if not self._rows and not rows:  # a part of empty lines would hold no text
+            self.skip(data)
+            return
         if self._rows >= self._part_size or self._size >= PART_BYTES:
             self._end()
         self._rows += rows

@@ -1,11 +1,13 @@
 """The plan of a run: its input files, cut into parts, and the names of the parts' files."""
 
+import io
 import re
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow
+from pyarrow import parquet
 
 from ner_edge.bulk.attempts import Attempts
 from ner_edge.bulk.formats.scan import Wanted
@@ -14,10 +16,11 @@ from ner_edge.bulk.manifest import Input, PlannedPart, Settings, read_manifest
 from ner_edge.bulk.parts import Part
 from ner_edge.bulk.storage import Location, find
 from ner_edge.bulk.worker import Source, Work
-from ner_edge.errors import DataError
+from ner_edge.errors import DataError, UsageError, first_line
 from ner_edge.folders.sources import check_apart
 
 _UNSAFE = re.compile(r"[^\w.-]+")
+_STEM = 80  # bytes; file systems take names of 255
 
 
 class Plan:
@@ -37,10 +40,11 @@ class Plan:
     ) -> None:
         self.settings = settings
         self.out = Location(out).absolute()
-        if self.out.is_local:
-            for path in inputs:
-                if Location(path).is_local:
-                    check_apart(f"--out {out}", Path(out), Path(path))
+        for path in inputs:
+            if self.out.holds(Location(path).absolute()):
+                raise UsageError(f"--out {out}: contains {path}, which is read; give another")
+            if self.out.is_local and Location(path).is_local:
+                check_apart(f"--out {out}", Path(out), Path(path))
         self.begun = read_manifest(self.out)
         """The manifest of the folder, if a run was begun there."""
         self._sources = list(self._scanned(inputs, source_format, progress))
@@ -76,7 +80,8 @@ class Plan:
         settings = self.settings
         wanted = Wanted(settings.text_column, settings.part_size, settings.format == "parquet")
         found = (location.absolute() for name in inputs for location in find(name))
-        locations = list(dict.fromkeys(found))
+        # A glob or URL may match the output of a run that goes on.
+        locations = [place for place in dict.fromkeys(found) if not self.out.holds(place)]
         formats = [source_format or format_of(location) for location in locations]
         for number, (location, format) in enumerate(zip(locations, formats, strict=True)):
             progress(number, len(locations))
@@ -103,17 +108,33 @@ class Plan:
                 except pyarrow.ArrowException:
                     raise _other_columns(source, first) from None
                 columns = {field.name: field.type for field in merged}
+        _check_writable(columns)
         return columns
 
     def _file(self, part: Part) -> str:
         """Return the name of a part's file: the number and name of its input, and its rows."""
         source = self._sources[part.input]
-        stem = _UNSAFE.sub("-", source.location.name.rpartition(".")[0])[:80]
+        stem = _UNSAFE.sub("-", PurePosixPath(source.location.name).stem)
+        stem = stem.encode()[:_STEM].decode(errors="ignore")
         last_part = source.scan.parts[-1]
         width = len(str(last_part.first + last_part.rows - 1))
         rows = f"{part.first:0{width}}-{part.first + part.rows - 1:0{width}}"
         number = f"{part.input + 1:0{len(str(len(self._sources)))}}"
         return f"{number}-{stem}-{rows}.{self.settings.format}"
+
+
+def _check_writable(columns: dict[str, Any]) -> None:
+    """Raise `DataError` for a column that Parquet cannot hold, such as empty objects."""
+    for name, kind in columns.items():
+        sink = io.BytesIO()
+        try:
+            parquet.write_table(pyarrow.schema([(name, kind)]).empty_table(), sink)
+            parquet.read_schema(sink)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise DataError(
+                f"the field {name!r} does not fit a column of Parquet ({first_line(error)}); "
+                "use --format jsonl"
+            ) from None
 
 
 def _other_columns(source: Source, first: Source) -> DataError:

@@ -9,16 +9,23 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pyarrow import fs
 
 from ner_edge.errors import DataError, NerEdgeError, first_line
-from ner_edge.files.atomic import atomic_path, exclusive, make_folder, remove_abandoned
+from ner_edge.files.atomic import (
+    atomic_path,
+    disk_is_full,
+    exclusive,
+    make_folder,
+    remove_abandoned,
+)
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _BUFFER = 1 << 20  # bytes
 _MAGIC = re.compile(r"[*?\[]")
+_HIDDEN = (".", "_")
 
 
 class Location(NamedTuple):
@@ -42,7 +49,8 @@ class Location(NamedTuple):
     @property
     def name(self) -> str:
         """Its name in its folder."""
-        return self.shown.rstrip("/").rpartition("/")[2]
+        name = self.shown.rstrip("/").rpartition("/")[2]
+        return name if self.is_local else unquote(name)
 
     def absolute(self) -> "Location":
         """Return it as other processes find it, whatever their working directory."""
@@ -53,7 +61,15 @@ class Location(NamedTuple):
         if self.is_local:
             return Location(str(Path(self.url) / name))
         before, mark, options = self.url.partition("?")
-        return Location(f"{before.rstrip('/')}/{name}{mark}{options}")
+        return Location(f"{before.rstrip('/')}/{quote(name)}{mark}{options}")
+
+    def holds(self, other: "Location") -> bool:
+        """Whether a file lies in this folder, at any depth."""
+        mine, theirs = (
+            os.path.realpath(location.url) if location.is_local else location.shown.rstrip("/")
+            for location in (self, other)
+        )
+        return theirs.startswith(mine + "/")
 
     def info(self) -> Any:
         """Return pyarrow's `FileInfo`. Raises `DataError`."""
@@ -108,10 +124,19 @@ class Location(NamedTuple):
         with exclusive(Path(self.url) / "bulk", f"{self.url}: another ner-edge is writing into it"):
             yield
 
+    def is_full(self) -> bool:
+        """Whether this folder is on a full disk; an object store is none."""
+        try:
+            return self.is_local and disk_is_full(Path(self.url))
+        except OSError:  # the folder is gone
+            return False
+
     def names(self) -> set[str]:
         """Return the names in this folder; none if it does not exist. Raises `NerEdgeError`."""
         with _errors(self):
             system, path = _system(self)
+            if system.get_file_info(path).type == fs.FileType.File:
+                raise DataError(f"{self.shown}: is a file; give a folder")
             selector = fs.FileSelector(path, allow_not_found=True)
             return {info.base_name for info in system.get_file_info(selector)}
 
@@ -131,7 +156,8 @@ def find(pattern: str) -> list[Location]:
     else:
         locations = list(_matching(location) if _MAGIC.search(location.shown) else _files(location))
     if not locations:
-        raise DataError(f"{location.shown}: no such file")
+        is_folder = location.info().type == fs.FileType.Directory
+        raise DataError(f"{location.shown}: {'holds no file' if is_folder else 'no such file'}")
     return locations
 
 
@@ -139,7 +165,26 @@ def _files(location: Location) -> Iterator[Location]:
     if location.info().type != fs.FileType.Directory:
         yield location
         return
-    yield from _below(location)
+    yield from _below_path(location) if location.is_local else _below(location)
+
+
+def _below_path(folder: Location) -> Iterator[Location]:
+    """Yield the files below a folder. Links may lead in circles; each folder is read once."""
+    files: list[str] = []
+    seen: set[str] = set()
+    with _errors(folder):
+        for path, folders, names in os.walk(folder.url, onerror=_raise, followlinks=True):
+            if (real := os.path.realpath(path)) in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            folders[:] = sorted(name for name in folders if not name.startswith(_HIDDEN))
+            files += [os.path.join(path, n) for n in names if not n.startswith(_HIDDEN)]
+    yield from map(Location, sorted(files))
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _below(folder: Location) -> Iterator[Location]:
@@ -148,7 +193,7 @@ def _below(folder: Location) -> Iterator[Location]:
         infos = system.get_file_info(fs.FileSelector(root, recursive=True))
     for info in sorted(infos, key=lambda info: info.path):
         name = info.path[len(root) :].lstrip("/")
-        hidden = any(part.startswith((".", "_")) for part in name.split("/"))
+        hidden = any(part.startswith(_HIDDEN) for part in name.split("/"))
         if info.type == fs.FileType.File and not hidden:
             yield folder.child(name)
 
@@ -160,7 +205,7 @@ def _matching(pattern: Location) -> Iterator[Location]:
     depth = pattern.shown.count("/")
     for file in _below(folder):
         same_depth = file.shown.count("/") == depth or "**" in pattern.shown
-        if same_depth and fnmatchcase(file.shown, pattern.shown):
+        if same_depth and fnmatchcase(unquote(file.shown), unquote(pattern.shown)):
             yield file
 
 
@@ -179,4 +224,6 @@ def _errors(
         yield
     except (OSError, ValueError, ImportError) as error:  # pyarrow's errors are one of these
         reason = getattr(error, "strerror", None) or first_line(error)
+        if isinstance(error, UnicodeEncodeError):
+            reason = "its name is not UTF-8"
         raise kind(f"{location.shown}: {problem} ({reason})") from None

@@ -92,12 +92,20 @@ class Worker:
     def __init__(self, load: Callable[[], GGUFTagger], work: Work) -> None:
         self._work = work
         self._unable: Done | None = None
+        name = _name()
         try:
             _check_machine(work)
+            if (attempts := work.attempts.begin(name)) > MOST:
+                raise ModelError(
+                    f"a worker died {attempts - 1} times while it loaded the model; "
+                    "if memory is short, give fewer --workers"
+                )
             self._tagger = load()
         except Exception as error:  # Ray would start this worker again and again
             reason = first_line(error) or type(error).__name__
             self._unable = Done("", error=f"{socket.gethostname()}: {reason}", fatal=True)
+        finally:
+            work.attempts.end(name)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Make the parts of a batch of Ray, whose columns hold JSON."""
@@ -114,7 +122,8 @@ class Worker:
         try:
             counts, sentences = self._make(planned)
         except Exception as error:  # whatever it is, other parts may go well
-            return Done(planned.file, error=first_line(error) or type(error).__name__)
+            reason = first_line(error) or type(error).__name__
+            return Done(planned.file, error=reason, fatal=self._work.out.is_full())
         finally:
             self._work.attempts.end(planned.file)
         return Done(planned.file, counts, sentences, begun, time.time())
@@ -138,6 +147,15 @@ class Worker:
         out.child(planned.file).write(data)
         sentences = sum(1 for text in texts if isinstance(text, str) for _ in segment(text))
         return count(entities, errors), sentences
+
+
+def _name() -> str:
+    """Return the name of this worker, which it keeps when Ray starts it again."""
+    import ray
+
+    if not ray.is_initialized():  # asking would start it
+        return "worker"
+    return f"worker-{ray.get_runtime_context().get_actor_id()}"
 
 
 def _check_machine(work: Work) -> None:

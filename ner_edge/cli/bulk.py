@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ner_edge.cli.options import DecoderOption, DepthOption, GpuOption, ModelOption
+from ner_edge.cli.options import DecoderOption, DepthOption, GpuOption, ModelOption, finite
 from ner_edge.errors import NerEdgeError, missing_extra
 from ner_edge.terminal.counts import counted, grouped
 
@@ -61,13 +61,18 @@ def bulk(
     memory: Annotated[
         float | None,
         typer.Option(
-            min=1, metavar="MB", help="Memory of a worker in megabytes (default: model + 500)."
+            min=1,
+            callback=finite,
+            metavar="MB",
+            help="Memory of a worker in megabytes (default: model + 500).",
         ),
     ] = None,
     gpus: Annotated[
         float | None,
         typer.Option(
-            min=0, help="GPUs of a worker, such as 0.5 (default: 1 if llama.cpp was built for one)."
+            min=0,
+            callback=finite,
+            help="GPUs of a worker, such as 0.5 (default: 1 if llama.cpp was built for one).",
         ),
     ] = None,
     address: Annotated[
@@ -75,7 +80,8 @@ def bulk(
         typer.Option(help="Address of a Ray cluster; auto finds it (default: this machine only)."),
     ] = None,
     min_score: Annotated[
-        float, typer.Option(min=0, max=1, help="Leave out entities with a lower score.")
+        float,
+        typer.Option(min=0, max=1, callback=finite, help="Leave out entities with a lower score."),
     ] = 0.0,
     decoder: DecoderOption = None,
     depth: DepthOption = None,

@@ -1,5 +1,6 @@
 """Options shared by several commands."""
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
 else:  # typer offers the members of an enumeration as choices
     FormatName = StrEnum("FormatName", {name: name for name in FORMATS})
     ReadableName = StrEnum("ReadableName", {n: n for n, format in FORMATS.items() if format.read})
+
+
+def finite(value: float | None) -> float | None:
+    """Return an option's value. Raises typer's usage error for `nan` and `inf`, which `min` and
+    `max` let through."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
 
 
 class DecoderName(StrEnum):

@@ -30,7 +30,9 @@ def scan_csv(location: Location, number: int, wanted: Wanted) -> Scan:
             cutter.skip(b"".join(rows.lines))
             if row:
                 head = [name.strip() for name in row]
-                _check_head(location, head, wanted.text_column)
+                if any(decoded(_bytes(name))[1] for name in head):
+                    raise DataError(f"{location.shown}: is not UTF-8; convert it to UTF-8")
+                check_columns(location, head, wanted.text_column)
     return Scan(cutter.parts(), dict.fromkeys(head, pyarrow.string()), delimiter)
 
 
@@ -42,7 +44,7 @@ def read_csv(location: Location, part: Part, scan: Scan, text_column: str) -> Co
     line = part.line
     while (row := rows.next(f"{location.shown}:{line}")) is not None:
         if row:
-            cells = [decoded(cell.encode("utf-8", "surrogateescape")) for cell in row]
+            cells = [decoded(_bytes(cell)) for cell in row]
             texts = [text for text, _ in cells]
             problem = next((problem for _, problem in cells if problem), None)
             if len(row) != len(head):
@@ -52,6 +54,10 @@ def read_csv(location: Location, part: Part, scan: Scan, text_column: str) -> Co
             content.add(record, record[text_column], problem)
         line += sum(data.count(b"\n") for data in rows.lines)
     return content
+
+
+def _bytes(cell: str) -> bytes:
+    return cell.encode("utf-8", "surrogateescape")
 
 
 class _Rows:
@@ -68,16 +74,13 @@ class _Rows:
         try:
             return next(self._rows, None)
         except csv.Error as error:
-            raise DataError(f"{where}: not CSV ({error})") from None
+            reason = str(error)
+            if "new-line" in reason:  # Python's advice is meant for programmers
+                reason = "a carriage return without a line feed; convert the line ends"
+            raise DataError(f"{where}: not CSV ({reason})") from None
 
     def _decoded(self, lines: Iterable[bytes]) -> Iterator[str]:
         for number, line in enumerate(lines):
             self.lines.append(line)
             text = line.removeprefix(SIGNATURE) if number == 0 else line
             yield text.decode("utf-8", "surrogateescape")
-
-
-def _check_head(location: Location, names: list[str], text_column: str) -> None:
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"{location.shown}:1: has two columns named {twice[0]!r}")
-    check_columns(location, names, text_column)

@@ -26,14 +26,14 @@ def scan_json(location: Location, number: int, wanted: Wanted) -> Scan:
     names: dict[str, None] = {}
     with location.open() as file:
         for line in lines_of(file, location):
-            cutter.add(line, rows=bool(line.strip()))
+            cutter.add(line, rows=not _is_empty(line))
             record = _object(line)
             if isinstance(record, dict):
                 names |= dict.fromkeys(record)
                 if wanted.typed:
                     fields.add(record)
-    if names:
-        check_columns(location, names, wanted.text_column)
+    # Lines that are no objects become texts of that column.
+    check_columns(location, names or [wanted.text_column], wanted.text_column)
     return Scan(cutter.parts(), fields.types())
 
 
@@ -41,7 +41,7 @@ def read_json(location: Location, part: Part, scan: Scan, text_column: str) -> C
     """Return the objects of a part; a line that is none is itself the text, with a problem."""
     content = Content([], [], [])
     for number, line in enumerate(lines_in(location, part), part.line):
-        if not line.strip():
+        if _is_empty(line):
             continue
         record = _object(line)
         where = f"{location.name}:{number}"
@@ -53,6 +53,10 @@ def read_json(location: Location, part: Part, scan: Scan, text_column: str) -> C
         else:
             content.add(record, record[text_column], None)
     return content
+
+
+def _is_empty(line: bytes) -> bool:
+    return not line.removeprefix(SIGNATURE).strip()
 
 
 def _object(line: bytes) -> dict[str, Any] | str:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow
 from pyarrow import parquet
 
+from ner_edge.bulk.formats.lines import decoded
 from ner_edge.bulk.formats.scan import Scan, Wanted, check_columns
 from ner_edge.bulk.parts import PART_BYTES, Content, Part
 from ner_edge.bulk.storage import Location
@@ -51,8 +52,22 @@ def read_parquet(location: Location, part: Part, scan: Scan, text_column: str) -
         rows = pyarrow.Table.from_batches(_slices(table, part), table.schema_arrow)
         if rows.num_rows != part.rows:
             raise DataError(f"{location.shown}: row group {part.group} has too few rows")
-        texts = rows.column(text_column).to_pylist()
-    return Content(texts, [None] * part.rows, rows)
+        try:
+            return Content(rows[text_column].to_pylist(), [None] * part.rows, rows)
+        except UnicodeDecodeError:
+            return _repaired(rows, text_column)
+
+
+def _repaired(rows: Any, text_column: str) -> Content:
+    """Return rows with U+FFFD for the bytes of their texts that are not UTF-8."""
+    field = rows.schema.field(text_column)
+    kind = field.type.value_type if pyarrow.types.is_dictionary(field.type) else field.type
+    values = rows[text_column].cast(kind).cast(pyarrow.large_binary()).to_pylist()
+    pairs = [(None, None) if value is None else decoded(value) for value in values]
+    texts = [text for text, _ in pairs]
+    column = pyarrow.array(texts, pyarrow.string()).cast(field.type)
+    rows = rows.set_column(rows.schema.get_field_index(text_column), field, column)
+    return Content(texts, [problem for _, problem in pairs], rows)
 
 
 def _step(row_group: Any, wanted: Wanted) -> int:

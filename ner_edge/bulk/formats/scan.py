@@ -31,8 +31,10 @@ class Scan(NamedTuple):
 
 
 def check_columns(location: Location, names: Iterable[str], text_column: str) -> None:
-    """Raise `DataError` unless there is the text column, and none of the new columns."""
+    """Raise `DataError` unless there is the text column, none twice, and none of the new ones."""
     names = list(names)
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"{location.shown}: has two columns named {twice[0]!r}; rename one")
     if text_column not in names:
         raise DataError(
             f"{location.shown}: has no column named {text_column}; its columns are "

@@ -1,11 +1,11 @@
-"""Let llama.cpp multiply by AMX where its kernels work, and keep it from them elsewhere.
+"""Let llama.cpp use its AMX kernels where they work, and turn them off elsewhere.
 
-As released, they end the process by an illegal instruction (ggml-org/llama.cpp#20824): ggml
-configures the tiles of a thread once, though other libraries, such as PyTorch's oneDNN, release
-them later, and gcc 12 removes most of the configuration, since its intrinsic claims to read 8 of
-the 64 bytes. `scripts/llama-amx.patch` mends the kernels when llama.cpp is compiled, and marks the
-library. llama.cpp uses them for weights in its "extra buffers". It has other kernels for every
-processor, so a model runs without them.
+The released kernels crash with an illegal instruction (ggml-org/llama.cpp#20824). ggml configures
+a thread's tiles once, but other libraries, such as PyTorch's oneDNN, release them later. And gcc 12
+removes most of the configuration, because its intrinsic declares that it reads 8 of the 64 bytes.
+`scripts/llama-amx.patch` fixes the kernels when llama.cpp is compiled, and marks the library.
+llama.cpp uses AMX only for weights in its "extra buffers". Without them, a model runs on its other
+kernels.
 """
 
 import os
@@ -21,12 +21,12 @@ from ner_edge.gguf.file import GGUFFile
 from ner_edge.gguf.widen import is_widened, write_widened
 
 _MARKER = b"AMX mended for ner-edge"
-_MOST_WIDENED = 500_000_000  # bytes of a file; while it is loaded, it takes three times as many
+_MOST_WIDENED = 500_000_000  # bytes; loading a file takes three times its size in memory
 
 
 def avoid_broken_amx() -> None:
-    """Unless the AMX kernels are mended, make `llama_model_default_params`, which
-    `llama_cpp.Llama` calls too, select none."""
+    """Unless the AMX kernels are fixed, patch `llama_model_default_params`, which `llama_cpp.Llama`
+    calls too, so that llama.cpp uses none."""
     if not _has_amx() or _mended():
         return
     modules: list[Any] = [llama_cpp, llama_cpp.llama_cpp]
@@ -38,8 +38,8 @@ def avoid_broken_amx() -> None:
 
 @contextmanager
 def readable_by_amx(path: Path) -> Iterator[Path]:
-    """Yield a file with the weights of `path` in types that AMX kernels exist for: `path` itself,
-    or one in memory, which vanishes at the end."""
+    """Yield a file for llama.cpp to load: `path` itself, or, where AMX can be used, a copy in memory
+    with q5_0 and iq4_nl widened. The copy vanishes at the end."""
     if not (_has_amx() and _mended()) or path.stat().st_size > _MOST_WIDENED:
         yield path
         return

@@ -1,4 +1,4 @@
-"""Rewrite a GGUF file with the types that llama.cpp's AMX kernels lack in q8_0.
+"""Rewrite a GGUF file: weights in types without AMX kernels in llama.cpp become q8_0.
 
 Nothing is lost: a block of q5_0 or iq4_nl is a 16-bit scale and 32 integers of at most 8 bits, and
 a block of q8_0 is the same with 8 bits for each integer.
@@ -24,7 +24,7 @@ _SLAB = 1 << 18  # weights, few enough for the processor's cache
 
 
 def write_widened(file: GGUFFile, out: BinaryIO) -> None:
-    """Write `file` to `out` with the matrices of its layers that are in q5_0 or iq4_nl in q8_0."""
+    """Write `file` to `out`, turning the q5_0 and iq4_nl matrices of its layers into q8_0."""
     tensors = [_widened(info) for info in file.tensors.values()]
     out.write(file.metadata_bytes)
     offset = 0

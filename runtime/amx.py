@@ -38,8 +38,8 @@ def avoid_broken_amx() -> None:
 
 @contextmanager
 def readable_by_amx(path: Path) -> Iterator[Path]:
-    """Yield a file for llama.cpp to load: `path` itself, or, where AMX can be used, a copy in memory
-    with q5_0 and iq4_nl widened. The copy vanishes at the end."""
+    """Yield a file for llama.cpp to load: `path` itself, or, where AMX can be used, a copy in
+    memory with q5_0 and iq4_nl widened. The copy vanishes at the end."""
     if not (_has_amx() and _mended()) or path.stat().st_size > _MOST_WIDENED:
         yield path
         return

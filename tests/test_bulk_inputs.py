@@ -11,7 +11,7 @@ from bulk_parts import make_parts, plan_of, rows_in, rows_of
 from command_line import run
 from pyarrow import parquet
 
-from ner_edge.bulk import parts
+from ner_edge.bulk import parts, storage
 from ner_edge.bulk.part_file import counts_in
 from ner_edge.errors import DataError, UsageError
 
@@ -221,7 +221,7 @@ def test_a_file_as_output_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("is_full", [True, False])
 def test_a_full_disk_ends_the_run(is_full, tmp_path, monkeypatch):
-    monkeypatch.setattr("ner_edge.bulk.storage.disk_is_full", lambda folder: is_full)
+    monkeypatch.setattr(storage, "disk_is_full", lambda folder: is_full)
     plan = plan_of([written(tmp_path / "a.txt")], tmp_path / "out")
     (tmp_path / "out" / plan.parts[0].file).mkdir(parents=True)
     (done,) = make_parts(plan)

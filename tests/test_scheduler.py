@@ -335,7 +335,8 @@ def test_an_action_waits_for_one_batch_only() -> None:
     assert done[0] < 10
 
 
-TEXTS = [f"Ada Lovelace met {name} in London. He left for Paris." for name in "ABCDEFGH"]
+# Without G, which is a near tie for the tiny model: the texts that share its batch decide it.
+TEXTS = [f"Ada Lovelace met {name} in London. He left for Paris." for name in "ABCDEFHI"]
 
 
 @pytest.fixture

@@ -66,9 +66,9 @@ def test_kernels_are_mended_if_every_library_is_marked(tmp_path: Path) -> None:
     for folder in folders:
         folder.mkdir()
     marked = b"\x7fELF AMX mended for ner-edge\0"
-    for folder, contents in (("plain", [b"ELF"]), ("one", [b"ELF", marked]), ("all", [marked])):
+    for name, contents in (("plain", [b"ELF"]), ("one", [b"ELF", marked]), ("all", [marked])):
         for number, content in enumerate(contents):
-            (tmp_path / folder / f"libggml-cpu-{number}.so").write_bytes(content)
+            (tmp_path / name / f"libggml-cpu-{number}.so").write_bytes(content)
     assert [is_mended(folder) for folder in folders] == [False, False, False, True]
 
 

@@ -85,7 +85,7 @@ def test_another_column_that_is_not_utf8_is_named_as_the_reason(tmp_path):
 
 def test_values_of_parquet_are_valid_json(tmp_path):
     values = [float("nan"), float("inf"), 1.5]
-    nested = [{"x": [float("nan")], "y": b"\xff"}, None, {"x": [2.0], "y": b""}]
+    nested: list[Any] = [{"x": [float("nan")], "y": b"\xff"}, None, {"x": [2.0], "y": b""}]
     table = pyarrow.table({"text": ["Ada"] * 3, "n": values, "nested": nested})
     parquet.write_table(table, tmp_path / "a.parquet")
     plan = plan_of([tmp_path / "a.parquet"], tmp_path / "out")

@@ -308,15 +308,15 @@ def test_damaged_credits_are_an_error(folder: Path, options: list[Any]) -> None:
 def test_with_a_deadline_the_learning_rate_falls_with_steps_or_time_whichever_is_ahead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock = SimpleNamespace(monotonic=lambda: clock.now, now=1000.0)
-    monkeypatch.setattr(learning_rate, "time", clock)
+    now = 1000.0
+    monkeypatch.setattr(learning_rate, "time", SimpleNamespace(monotonic=lambda: now))
     settings = TrainSettings(warmup_ratio=0.1)
     by_steps = LearningRate(settings, 100)
     with_deadline = LearningRate(settings, 100, deadline=1200.0)
-    clock.now = 1100.0
+    now = 1100.0
     assert with_deadline.of_step(80) == by_steps.of_step(80)
     assert with_deadline.of_step(3) == by_steps.of_step(50)
-    clock.now = 2000.0
+    now = 2000.0
     assert with_deadline.of_step(5) == 0
 
 

@@ -34,7 +34,7 @@ def write_widened(file: GGUFFile, out: BinaryIO) -> None:
     for info in tensors:
         out.write(bytes(-out.tell() % file.alignment))
         for slab in _slabs(file, info):
-            out.write(slab)
+            out.write(slab.data)
 
 
 def is_widened(info: TensorInfo) -> bool:
@@ -62,7 +62,7 @@ def _description(info: TensorInfo, offset: int) -> bytes:
     )
 
 
-def _slabs(file: GGUFFile, info: TensorInfo) -> Iterator[bytes | Blocks]:
+def _slabs(file: GGUFFile, info: TensorInfo) -> Iterator[Blocks]:
     stored = file.tensors[info.name].type
     count = prod(info.shape[:-1])
     rows = max(1, _SLAB // info.shape[-1])

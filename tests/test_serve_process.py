@@ -129,7 +129,10 @@ def test_ctrl_c_gives_up_what_takes_too_long(tiny):
             until(lambda: server.metric("ner_edge_requests_under_way") == 2)
             server.interrupt()
             assert connection.recv(1000).startswith(b"HTTP/1.1 503")
-        assert server.end() == (0, "finishing 1 request; Ctrl-C again stops at once\n")
+        code, log = server.end()
+        assert code == 0
+        # On a busy machine, the request for the metric has not ended yet.
+        assert re.fullmatch(r"finishing (1 request|2 requests); Ctrl-C again stops at once\n", log)
 
 
 def test_a_second_ctrl_c_stops_at_once(tiny):

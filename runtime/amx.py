@@ -47,7 +47,7 @@ def readable_by_amx(path: Path) -> Iterator[Path]:
     if not any(map(is_widened, model.tensors.values())):
         yield path
         return
-    with open(os.memfd_create(path.name[:100]), "wb") as file:
+    with open(os.memfd_create("model"), "wb") as file:
         write_widened(model, file)
         file.flush()
         yield Path(f"/proc/self/fd/{file.fileno()}")

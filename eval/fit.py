@@ -22,7 +22,7 @@ _THRESHOLDS = 1 / (1 + np.exp(-np.linspace(0, 10, 101)))  # from 0.5, evenly in 
 
 
 class Read(NamedTuple):
-    """The gold spans of a sentence, what was found by writing all of it, and its reading."""
+    """The gold spans of a sentence, what `auto` finds by writing all of it, and its reading."""
 
     gold: set[Span]
     written: list[Span]
@@ -31,30 +31,32 @@ class Read(NamedTuple):
 
 def fit_calibration(
     model: Path,
-    gold: Gold,
+    golds: Sequence[Gold],
     *,
     threads: int | None = None,
     gpu_layers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Calibration:
-    """Return the calibration under which the scores of a GGUF are most likely on `gold`.
+    """Return the calibration under which the scores of a GGUF are most likely on all of `golds`.
 
     The threshold is the lowest at which, and above which, `auto` loses at most `MOST_LOST`; 1 if
     the model has no word head.
     """
-    words = [sentence.words for sentence in gold.sentences]
-    tagger = GGUFTagger.load(model, decoder="copy", threads=threads, gpu_layers=gpu_layers)
+    words = [sentence.words for gold in golds for sentence in gold.sentences]
+    gold_spans = [spans for gold in golds for spans in gold.spans]
+    tagger = GGUFTagger.load(model, threads=threads, gpu_layers=gpu_layers)
     decoded = []
     with closing(tagger):
+        tagger.write_all()
         for result in tagger.tag_and_read(words):
             decoded.append(result)
             progress(len(decoded), len(words))
     present = describe(model).calibration
-    written = calibration(gold.spans, [result.spans for result in decoded])
+    written = calibration(gold_spans, [result.spans for result in decoded])
     temperature = present.temperature * written.temperature
     read = [
         Read(set(expected), _unscored(spans), reading)
-        for expected, (spans, reading) in zip(gold.spans, decoded, strict=True)
+        for expected, (spans, reading) in zip(gold_spans, decoded, strict=True)
         if reading
     ]
     if not read:

@@ -28,6 +28,8 @@ class Reading(NamedTuple):
     spans: list[ScoredSpan]
     words: list[float]
     """The probability of each word's tag."""
+    log_probabilities: NDArray[np.float32]
+    """Those of all tags, [words, tags]."""
 
     def ends(self, threshold: float) -> set[int] | None:
         """Return the positions, outside of entities, after the last word in doubt, whose tag is at
@@ -74,4 +76,4 @@ class WordHead:
         log_p = self.log_probabilities(states, depth)
         path = best_path(log_p, words)
         chosen = np.exp(log_p[np.arange(len(path)), path])
-        return Reading(spans_of(path, log_p, self.labels), chosen.tolist())
+        return Reading(spans_of(path, log_p, self.labels), chosen.tolist(), log_p)

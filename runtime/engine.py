@@ -9,6 +9,7 @@ from ner_edge.runtime.batch import Run
 from ner_edge.runtime.decoded import Decoded, Request, Take
 from ner_edge.runtime.llama import PREFIX, LlamaModel
 from ner_edge.runtime.policy import BoldPolicy, DraftPolicy, ReadPolicy
+from ner_edge.runtime.prior import ReadingPrior
 from ner_edge.runtime.reader import SentenceReader, Tokenized, tokenize_words
 from ner_edge.runtime.score import calibrated
 from ner_edge.runtime.sentence import SentenceDecoder
@@ -16,7 +17,7 @@ from ner_edge.runtime.trie import ChunkTokenizer
 from ner_edge.spans import ScoredSpan
 from ner_edge.word_head import Reading
 
-DECODER_VERSION = 4
+DECODER_VERSION = 5
 """Increment this with every change to either decoder that may alter entities or scores, even if
 only by rounding, as another shape of batches does. Evaluation reuses cached predictions of the same
 version only."""
@@ -61,7 +62,8 @@ class CopyEngine:
 
     With a `reader`, sentences are first read and tagged, many in a batch. A word is in doubt if its
     tag is at most as probable as `threshold`. A sentence without one is done; the others are
-    written up to their last one, with the tags as the draft, and the tags after it stand.
+    written up to their last one, with the tags as the draft, and the tags after it stand. With
+    `prior`, the probabilities of the tags count as much as those of the writing.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class CopyEngine:
         temperature: float = 1.0,
         reader: SentenceReader | None = None,
         threshold: float = 1.0,
+        prior: bool = False,
     ) -> None:
         self._model = model
         self._labels = labels
@@ -88,7 +91,8 @@ class CopyEngine:
         self._policy_alone = policy_alone or policy or BoldPolicy()
         self._temperature = temperature
         self._reader = reader
-        self._threshold = threshold
+        self.threshold = threshold
+        self._prior = prior
         self.chunks = ChunkTokenizer(model.tokenize)
         self._bracket_tokens = _most_bracket_tokens(self.chunks, labels)
         self._free = self._all_sequences()
@@ -198,12 +202,16 @@ class CopyEngine:
         readings = reader.read([(slot.sequence, slot.words, slot.tokenized) for slot in group])
         for slot, reading in zip(group, readings, strict=True):
             slot.reading = reading
-            ends = reading.ends(self._threshold)
+            ends = reading.ends(self.threshold)
             if ends is None:
                 slot.spans = reading.spans
             else:
                 slot.length += len(slot.tokenized.tokens)
-                self._write(slot, self._prompts.suffix, ReadPolicy(reading.spans), ends)
+                policy = ReadPolicy(reading.spans)
+                prior = None
+                if self._prior:
+                    prior = ReadingPrior(reading.log_probabilities, self._labels)
+                self._write(slot, self._prompts.suffix, policy, ends, prior)
 
     def _write(
         self,
@@ -211,9 +219,12 @@ class CopyEngine:
         tokens: Sequence[int],
         policy: DraftPolicy,
         ends: Container[int] = (),
+        prior: ReadingPrior | None = None,
     ) -> None:
         """Prepare to write the answer after `tokens`, the rest of the prompt."""
-        slot.decoder = SentenceDecoder(slot.words, self._labels, tokens, self.chunks, policy, ends)
+        slot.decoder = SentenceDecoder(
+            slot.words, self._labels, tokens, self.chunks, policy, ends, prior
+        )
         if slot.decoder.finished:  # only one answer is legal
             slot.spans = self._result(slot, slot.decoder)
 

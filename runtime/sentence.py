@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Sequence
 from ner_edge.errors import ModelError
 from ner_edge.runtime.automaton import START, CopyAutomaton, Move, State
 from ner_edge.runtime.policy import AdaptiveDraft, DraftPolicy
+from ner_edge.runtime.prior import ReadingPrior
 from ner_edge.runtime.score import decide, entity_score
 from ner_edge.runtime.trie import ChunkTokenizer, Node, build_trie
 from ner_edge.spans import ScoredSpan
@@ -31,8 +32,10 @@ class SentenceDecoder:
         chunks: ChunkTokenizer,
         policy: DraftPolicy,
         ends: Container[int] = (),
+        prior: ReadingPrior | None = None,
     ) -> None:
         self._ends = ends
+        self._prior = prior
         self._automaton = CopyAutomaton(words, labels)
         self._chunks = chunks
         self.policy = policy
@@ -99,7 +102,10 @@ class SentenceDecoder:
         candidates = list(self._node)
         chosen, log_p = 0, 0.0
         if len(candidates) > 1:
-            chosen, log_p = decide(logits(index, candidates))
+            values = logits(index, candidates)
+            if self._prior:
+                values = self._prior.combined(values, self._state, self._node)
+            chosen, log_p = decide(values)
             if not math.isfinite(log_p):
                 raise ModelError("the model's logits are not finite; the file may be damaged")
         self._take(candidates[chosen], log_p)

@@ -117,6 +117,7 @@ class WordTagger:
             temperature=calibration.temperature,
             reader=reader,
             threshold=thresholds.get(decoder, 1.0),
+            prior=decoder == "auto",
         )
         self._scheduler = Scheduler(grammar or self._engine)
 
@@ -229,6 +230,10 @@ class WordTagger:
                 for start, _ in others:
                     found += _moved(next(results).spans, start)
                 yield Decoded(found, decoded.reading if end - first == length else None)
+
+    def write_all(self) -> None:
+        """Write every sentence whole from now on; the tags of its words still count."""
+        self._engine.threshold = 1.0
 
     def completion_request(self, words: Sequence[str]) -> dict[str, Any]:
         """Return the body of a request with which a stock `llama-server` tags the same sentence.

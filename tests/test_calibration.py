@@ -1,5 +1,6 @@
 """Calibration: from labelled data to the adapter's folder, into the model file, to the scores."""
 
+import numpy as np
 import pytest
 from command_line import run
 from exporting import export_model
@@ -71,16 +72,28 @@ def test_eval_says_where_it_cannot_be_kept(tiny, tmp_path):
 def test_eval_keeps_what_it_found_beside_the_adapter(tiny, adapter, tmp_path):
     gold = tmp_path / "gold.conll"
     gold.write_text("Ada I-PER\nlives O\nin O\nLondon I-LOC\n\nKim I-PER\nsings O\n" * 5)
-    arguments = ["eval", str(gold), "-m", str(tiny.gguf), "--no-speed", "--threads", "1"]
-    result = run(*arguments, "--save-calibration", str(adapter))
-    assert result.exit_code == 0, result.output
-    assert load_saved_calibration(adapter).temperature > 0
+    other = tmp_path / "other.conll"
+    other.write_text("in O\nRome I-LOC\n\nAda I-PER\n" * 4)
+    settings = ["-m", str(tiny.gguf), "--no-speed", "--threads", "1", "--save-calibration"]
+
+    def temperature_on(*data):
+        result = run("eval", *map(str, data), *settings, str(adapter))
+        assert result.exit_code == 0, result.output
+        return load_saved_calibration(adapter).temperature
+
+    together = temperature_on(gold, other)
+    gold.write_text(gold.read_text() + "\n" + other.read_text())
+    assert temperature_on(gold) == together
+
+
+NO_TAGS = np.zeros((0, 9), np.float32)
 
 
 def sentence(p, written, read):
     """A sentence of one word, an entity. Writing and reading find it or not; `p` is its tag's."""
     span = Span(0, 1, "PER")
-    return Read({span}, [span] * written, Reading([ScoredSpan(*span, 0.9)] * read, [p, 1.0]))
+    reading = Reading([ScoredSpan(*span, 0.9)] * read, [p, 1.0], NO_TAGS)
+    return Read({span}, [span] * written, reading)
 
 
 def test_the_threshold_is_the_lowest_that_costs_next_to_nothing():
@@ -106,6 +119,7 @@ def test_what_was_written_ends_where_neither_is_inside_an_entity():
     reading = Reading(
         [ScoredSpan(1, 3, "PER", 0.9), ScoredSpan(5, 6, "LOC", 0.9)],
         [1.0, 0.5, 1.0, 1.0, 1.0, 1.0],
+        NO_TAGS,
     )
     written = [Span(2, 4, "LOC"), Span(4, 5, "PER")]
     read = Read(set(), written, reading)

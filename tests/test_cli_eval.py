@@ -277,10 +277,6 @@ def test_kept_predictions_serve_one_file_and_several(tiny, data, wiki):
     [
         (["gold.conll", "./gold.conll"], "gold.conll: is given twice; give it once"),
         (
-            ["gold.conll", "wiki/gold.conll", "--save-calibration", "a"],
-            "--save-calibration needs one data file and one model file",
-        ),
-        (
             ["gold.conll", "wiki/gold.conll", "--columns", "x=1,2"],
             "--columns x=1,2: x is not one of the data files",
         ),

@@ -16,6 +16,7 @@ from ner_edge.runtime.batch import Run
 from ner_edge.runtime.decoded import Decoded
 from ner_edge.runtime.engine import CopyEngine
 from ner_edge.runtime.policy import BoldPolicy, DraftPolicy, Guess
+from ner_edge.runtime.prior import ReadingPrior
 from ner_edge.runtime.reader import SentenceReader, tokenize_words
 from ner_edge.runtime.scheduler import Scheduler
 from ner_edge.runtime.trie import (
@@ -36,10 +37,22 @@ LAYER = Linear(
     RANDOM.normal(0, 1, (7, WIDTH)).astype(np.float32), RANDOM.normal(0, 1, 7).astype(np.float32)
 )
 HEAD = WordHead(tuple(LABELS), {4: LAYER})
+NO_TAGS = np.zeros((0, 7), np.float32)
 WORDS = ["Ada", "of", "the", "[", "[[", "]", "|", "London", "7", ".", "[a", "שלום", "😀"]
 
 
-def naive(words: list[str]) -> list[ScoredSpan]:
+def expected_by(prior: ReadingPrior, state: State, below: Node | Moves) -> float:
+    """The probability of all that a branch of the trie may spell."""
+    if isinstance(below, dict):
+        return sum(expected_by(prior, state, node) for node in below.values())
+    p = 1.0
+    for move in below:
+        p *= prior.probability(state, move)
+        state = move.target
+    return p
+
+
+def naive(words: list[str], prior: ReadingPrior | None = None) -> list[ScoredSpan]:
     """One decision at a time, no drafts, no memory; scores straight from their definition."""
     chunks, automaton = ChunkTokenizer(tokenize), CopyAutomaton(words, LABELS)
     held = (*PREFIX, *chunks.of_words(words), *SUFFIX)
@@ -49,6 +62,9 @@ def naive(words: list[str]) -> list[ScoredSpan]:
         p_move = 1.0
         while isinstance(node, dict):
             values = logits_after(held, list(node))
+            if prior:
+                expected = [max(expected_by(prior, state, below), 1e-9) for below in node.values()]
+                values = [(v + math.log(p)) / 2 for v, p in zip(values, expected, strict=True)]
             token = list(node)[values.index(max(values))]
             p_move *= math.exp(max(values)) / sum(math.exp(value) for value in values)
             held += (token,)
@@ -123,32 +139,37 @@ def written_where_in_doubt(
     st.integers(1, 5),
     st.sampled_from([90, 200, 512]),  # every sentence is read at once: none has more than 81
     st.sampled_from([-1.0, 0.3, 0.5, 0.8, 1.0]),
+    st.booleans(),
 )
 def test_sentences_are_written_up_to_their_last_word_in_doubt(
-    sentences: list[list[str]], in_flight: int, batch: int, threshold: float
+    sentences: list[list[str]], in_flight: int, batch: int, threshold: float, prior: bool
 ) -> None:
     model = StubModel(batch, PREFIX)
     reader = SentenceReader(model, HEAD, PROMPTS)
     engine = CopyEngine(
-        model, LABELS, PROMPTS, in_flight=in_flight, reader=reader, threshold=threshold
+        model, LABELS, PROMPTS, in_flight=in_flight, reader=reader, threshold=threshold, prior=prior
     )
     found = list(Scheduler(engine).decode(sentences))
     readings = [read_naively(words) for words in sentences]
-    assert [decoded.reading for decoded in found] == readings
-    expected = [
-        written_where_in_doubt(naive(words), reading, threshold)
+    assert [decoded.reading[:2] for decoded in found] == [reading[:2] for reading in readings]
+    written = [
+        naive(words, ReadingPrior(reading.log_probabilities, LABELS) if prior else None)
         for words, reading in zip(sentences, readings, strict=True)
+    ]
+    expected = [
+        written_where_in_doubt(spans, reading, threshold)
+        for spans, reading in zip(written, readings, strict=True)
     ]
     assert_same(found, expected)
     if threshold == 1.0:
-        assert_same(found, [naive(words) for words in sentences])
+        assert_same(found, written)
     if threshold < 0:
         assert expected == [reading.spans for reading in readings]
     assert all(not held for sequence, held in model.memory.items() if sequence)
 
 
 def test_at_threshold_1_even_a_certain_word_is_in_doubt() -> None:
-    reading = Reading([], [1.0, 1.0])
+    reading = Reading([], [1.0, 1.0], NO_TAGS)
     assert reading.ends(1.0) == {2}
     assert reading.ends(0.999) is None
 
@@ -156,7 +177,7 @@ def test_at_threshold_1_even_a_certain_word_is_in_doubt() -> None:
 def test_a_right_reading_is_written_in_one_batch() -> None:
     words = ["Ada", "of", "London", "."]
     model = StubModel(512, PREFIX)
-    reading = Reading(naive(words), [0.5] * 4)
+    reading = Reading(naive(words), [0.5] * 4, NO_TAGS)
     reader = SentenceReader(model, HEAD, PROMPTS)
     reader.read = lambda sentences: (  # type: ignore[method-assign]
         model.read([Run(s, len(PREFIX), t.tokens, []) for s, _, t in sentences]) and [reading]

@@ -101,7 +101,7 @@ def evaluate(
     named = [*(model or []), *filter(None, (adapter, base))]
     destinations.check(data, [*map(Path, named), *task_files(task)])
     if save_calibration:
-        _check_can_save(save_calibration, model, protocol, data)
+        _check_can_save(save_calibration, model, protocol)
     golds = [read_gold(path, limit, columns=own) for path, own in zip(data, chosen, strict=True)]
     with progress_bar("evaluating") as update:
         evaluator = Evaluator(
@@ -121,7 +121,7 @@ def evaluate(
     destinations.write(comparisons)
     if save_calibration:
         (result,) = comparisons[0].results
-        _save_calibration(result.path, golds[0], save_calibration, threads, gpu_layers)
+        _save_calibration(result.path, golds, save_calibration, threads, gpu_layers)
 
 
 def _paper_candidate(
@@ -147,29 +147,25 @@ def _ggufs(evaluator: "Evaluator", names: list[str] | None, *, default: bool) ->
     ]
 
 
-def _check_can_save(
-    folder: Path, models: list[str] | None, protocol: ProtocolName, data: list[Path]
-) -> None:
+def _check_can_save(folder: Path, models: list[str] | None, protocol: ProtocolName) -> None:
     from ner_edge.files.targets import check_folder
 
-    if protocol != ProtocolName.edge or (models and len(models) > 1) or len(data) > 1:
-        raise UsageError(
-            "--save-calibration needs one data file and one model file, and no --protocol paper"
-        )
+    if protocol != ProtocolName.edge or (models and len(models) > 1):
+        raise UsageError("--save-calibration needs one model file, and no --protocol paper")
     if not (folder / "adapter_config.json").is_file():
         raise UsageError(f"--save-calibration {folder}: not an adapter folder")
     check_folder(f"--save-calibration {folder}", folder)
 
 
 def _save_calibration(
-    model: Path, gold: "Gold", folder: Path, threads: int | None, gpu_layers: int | None
+    model: Path, golds: "list[Gold]", folder: Path, threads: int | None, gpu_layers: int | None
 ) -> None:
     from ner_edge.eval.fit import fit_calibration
     from ner_edge.terminal.progress import progress_bar
 
     with progress_bar("calibrating") as update:
         fitted = fit_calibration(
-            model, gold, threads=threads, gpu_layers=gpu_layers, progress=update
+            model, golds, threads=threads, gpu_layers=gpu_layers, progress=update
         )
     fitted.save(folder)
     values = ", ".join(f"{name} {value:.4g}" for name, value in fitted.changed().items())

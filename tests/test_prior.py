@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
 from ner_edge.runtime.automaton import START, CopyAutomaton, Move, State
 from ner_edge.runtime.prior import ReadingPrior
@@ -21,8 +22,9 @@ scores = st.integers(1, 4).flatmap(
 )
 
 
-def log_softmax(values: np.ndarray) -> np.ndarray:
-    return (values - np.log(np.exp(values).sum(axis=1, keepdims=True))).astype(np.float32)
+def log_softmax(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    log_p: NDArray[np.float64] = values - np.log(np.exp(values).sum(axis=1, keepdims=True))
+    return log_p.astype(np.float32)
 
 
 def answers(automaton: CopyAutomaton) -> Iterator[list[tuple[State, Move]]]:
@@ -44,7 +46,9 @@ def tags(way: list[tuple[State, Move]], words: int) -> list[int]:
 
 
 @given(scores)
-def test_an_answer_is_as_probable_as_its_tags_among_the_legal_ones(values: np.ndarray) -> None:
+def test_an_answer_is_as_probable_as_its_tags_among_the_legal_ones(
+    values: NDArray[np.float64],
+) -> None:
     log_p = log_softmax(values)
     words = len(log_p)
     prior = ReadingPrior(log_p, LABELS)

@@ -208,9 +208,8 @@ class CopyEngine:
             else:
                 slot.length += len(slot.tokenized.tokens)
                 policy = ReadPolicy(reading.spans)
-                prior = None
-                if self._prior:
-                    prior = ReadingPrior(reading.log_probabilities, self._labels)
+                of_tags = reading.log_probabilities
+                prior = ReadingPrior(of_tags, self._labels) if self._prior else None
                 self._write(slot, self._prompts.suffix, policy, ends, prior)
 
     def _write(

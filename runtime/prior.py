@@ -1,7 +1,7 @@
 """What the word head expects to be written next.
 
-Reading and writing err in different places, so both together are right more often than either (a
-product of experts, Hinton 2002).
+Reading and writing err in different places, so their decisions are combined (a product of experts,
+Hinton 2002).
 """
 
 import math

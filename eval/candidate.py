@@ -34,7 +34,7 @@ class Tagger(Protocol):
         the sentence."""
 
     def tag_words(self, sentences: Iterable[list[str]]) -> Iterable[Sequence[ScoredSpan]]:
-        """Yield the entities of each sentence, in order."""
+        """Yield the entities of each sentence, in order; an empty one is between documents."""
 
     def close(self) -> None:
         """Free the model."""

@@ -42,15 +42,16 @@ def fit_calibration(
     The threshold is the lowest at which, and above which, `auto` loses at most `MOST_LOST`; 1 if
     the model has no word head.
     """
-    words = [sentence.words for gold in golds for sentence in gold.sentences]
+    sentences = [words for gold in golds for words in (*gold.words(), [])]
     gold_spans = [spans for gold in golds for spans in gold.spans]
     tagger = GGUFTagger.load(model, threads=threads, gpu_layers=gpu_layers)
     decoded = []
     with closing(tagger):
         tagger.write_all()
-        for result in tagger.tag_and_read(words):
-            decoded.append(result)
-            progress(len(decoded), len(words))
+        for words, result in zip(sentences, tagger.tag_and_read(sentences), strict=True):
+            if words:  # not between documents
+                decoded.append(result)
+                progress(len(decoded), len(gold_spans))
     present = describe(model).calibration
     written = calibration(gold_spans, [result.spans for result in decoded])
     temperature = present.temperature * written.temperature

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate, chain
 from pathlib import Path
 
 from ner_edge.data.corpus import Labelled, Sentence
@@ -30,7 +31,10 @@ class Gold:
     layout: str = ""
     """How the file was read, unless that is obvious."""
     sha256: str = ""
-    """Of the words of all sentences, regardless of a limit; in hexadecimal."""
+    """Of the words of all sentences and where documents begin, regardless of a limit; in
+    hexadecimal."""
+    opening: frozenset[int] = frozenset()
+    """The indices of the sentences that begin a document, apart from the first."""
 
     def all_words(self) -> Iterator[tuple[bool, list[str]]]:
         """Yield, for every sentence of the file in order, whether it is used, and its words."""
@@ -38,6 +42,14 @@ class Gold:
         for place in range(len(self.sentences) + len(self.left_out)):
             words = self.left_out.get(place)
             yield words is None, next(used).words if words is None else words
+
+    def words(self, start: int = 0, stop: int | None = None) -> Iterator[list[str]]:
+        """Yield the words of some of the sentences, and an empty sentence between documents, as
+        taggers expect them."""
+        for place in range(len(self.sentences))[start:stop]:
+            if place in self.opening and place > start:
+                yield []
+            yield self.sentences[place].words
 
     @property
     def spans(self) -> list[list[Span]]:
@@ -93,23 +105,32 @@ def read_gold(path: Path, limit: int | None = None, *, columns: Columns | None =
     sha256 = _sha256(labelled)
     if limit is not None:
         labelled = labelled.first(limit)
-    sentences: list[Sentence] = []
     left_out: dict[int, list[str]] = {}
-    docstart_lines = 0
-    for sentence, _, unusable in labelled.located:
-        if sentence.is_docstart:
+    used = docstart_lines = 0
+    for one in labelled.located:
+        if one.sentence.is_docstart:
             docstart_lines += 1
-        elif unusable:
-            left_out[len(sentences) + len(left_out)] = sentence.words
+        elif one.unusable:
+            left_out[used + len(left_out)] = one.sentence.words
         else:
-            sentences.append(sentence)
-    layout = "" if labelled.plain else labelled.layout
-    return Gold(path, sentences, docstart_lines, left_out, labelled.account(), layout, sha256)
+            used += 1
+    documents = labelled.documents()
+    return Gold(
+        path,
+        [*chain.from_iterable(documents)],
+        docstart_lines,
+        left_out,
+        labelled.account(),
+        "" if labelled.plain else labelled.layout,
+        sha256,
+        frozenset(accumulate(map(len, documents[:-1]))),
+    )
 
 
 def _sha256(labelled: Labelled) -> str:
     digest = hashlib.sha256()
-    for sentence in labelled.sentences():
-        if not sentence.is_docstart:
+    for document in labelled.documents():
+        for sentence in document:
             digest.update(f"{sentence.text}\n".encode())
+        digest.update(b"\n")
     return digest.hexdigest()

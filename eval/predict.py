@@ -35,7 +35,7 @@ def predict(
         predictions = done[: len(sentences)]
         cached = len(predictions)
         for start in range(cached, len(sentences), BLOCK):
-            block = [sentence.words for sentence in sentences[start : start + BLOCK]]
+            block = list(gold.words(start, start + BLOCK))
             for prediction in _tag(tagger, block, timed_on):
                 keep(prediction)
                 predictions.append(prediction)
@@ -50,9 +50,11 @@ def predict(
 def _tag(tagger: Tagger, sentences: Sequence[list[str]], timed_on: str) -> Iterator[Prediction]:
     answers = tagger.tag_words(sentences)
     started = perf_counter()  # again after each yield: the caller's own time does not count
-    for number, spans in enumerate(answers):
+    for words, spans in zip(sentences, answers, strict=False):  # too few are found later
+        if not words:  # between two documents
+            continue
         seconds = perf_counter() - started
-        output = None if tagger.output is None else pack_output(tagger.output, sentences[number])
+        output = None if tagger.output is None else pack_output(tagger.output, words)
         yield Prediction(list(spans), seconds, output, timed_on)
         started = perf_counter()
 

@@ -6,7 +6,7 @@ Imports torch and peft, so import this module only where it is needed.
 import gc
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ class TorchTagger:
 
     def tag_words(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
         """Yield the entities of each sentence, in order; the model is loaded before this returns.
+        An empty sentence has none.
 
         Raises `ModelError` if it cannot be loaded, or does not fit into memory.
         """
@@ -70,15 +71,17 @@ class TorchTagger:
     ) -> Iterator[list[ScoredSpan]]:
         encoder = PromptEncoder(tokenizer, self.task)
         while window := list(islice(remaining, _WINDOW)):
+            filled = [words for words in window if words]
             answers: dict[int, str] = {}
             with _enough_memory(self._device):
                 for batch in answer_sentences(
-                    model, tokenizer, encoder, window, both_ways=self._both_ways
+                    model, tokenizer, encoder, filled, both_ways=self._both_ways
                 ):
                     answers.update(batch)
-            for i, words in enumerate(window):
-                self.output = answers[i]
-                spans = parse_brackets(answers[i], words, self.task.labels).spans
+            numbers = count()
+            for words in window:
+                self.output = answers[next(numbers)] if words else ""
+                spans = parse_brackets(self.output, words, self.task.labels).spans
                 yield [ScoredSpan(*span, 1.0) for span in spans]
 
     def _load(self) -> tuple[Any, Any]:

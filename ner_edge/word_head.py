@@ -54,6 +54,9 @@ class WordHead:
     layers: dict[int, Linear]
     epsilon: float = 1e-5
     """Added to the mean square, as in the model's own norms."""
+    passage: int = 0
+    """The most words of the passages that the model was trained to read; 0: it reads each sentence
+    alone."""
 
     @property
     def last(self) -> int:

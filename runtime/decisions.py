@@ -66,7 +66,7 @@ def answer_path(
     if unknown := {span.label for span in spans} - set(labels):
         raise DataError(f"label {min(unknown)} is not one of the task's ({', '.join(labels)})")
     automaton = CopyAutomaton(words, labels)
-    sentence = tokenize_words(words, chunks)
+    sentence = tokenize_words([words], chunks)
     prompt = prompts.with_suffix(sentence.tokens)
     written = [token for move in _moves(automaton, answer) for token in chunks.of_move(move)]
     branches = []

@@ -1,7 +1,7 @@
 """What a decoder is asked for, and its answer."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ner_edge.spans import ScoredSpan
@@ -15,14 +15,24 @@ class Decoded(NamedTuple):
     reading: Reading | None = None
 
 
+Passage = Sequence[Sequence[str]]
+"""The words of consecutive sentences, which are read as one."""
+
+
 @dataclass(eq=False)
 class Request:
-    """A sentence to decode."""
+    """A passage to decode."""
 
-    words: Sequence[str]
-    result: Decoded | None = None
+    sentences: Passage
+    found: dict[int, Decoded] = field(default_factory=dict)
+    """The results so far, by the index of the sentence."""
     cancelled: bool = False
     """Whether its caller has left."""
+
+    @property
+    def done(self) -> bool:
+        """Whether all results are there."""
+        return len(self.found) == len(self.sentences)
 
 
 Take = Callable[[], Request | None]

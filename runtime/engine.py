@@ -1,12 +1,13 @@
 """The copy decoder: continuous batching of many sentences in one context."""
 
+from collections import deque
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from ner_edge.prompt import PromptTokenizer
 from ner_edge.runtime.batch import Run
-from ner_edge.runtime.decoded import Decoded, Request, Take
+from ner_edge.runtime.decoded import Decoded, Passage, Request, Take
 from ner_edge.runtime.llama import PREFIX, LlamaModel
 from ner_edge.runtime.policy import BoldPolicy, DraftPolicy, ReadPolicy
 from ner_edge.runtime.prior import ReadingPrior
@@ -14,10 +15,9 @@ from ner_edge.runtime.reader import SentenceReader, Tokenized, tokenize_words
 from ner_edge.runtime.score import calibrated
 from ner_edge.runtime.sentence import SentenceDecoder
 from ner_edge.runtime.trie import ChunkTokenizer
-from ner_edge.spans import ScoredSpan
 from ner_edge.word_head import Reading
 
-DECODER_VERSION = 5
+DECODER_VERSION = 6
 """Increment this with every change to either decoder that may alter entities or scores, even if
 only by rounding, as another shape of batches does. Evaluation reuses cached predictions of the same
 version only."""
@@ -28,7 +28,7 @@ in tiles of 64 tokens by 64 cells, and skips only tiles that are masked for ever
 
 READ_TOGETHER = 16
 READ_TOKENS = 256
-"""The most sentences, and tokens of several sentences, that are read in one batch."""
+"""The most passages, and tokens of several sentences, that are read in one batch."""
 
 MOST_STARTS = 8
 """The most batches that are read in a row while sentences wait to be written."""
@@ -36,20 +36,33 @@ MOST_STARTS = 8
 
 @dataclass
 class _Slot:
-    """A sentence in flight."""
+    """A request in flight, or one of its sentences. Several sentences are only read together."""
 
     request: Request
-    words: Sequence[str]
+    place: int
+    """The index of the first sentence."""
+    sentences: Passage
     tokenized: Tokenized
     reserved: int
     """The most tokens that it may need."""
     length: int
     """Tokens that its sequence has in the model's memory."""
+    reading: Reading | None = None
+    """Of a single sentence, in its passage if it has one."""
     sequence: int = 0
     decoder: SentenceDecoder | None = None
-    reading: Reading | None = None
-    spans: list[ScoredSpan] | None = None
-    """The result."""
+    finished: bool = False
+
+    @property
+    def words(self) -> Sequence[str]:
+        """Those of a single sentence."""
+        (words,) = self.sentences
+        return words
+
+    def finish(self, decoded: Decoded) -> None:
+        """Set the result of a single sentence."""
+        self.request.found[self.place] = decoded
+        self.finished = True
 
 
 class CopyEngine:
@@ -60,10 +73,11 @@ class CopyEngine:
     sentence alone in its batch drafts by `policy_alone`. Scores of written entities are calibrated
     by `temperature`.
 
-    With a `reader`, sentences are first read and tagged, many in a batch. A word is in doubt if its
-    tag is at most as probable as `threshold`. A sentence without one is done; the others are
-    written up to their last one, with the tags as the draft, and the tags after it stand. With
-    `prior`, the probabilities of the tags count as much as those of the writing.
+    With a `reader`, passages are first read and tagged, many in a batch. A word is in doubt if its
+    tag is at most as probable as `threshold`. A sentence without one is done. The others, read once
+    more if they are part of a passage, are written up to their last one, with the tags as the
+    draft, and the tags after it stand. With `prior`, the probabilities of the tags count as much as
+    those of the writing.
     """
 
     def __init__(
@@ -99,8 +113,8 @@ class CopyEngine:
         self._slots: list[_Slot] = []
         self._starts = 0
         """How often in a row sentences started while others waited to be written."""
-        self._next: _Slot | None = None
-        """Taken, but it may not start yet."""
+        self._waiting: deque[_Slot] = deque()
+        """Taken, but they may not start yet."""
 
     def tokens_needed(self, words: Sequence[str]) -> int:
         """Return an upper bound on the tokens of a sentence in the context, without the prefix."""
@@ -114,10 +128,17 @@ class CopyEngine:
         longest = min(self._model.context_size, self._model.trained_context) - self._prefix
         return self.tokens_needed(words) <= longest
 
-    def step(self, take: Take) -> None:
-        """Start the requests that fit beside those in flight, or else evaluate one batch.
+    def fit_together(self, sentences: Passage) -> bool:
+        """Whether sentences that fit can be read as one passage."""
+        # Each with the break after it.
+        tokens = sum(len(self.chunks.of_words(words)) + 1 for words in sentences)
+        room = min(self._model.context_size, self._model.trained_context) - self._prefix
+        return tokens <= min(READ_TOKENS, self._model.batch_size, room)
 
-        Sets the result of each request that is finished. All requests must fit.
+    def step(self, take: Take) -> None:
+        """Start what fits beside the sentences in flight, or else evaluate one batch.
+
+        Sets the result of each sentence that is finished. All requests must fit.
         """
         self.drop_cancelled()
         # Else a sentence in doubt would wait as long as others come that are not.
@@ -130,14 +151,12 @@ class CopyEngine:
         elif self._slots:
             self._starts = 0
             self._advance()
-        for slot in [slot for slot in self._slots if slot.spans is not None]:
-            slot.request.result = Decoded(slot.spans or [], slot.reading)
+        for slot in [slot for slot in self._slots if slot.finished]:
             self._drop(slot)
 
     def drop_cancelled(self) -> None:
         """Forget the requests that were cancelled, and free their places."""
-        if self._next and self._next.request.cancelled:
-            self._next = None
+        self._waiting = deque(slot for slot in self._waiting if not slot.request.cancelled)
         for slot in [slot for slot in self._slots if slot.request.cancelled]:
             self._drop(slot)
 
@@ -145,7 +164,8 @@ class CopyEngine:
         """Forget all requests that were taken, in whatever state an error left them."""
         for slot in self._slots:
             self._model.forget(slot.sequence, 0)
-        self._next, self._slots, self._free = None, [], self._all_sequences()
+        self._waiting.clear()
+        self._slots, self._free = [], self._all_sequences()
 
     def _drop(self, slot: _Slot) -> None:
         self._slots.remove(slot)
@@ -156,22 +176,26 @@ class CopyEngine:
         return list(range(self._model.sequences - 1, PREFIX, -1))
 
     def _admit(self, take: Take) -> list[_Slot]:
-        """Take the requests that may start together."""
+        """Take what may start together."""
         group: list[_Slot] = []
         while self._free:
-            if self._next is None and (request := take()):
-                self._next = self._slot(request)
-            if self._next is None or not self._may_start(self._next, group):
+            if not self._waiting and (request := take()):
+                self._waiting.append(self._slot(request, 0, request.sentences))
+            if not self._waiting or not self._may_start(self._waiting[0], group):
                 break
-            self._next.sequence = self._free.pop()
-            group.append(self._next)
-            self._next = None
+            slot = self._waiting.popleft()
+            slot.sequence = self._free.pop()
+            group.append(slot)
         return group
 
-    def _slot(self, request: Request) -> _Slot:
-        words = request.words
-        tokenized = tokenize_words(words, self.chunks)
-        return _Slot(request, words, tokenized, self.tokens_needed(words), self._prefix)
+    def _slot(
+        self, request: Request, place: int, sentences: Passage, reading: Reading | None = None
+    ) -> _Slot:
+        tokenized = tokenize_words(sentences, self.chunks)
+        needed = len(tokenized.tokens)
+        if len(sentences) == 1:
+            needed = self.tokens_needed(sentences[0])
+        return _Slot(request, place, sentences, tokenized, needed, self._prefix, reading)
 
     def _may_start(self, slot: _Slot, group: Sequence[_Slot]) -> bool:
         """Whether a sentence may join a `group` that starts beside those in flight."""
@@ -198,19 +222,34 @@ class CopyEngine:
             self._write(slot, self._prompts.with_suffix(slot.tokenized.tokens), policy)
 
     def _read(self, reader: SentenceReader, group: Sequence[_Slot]) -> None:
-        """Read a batch of sentences, and prepare to write those that are in doubt."""
-        readings = reader.read([(slot.sequence, slot.words, slot.tokenized) for slot in group])
-        for slot, reading in zip(group, readings, strict=True):
-            slot.reading = reading
-            ends = reading.ends(self.threshold)
-            if ends is None:
-                slot.spans = reading.spans
-            else:
-                slot.length += len(slot.tokenized.tokens)
-                policy = ReadPolicy(reading.spans)
-                of_tags = reading.log_probabilities
-                prior = ReadingPrior(of_tags, self._labels) if self._prior else None
-                self._write(slot, self._prompts.suffix, policy, ends, prior)
+        """Read a batch of passages, and prepare to write the sentences that are in doubt."""
+        readings = reader.read([(slot.sequence, slot.sentences, slot.tokenized) for slot in group])
+        for slot, of_slot in zip(group, readings, strict=True):
+            if len(of_slot) == 1:
+                self._finish_or_write(slot, of_slot[0])
+                continue
+            for place, (words, reading) in enumerate(zip(slot.sentences, of_slot, strict=True)):
+                if place in slot.request.found:  # before an error
+                    continue
+                if reading.ends(self.threshold) is None:
+                    slot.request.found[place] = Decoded(reading.spans, reading)
+                else:
+                    self._waiting.append(self._slot(slot.request, place, [words], reading))
+            slot.finished = True
+
+    def _finish_or_write(self, slot: _Slot, alone: Reading) -> None:
+        """Go on with a single sentence after it was read."""
+        reading = slot.reading = slot.reading or alone
+        ends = reading.ends(self.threshold)
+        if ends is None:
+            slot.finish(Decoded(reading.spans, reading))
+            return
+        slot.length += len(slot.tokenized.tokens)
+        prior = None
+        if self._prior:
+            of_tags = (reading.log_probabilities + alone.log_probabilities) / 2
+            prior = ReadingPrior(of_tags, self._labels)
+        self._write(slot, self._prompts.suffix, ReadPolicy(reading.spans), ends, prior)
 
     def _write(
         self,
@@ -225,13 +264,13 @@ class CopyEngine:
             slot.words, self._labels, tokens, self.chunks, policy, ends, prior
         )
         if slot.decoder.finished:  # only one answer is legal
-            slot.spans = self._result(slot, slot.decoder)
+            self._finish(slot, slot.decoder)
 
-    def _result(self, slot: _Slot, decoder: SentenceDecoder) -> list[ScoredSpan]:
+    def _finish(self, slot: _Slot, decoder: SentenceDecoder) -> None:
         spans = calibrated(decoder.spans, self._temperature)
         if slot.reading:  # the rest of the sentence
             spans += [span for span in slot.reading.spans if span.start >= decoder.position]
-        return spans
+        slot.finish(Decoded(spans, slot.reading))
 
     def _advance(self) -> None:
         """Evaluate one batch of as many pending tokens as fit."""
@@ -260,7 +299,7 @@ class CopyEngine:
             accepted = decoder.settle(partial(self._logits, row_of))
             slot.length += accepted
             if decoder.finished:
-                slot.spans = self._result(slot, decoder)
+                self._finish(slot, decoder)
             elif accepted < len(run.tokens):
                 self._model.forget(slot.sequence, slot.length)
 

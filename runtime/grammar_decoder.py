@@ -51,9 +51,11 @@ class GrammarDecoder:
         model.drop_head()  # the sampler needs the logits of every token
 
     def step(self, take: Take) -> None:
-        """Take a request and set its result."""
+        """Take a request and set its results."""
         if request := take():
-            request.result = self._decode(request.words)
+            for place, words in enumerate(request.sentences):
+                if place not in request.found:
+                    request.found[place] = self._decode(words)
 
     def drop_cancelled(self) -> None:
         """Do nothing: no request is in flight between two steps."""

@@ -1,14 +1,18 @@
-"""Read sentences both ways: their tokens attend to one another, and the word head tags them.
+"""Read passages both ways: their tokens attend to one another, and the word head tags them.
 
 llama.cpp switches between causal and full attention with `llama_set_causal_attn`. A batch of whole
-sentences must fit one micro-batch.
+passages must fit one micro-batch.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from ner_edge.passages import BREAK
 from ner_edge.prompt import PromptTokenizer
 from ner_edge.runtime.batch import Run
+from ner_edge.runtime.decoded import Passage
 from ner_edge.runtime.llama import LlamaModel
 from ner_edge.runtime.score import calibrated
 from ner_edge.runtime.trie import ChunkTokenizer
@@ -16,24 +20,26 @@ from ner_edge.word_head import Reading, WordHead
 
 
 class Tokenized(NamedTuple):
-    """The tokens of a sentence, and the index of each word's last one."""
+    """The tokens of a passage, and the index of each word's last one."""
 
     tokens: list[int]
     ends: list[int]
 
 
-def tokenize_words(words: Sequence[str], chunks: ChunkTokenizer) -> Tokenized:
-    """Return the tokens of a sentence, which are split at each space."""
+def tokenize_words(sentences: Passage, chunks: ChunkTokenizer) -> Tokenized:
+    """Return the tokens of a passage, which are split at each space and after each sentence."""
     tokens: list[int] = []
     ends = []
-    for number, word in enumerate(words):
-        tokens += chunks.tokens(f" {word}" if number else word)
-        ends.append(len(tokens) - 1)
+    for words in sentences:
+        tokens += chunks.tokens(BREAK) if tokens else []
+        for number, word in enumerate(words):
+            tokens += chunks.tokens(f" {word}" if number else word)
+            ends.append(len(tokens) - 1)
     return Tokenized(tokens, ends)
 
 
 class SentenceReader:
-    """Reads and tags sentences that follow the prefix of their prompts in a model's memory.
+    """Reads and tags passages that follow the prefix of their prompts in a model's memory.
 
     With a `depth`, only so many layers are evaluated, and nothing can be written afterwards. The
     scores of entities are calibrated by `temperature`.
@@ -54,17 +60,26 @@ class SentenceReader:
         self._temperature = temperature
         self._depth = depth if depth != head.last else None
 
-    def read(self, sentences: Sequence[tuple[int, Sequence[str], Tokenized]]) -> list[Reading]:
-        """Read sentences, each with its sequence, in one batch, and tag them."""
+    def read(self, passages: Sequence[tuple[int, Passage, Tokenized]]) -> list[list[Reading]]:
+        """Read passages, each with its sequence, in one batch, and tag their sentences."""
         runs = [
             Run(sequence, self._prefix, tokenized.tokens, tokenized.ends)
-            for sequence, _, tokenized in sentences
+            for sequence, _, tokenized in passages
         ]
         states = self._model.read(runs, depth=self._depth)
         depth = self._depth or self._head.last
         readings = []
-        for (_, words, _), of_words in zip(sentences, states, strict=True):
-            reading = self._head.tag(words, of_words, depth)
-            spans = calibrated(reading.spans, self._temperature)
-            readings.append(reading._replace(spans=spans))
+        for (_, sentences, _), of_words in zip(passages, states, strict=True):
+            ends = np.cumsum([len(words) for words in sentences])
+            readings.append(
+                [
+                    self._calibrated(self._head.tag(words, of_sentence, depth))
+                    for words, of_sentence in zip(
+                        sentences, np.split(of_words, ends[:-1]), strict=True
+                    )
+                ]
+            )
         return readings
+
+    def _calibrated(self, reading: Reading) -> Reading:
+        return reading._replace(spans=calibrated(reading.spans, self._temperature))

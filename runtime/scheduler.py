@@ -6,20 +6,21 @@ with the same batches every time.
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError
+from itertools import chain
 from threading import Condition
 from typing import Protocol
 
-from ner_edge.runtime.decoded import Decoded, Request, Take
+from ner_edge.runtime.decoded import Decoded, Passage, Request, Take
 from ner_edge.runtime.engine import READ_TOGETHER
 
 LOOK_AHEAD = READ_TOGETHER + 1
-"""The most sentences of a caller that wait. An engine takes at most so many in one step, so that
+"""The most passages of a caller that wait. An engine takes at most so many in one step, so that
 its batches do not depend on when a caller is asked for more."""
 
 MOST_AHEAD = 1024
-"""The most results that a caller is ahead, since sentences without words need not wait."""
+"""The most passages that a caller is ahead, since those without words need not wait."""
 
 
 class Engine(Protocol):
@@ -43,13 +44,20 @@ class Caller:
         """Those whose results were not yielded, in order."""
         self.waiting: deque[Request] = deque()
         """Those of them that the engine has not taken."""
+        self.yielded = 0
+        """The number of results of the first request that were yielded."""
         self.left = False
+
+    @property
+    def has_result(self) -> bool:
+        """Whether the next result is there."""
+        return bool(self.requests) and self.yielded in self.requests[0].found
 
 
 class Scheduler:
-    """Decodes the sentences of many callers, each in its own thread, with one engine.
+    """Decodes the passages of many callers, each in its own thread, with one engine.
 
-    Callers take turns, sentence by sentence, so that a long document does not hold up a short one.
+    Callers take turns, passage by passage, so that a long document does not hold up a short one.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -61,28 +69,33 @@ class Scheduler:
         self._unclean = False  # whether a step has not ended, or failed and was not undone
 
     def decode(
-        self, sentences: Iterable[Sequence[str]], caller: Caller | None = None
+        self, passages: Iterable[Passage], caller: Caller | None = None
     ) -> Generator[Decoded]:
-        """Yield the result of each sentence, in order. All must fit the engine.
+        """Yield the result of each sentence of each passage, in order. All must fit the engine.
 
-        The sentences are taken from their iterator in the thread that asks for results. Raises
+        The passages are taken from their iterator in the thread that asks for results. Raises
         `CancelledError` once the `caller` has left. An error of the engine reaches the caller that
-        ran it; the sentences of the others start again.
+        ran it; the passages of the others start again.
         """
         caller = caller or Caller()
-        source = iter(sentences)
+        source = iter(passages)
         with self._changed:
             self._callers.append(caller)
         try:
             while self._ask(caller, source):
                 if caller.left:
                     raise CancelledError
-                if (result := caller.requests[0].result) is None:
+                if not caller.has_result:
                     self._step_or_wait(caller)
-                else:
+                    continue
+                request = caller.requests[0]
+                decoded = request.found[caller.yielded]
+                caller.yielded += 1
+                if caller.yielded == len(request.sentences):
+                    caller.yielded = 0
                     with self._changed:  # another thread may be going through them
                         caller.requests.popleft()
-                    yield result
+                yield decoded
         finally:
             self.leave(caller)
 
@@ -102,7 +115,8 @@ class Scheduler:
     def waiting(self) -> int:
         """The number of sentences that wait to be taken by the engine."""
         with self._changed:
-            return sum(len(caller.waiting) for caller in self._callers)
+            requests = chain.from_iterable(caller.waiting for caller in self._callers)
+            return sum(len(request.sentences) for request in requests)
 
     @property
     def callers(self) -> int:
@@ -121,18 +135,18 @@ class Scheduler:
                 self._actions -= 1
                 self._changed.notify_all()
 
-    def _ask(self, caller: Caller, source: Iterator[Sequence[str]]) -> bool:
-        """Request as many sentences as may wait. Returns whether a result is due."""
+    def _ask(self, caller: Caller, source: Iterator[Passage]) -> bool:
+        """Request as many passages as may wait. Returns whether a result is due."""
         while len(caller.waiting) < LOOK_AHEAD and len(caller.requests) < MOST_AHEAD:
             # Others may take them as fast as they come.
-            if caller.requests and caller.requests[0].result is not None:
+            if caller.has_result:
                 break
-            if (words := next(source, None)) is None:
+            if (sentences := next(source, None)) is None:
                 break
-            request = Request(words, None if words else Decoded([]))
+            request = Request(sentences, {} if sentences[0] else {0: Decoded([])})
             with self._changed:
                 caller.requests.append(request)
-                if words:
+                if not request.done:
                     caller.waiting.append(request)
         return bool(caller.requests)
 
@@ -141,7 +155,7 @@ class Scheduler:
         ours = False
         try:
             with self._changed:
-                if caller.left or caller.requests[0].result is not None:
+                if caller.left or caller.has_result:
                     return  # since it was asked
                 if self._stepping or self._actions:
                     self._changed.wait()
@@ -175,6 +189,5 @@ class Scheduler:
         self._engine.reset()
         with self._changed:
             for caller in self._callers:
-                undone = (request for request in caller.requests if request.result is None)
-                caller.waiting = deque(undone)
+                caller.waiting = deque(r for r in caller.requests if not r.done)
         self._unclean = False

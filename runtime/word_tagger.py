@@ -4,6 +4,7 @@ import warnings
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
@@ -13,8 +14,9 @@ from ner_edge.errors import DataError, ModelError, NerEdgeWarning, UsageError
 from ner_edge.files.cache import cache_dir
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.gguf.metadata import describe
+from ner_edge.passages import passages
 from ner_edge.prompt import PromptTokenizer
-from ner_edge.runtime.decoded import Decoded
+from ner_edge.runtime.decoded import Decoded, Passage
 from ner_edge.runtime.engine import DECODER_VERSION, READ_TOGETHER, CopyEngine
 from ner_edge.runtime.grammar import completion_request
 from ner_edge.runtime.grammar_decoder import GrammarDecoder
@@ -108,6 +110,7 @@ class WordTagger:
             reader = SentenceReader(
                 model, word_head, self._prompts, temperature=temperature, depth=depth
             )
+        self._passage = word_head.passage if word_head and decoder in ("auto", "read") else 0
         thresholds = {"read": -1.0, "auto": calibration.threshold}
         self._engine = CopyEngine(
             model,
@@ -193,7 +196,9 @@ class WordTagger:
     def tag_words(self, sentences: Iterable[Sequence[str]]) -> Generator[list[ScoredSpan]]:
         """Yield the entities, as spans of words, of sentences already split into words.
 
-        Raises `DataError` for a word that is empty or contains white space.
+        Consecutive sentences are read together if the model was trained to, up to an empty one,
+        which has no entities: put one between documents, or between unrelated sentences. Raises
+        `DataError` for a word that is empty or contains white space.
         """
         return self._tag_words(sentences)
 
@@ -209,8 +214,8 @@ class WordTagger:
     ) -> Generator[Decoded]:
         """Yield all entities of each sentence, with those found while reading it.
 
-        A sentence that is not read both ways, or only in parts, has no reading. Raises
-        `CancelledError` once the `caller` has left.
+        The sentences are as for `tag_words`. One that is not read both ways, or only in parts, has
+        no reading. Raises `CancelledError` once the `caller` has left.
         """
         self._model.check_usable()
         parts_of: deque[tuple[int, list[tuple[int, int]]]] = deque()  # of those being decoded
@@ -223,7 +228,7 @@ class WordTagger:
                 for start, end in parts:
                     yield words[start:end]
 
-        with closing(self._scheduler.decode(all_parts(), caller)) as results:
+        with closing(self._scheduler.decode(self._passages(all_parts()), caller)) as results:
             for decoded in results:
                 length, ((first, end), *others) = parts_of.popleft()
                 found = _moved(decoded.spans, first)
@@ -253,6 +258,21 @@ class WordTagger:
         """Return `text` encoded and decoded; it is unchanged if the vocabulary covers it."""
         pieces = (self._model.piece(token) for token in self._model.tokenize(text))
         return b"".join(pieces).decode("utf-8", "replace")
+
+    def _passages(self, sentences: Iterable[Sequence[str]]) -> Iterator[Passage]:
+        if not self._passage:
+            yield from ([words] for words in sentences)
+            return
+
+        def fits(passage: Passage) -> bool:
+            words = sum(map(len, passage))
+            return words <= self._passage and self._engine.fit_together(passage)
+
+        for is_empty, group in groupby(sentences, key=lambda words: not words):
+            if is_empty:
+                yield from ([words] for words in group)
+            else:
+                yield from passages(group, fits)
 
     def _parts(self, words: Sequence[str]) -> Iterator[tuple[int, int]]:
         """Yield the parts of a sentence to tag, each short enough for the context."""

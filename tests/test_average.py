@@ -116,7 +116,7 @@ def test_what_does_not_belong_together_is_refused(base, adapters, tmp_path):
         average_adapters(adapters, tmp_path / "file" / "mean")
 
 
-def with_head(adapter, folder, value, labels=("PER",), depths=(1, 2), width=64):
+def with_head(adapter, folder, value, labels=("PER",), depths=(1, 2), width=64, passage=0):
     """A copy of `adapter` with a word head whose weights are `value`, and its biases the depth."""
     shutil.copytree(adapter, folder)
     shape = (1 + 2 * len(labels), width)
@@ -124,18 +124,18 @@ def with_head(adapter, folder, value, labels=("PER",), depths=(1, 2), width=64):
         depth: Linear(np.full(shape, value, np.float32), np.full(shape[0], depth, np.float32))
         for depth in depths
     }
-    write_word_head(WordHead(tuple(labels), layers), folder)
+    write_word_head(WordHead(tuple(labels), layers, passage=passage), folder)
     return folder
 
 
 def test_word_heads_are_averaged(adapters, tmp_path):
     folders = [
-        with_head(adapter, tmp_path / name, value)
-        for adapter, name, value in zip(adapters, "ab", (1, 4), strict=True)
+        with_head(adapter, tmp_path / name, value, passage=passage)
+        for adapter, name, value, passage in zip(adapters, "ab", (1, 4), (0, 100), strict=True)
     ]
     average_adapters(folders, tmp_path / "mean")
     head = read_word_head(tmp_path / "mean")
-    assert (head.labels, list(head.layers)) == (("PER",), [1, 2])
+    assert (head.labels, list(head.layers), head.passage) == (("PER",), [1, 2], 100)
     for depth, (weight, bias) in head.layers.items():
         assert weight.shape == (3, 64)
         assert (weight == 2.5).all()

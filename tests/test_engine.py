@@ -1,7 +1,7 @@
 """The copy engine is exact: its result depends only on the model and the sentence."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from stub_model import WIDTH, StubModel, logits_after, states_of, tokenize
 
 from ner_edge.errors import ModelError
+from ner_edge.passages import passages
 from ner_edge.prompt import PromptTokenizer
 from ner_edge.runtime.automaton import START, CopyAutomaton, State
 from ner_edge.runtime.batch import Run
-from ner_edge.runtime.decoded import Decoded
+from ner_edge.runtime.decoded import Decoded, Passage
 from ner_edge.runtime.engine import CopyEngine
 from ner_edge.runtime.policy import BoldPolicy, DraftPolicy, Guess
 from ner_edge.runtime.prior import ReadingPrior
@@ -90,6 +91,11 @@ class Timid(DraftPolicy):
         return None
 
 
+def alone(sentences: Iterable[list[str]]) -> Iterator[Passage]:
+    """Each sentence as a passage of its own."""
+    return ([words] for words in sentences)
+
+
 def assert_same(found: list[Decoded], expected: list[list[ScoredSpan]]) -> None:
     for (ours, _), theirs in zip(found, expected, strict=True):
         assert [span[:3] for span in ours] == [span[:3] for span in theirs]
@@ -110,14 +116,15 @@ def test_result_is_that_of_naive_decoding(
     engine = CopyEngine(
         model, LABELS, PROMPTS, in_flight=in_flight, policy=policy() if policy else None
     )
-    found = list(Scheduler(engine).decode(sentences))
+    found = list(Scheduler(engine).decode(alone(sentences)))
     assert_same(found, [naive(words) for words in sentences])
     assert all(not held for sequence, held in model.memory.items() if sequence)
 
 
-def read_naively(words: list[str]) -> Reading:
-    sentence = tokenize_words(words, ChunkTokenizer(tokenize))
-    return HEAD.tag(words, states_of((*PREFIX, *sentence.tokens), sentence.ends), HEAD.last)
+def read_naively(sentences: Passage) -> list[Reading]:
+    tokens, ends = tokenize_words(sentences, ChunkTokenizer(tokenize))
+    states = iter(states_of((*PREFIX, *tokens), ends))
+    return [HEAD.tag(s, np.array([next(states) for _ in s]), HEAD.last) for s in sentences]
 
 
 def written_where_in_doubt(
@@ -140,22 +147,35 @@ def written_where_in_doubt(
     st.sampled_from([90, 200, 512]),  # every sentence is read at once: none has more than 81
     st.sampled_from([-1.0, 0.3, 0.5, 0.8, 1.0]),
     st.booleans(),
+    st.sampled_from([0, 12, 30]),
 )
 def test_sentences_are_written_up_to_their_last_word_in_doubt(
-    sentences: list[list[str]], in_flight: int, batch: int, threshold: float, prior: bool
+    sentences: list[list[str]],
+    in_flight: int,
+    batch: int,
+    threshold: float,
+    prior: bool,
+    most_words: int,
 ) -> None:
     model = StubModel(batch, PREFIX)
     reader = SentenceReader(model, HEAD, PROMPTS)
     engine = CopyEngine(
         model, LABELS, PROMPTS, in_flight=in_flight, reader=reader, threshold=threshold, prior=prior
     )
-    found = list(Scheduler(engine).decode(sentences))
-    readings = [read_naively(words) for words in sentences]
+
+    def fits(passage: Passage) -> bool:
+        tokens, _ = tokenize_words(passage, engine.chunks)
+        return sum(map(len, passage)) <= most_words and len(tokens) <= batch
+
+    joined = list(passages(sentences, fits))
+    found = list(Scheduler(engine).decode(joined))
+    readings = [reading for passage in joined for reading in read_naively(passage)]
     assert [decoded.reading[:2] for decoded in found] == [reading[:2] for reading in readings]
-    written = [
-        naive(words, ReadingPrior(reading.log_probabilities, LABELS) if prior else None)
-        for words, reading in zip(sentences, readings, strict=True)
-    ]
+    written = []
+    for words, reading in zip(sentences, readings, strict=True):
+        (alone,) = read_naively([words])
+        mean = (reading.log_probabilities + alone.log_probabilities) / 2
+        written.append(naive(words, ReadingPrior(mean, LABELS) if prior else None))
     expected = [
         written_where_in_doubt(spans, reading, threshold)
         for spans, reading in zip(written, readings, strict=True)
@@ -180,12 +200,12 @@ def test_a_right_reading_is_written_in_one_batch() -> None:
     reading = Reading(naive(words), [0.5] * 4, NO_TAGS)
     reader = SentenceReader(model, HEAD, PROMPTS)
     reader.read = lambda sentences: (  # type: ignore[method-assign]
-        model.read([Run(s, len(PREFIX), t.tokens, []) for s, _, t in sentences]) and [reading]
+        model.read([Run(s, len(PREFIX), t.tokens, []) for s, _, t in sentences]) and [[reading]]
     )
     batches = []
     model.decode = lambda runs: batches.append(runs) or StubModel.decode(model, runs)  # type: ignore
     engine = CopyEngine(model, LABELS, PROMPTS, in_flight=2, reader=reader)
-    assert_same(list(Scheduler(engine).decode([words])), [naive(words)])
+    assert_same(list(Scheduler(engine).decode(alone([words]))), [naive(words)])
     assert len(batches) == 1
 
 
@@ -205,7 +225,7 @@ def test_a_sentence_in_doubt_does_not_wait_for_all_that_are_not(
     engine = CopyEngine(
         model, LABELS, PROMPTS, in_flight=8, reader=SentenceReader(model, HEAD, PROMPTS)
     )
-    next(Scheduler(engine).decode(source()))
+    next(Scheduler(engine).decode(alone(source())))
     assert len(taken) < 500
 
 
@@ -222,17 +242,19 @@ def test_a_sentence_too_long_to_be_read_at_once_does_not_fit() -> None:
 def test_a_prompt_longer_than_a_batch_goes_in_pieces() -> None:
     words = ["London", "the"] * 40
     engine = CopyEngine(StubModel(49, PREFIX), LABELS, PROMPTS, in_flight=2)
-    assert_same(list(Scheduler(engine).decode([words, ["Ada"]])), [naive(words), naive(["Ada"])])
+    assert_same(
+        list(Scheduler(engine).decode(alone([words, ["Ada"]]))), [naive(words), naive(["Ada"])]
+    )
 
 
 def test_an_abandoned_decode_leaves_no_sentence_behind() -> None:
     model = StubModel(512, PREFIX)
     engine = CopyEngine(model, LABELS, PROMPTS, in_flight=3)
-    results = Scheduler(engine).decode([["Ada", "London"]] * 10)
+    results = Scheduler(engine).decode(alone([["Ada", "London"]] * 10))
     next(results)
     results.close()
     assert all(not held for sequence, held in model.memory.items() if sequence)
-    assert_same(list(Scheduler(engine).decode([["Ada", "the"]])), [naive(["Ada", "the"])])
+    assert_same(list(Scheduler(engine).decode(alone([["Ada", "the"]]))), [naive(["Ada", "the"])])
 
 
 class NotFinite(StubModel):
@@ -243,7 +265,7 @@ class NotFinite(StubModel):
 def test_numbers_that_are_not_finite_are_an_error() -> None:
     engine = CopyEngine(NotFinite(512, PREFIX), LABELS, PROMPTS, in_flight=1)
     with pytest.raises(ModelError, match="not finite"):
-        list(Scheduler(engine).decode([["Ada"]]))
+        list(Scheduler(engine).decode(alone([["Ada"]])))
 
 
 def whole(text: str, *, special: bool = False, start: bool = False) -> list[int]:

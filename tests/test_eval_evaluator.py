@@ -58,7 +58,8 @@ class StubTagger:
         for words in sentences:
             if len(self.seen) == self.dies_after:
                 raise Killed
-            self.seen.append(words)
+            if words:  # not between documents
+                self.seen.append(words)
             if self.misaligned_words:
                 self.output = " ".join(w for w in words if w not in self.misaligned_words)
             yield self._find(words)

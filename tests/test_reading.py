@@ -245,7 +245,7 @@ def broken(key, value):
     return lambda model, path: rewrite(model, path, {f"ner_edge.word_head.{key}": value})
 
 
-FLOATS, INTS = GGUFValueType.FLOAT32, GGUFValueType.INT32
+FLOATS, INTS, INT = GGUFValueType.FLOAT32, GGUFValueType.INT32, GGUFValueType.INT32
 
 
 @pytest.mark.parametrize(
@@ -263,6 +263,12 @@ def test_a_damaged_head_is_refused(model, tmp_path, key, items, kind, message):
     value = (items, GGUFValueType.ARRAY, kind)
     path = rewrite(model, tmp_path / "broken.gguf", {f"ner_edge.word_head.{key}": value})
     with pytest.raises(ModelError, match=message):
+        describe(path)
+
+
+def test_a_length_of_passages_below_zero_is_refused(model, tmp_path):
+    path = rewrite(model, tmp_path / "x.gguf", {"ner_edge.word_head.passage": (-1, INT)})
+    with pytest.raises(ModelError, match="passage is -1"):
         describe(path)
 
 

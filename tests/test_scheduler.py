@@ -11,7 +11,7 @@ from conftest import TinyModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stub_model import StubModel
-from test_engine import HEAD, LABELS, PROMPTS, WORDS, assert_same, naive
+from test_engine import HEAD, LABELS, PROMPTS, WORDS, alone, assert_same, naive
 
 from ner_edge import Entity, Tagger
 from ner_edge.errors import NerEdgeError, UsageError
@@ -41,7 +41,7 @@ def test_callers_that_take_turns_get_what_each_gets_alone(
 ) -> None:
     model = StubModel(512, PROMPTS.prefix)
     scheduler = Scheduler(engine_of(model, reads=reads))
-    results = [scheduler.decode(sentences) for sentences in documents]
+    results = [scheduler.decode(alone(sentences)) for sentences in documents]
     found: list[list[Decoded]] = [[] for _ in documents]
     unfinished = list(range(len(documents)))
     while unfinished:
@@ -65,9 +65,48 @@ def test_callers_in_threads_get_what_each_gets_alone() -> None:
         for j in range(8)
     ]
     with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(lambda sentences: list(scheduler.decode(sentences)), documents))
+        found = list(
+            threads.map(lambda sentences: list(scheduler.decode(alone(sentences))), documents)
+        )
     for sentences, ours in zip(documents, found, strict=True):
         assert_same(ours, [naive(words) for words in sentences])
+    assert is_empty(model)
+
+
+def test_callers_get_the_sentences_of_passages_in_order() -> None:
+    model = StubModel(512, PROMPTS.prefix)
+    scheduler = Scheduler(engine_of(model, reads=True))
+    passages = [
+        [[WORDS[(i * j + k) % len(WORDS)] for k in range(1 + i % 3)] for i in range(j)]
+        for j in range(1, 6)
+    ]
+    expected = [found for one in passages for found in Scheduler(scheduler._engine).decode([one])]
+    with ThreadPoolExecutor(4) as threads:
+        results = [threads.submit(lambda: list(scheduler.decode(passages))) for _ in range(4)]
+        leaving = scheduler.decode(passages)
+        next(leaving)
+        leaving.close()
+        for result in results:
+            ours = result.result(10)
+            assert [decoded.spans for decoded in ours] == [decoded.spans for decoded in expected]
+    assert is_empty(model)
+    assert not scheduler._engine._waiting
+
+
+def test_a_passage_that_starts_again_keeps_what_was_found() -> None:
+    model = StubModel(512, PROMPTS.prefix)
+    engine = engine_of(model, reads=True)
+    request = Request([["Ada"], ["the", "London"], ["London", "."]])
+    waiting = [request]
+    while len(request.found) < 1:
+        engine.step(lambda: waiting.pop() if waiting else None)
+    engine.reset()
+    assert is_empty(model)
+    first = dict(request.found)
+    waiting = [request]
+    while not request.done:
+        engine.step(lambda: waiting.pop() if waiting else None)
+    assert all(request.found[place] is decoded for place, decoded in first.items())
     assert is_empty(model)
 
 
@@ -84,11 +123,11 @@ class Counting:
         while len(self.held) < 2 and (request := take()):
             self.held.append(request)
         self.during()
-        if error := self.fails_at.pop(self.held[0].words[0], None):
+        if error := self.fails_at.pop(self.held[0].sentences[0][0], None):
             raise error
         request = self.held.pop(0)
-        self.steps.append(request.words[0])
-        request.result = Decoded([])
+        self.steps.append(request.sentences[0][0])
+        request.found[0] = Decoded([])
 
     def drop_cancelled(self) -> None:
         self.held = [request for request in self.held if not request.cancelled]
@@ -100,9 +139,9 @@ class Counting:
 def test_a_long_document_does_not_hold_up_a_short_one() -> None:
     engine = Counting()
     scheduler = Scheduler(engine)
-    long = scheduler.decode([f"long {i}"] for i in range(100))
+    long = scheduler.decode(alone([f"long {i}"] for i in range(100)))
     next(long)
-    assert len(list(scheduler.decode([["short 0"], ["short 1"]]))) == 2
+    assert len(list(scheduler.decode(alone([["short 0"], ["short 1"]])))) == 2
     # At most one sentence of the long document was ahead of each, and one was in flight.
     assert len(engine.steps) <= 6
     assert len(list(long)) == 99
@@ -117,7 +156,7 @@ def test_a_caller_takes_no_more_sentences_than_may_wait() -> None:
             taken.append(number)
             yield [str(number)]
 
-    results = Scheduler(Counting()).decode(source())
+    results = Scheduler(Counting()).decode(alone(source()))
     next(results)
     assert len(taken) <= LOOK_AHEAD + 3  # and those in flight
 
@@ -125,7 +164,7 @@ def test_a_caller_takes_no_more_sentences_than_may_wait() -> None:
 def test_a_slow_source_does_not_hold_back_results_while_others_run_the_engine() -> None:
     engine = Counting()
     scheduler = Scheduler(engine)
-    other = scheduler.decode(["other"] for _ in range(10_000))
+    other = scheduler.decode(alone(["other"] for _ in range(10_000)))
     taken: list[int] = []
 
     def source() -> Iterator[Words]:
@@ -135,15 +174,15 @@ def test_a_slow_source_does_not_hold_back_results_while_others_run_the_engine() 
             for _ in range(2):  # while this source waits, another caller goes on
                 next(other)
 
-    next(scheduler.decode(source()))
+    next(scheduler.decode(alone(source())))
     assert len(taken) < LOOK_AHEAD
 
 
 def test_a_caller_who_leaves_frees_its_sentences_at_once() -> None:
     model = StubModel(512, PROMPTS.prefix)
     scheduler = Scheduler(engine_of(model, reads=False))
-    leaving = scheduler.decode([["Ada", "London"]] * 10)
-    staying = scheduler.decode([["the", "London"]] * 2)
+    leaving = scheduler.decode(alone([["Ada", "London"]] * 10))
+    staying = scheduler.decode(alone([["the", "London"]] * 2))
     next(leaving)
     first = next(staying)
     leaving.close()
@@ -163,9 +202,9 @@ def test_a_caller_can_be_made_to_leave_while_it_waits() -> None:
 
     engine.during = during
     with ThreadPoolExecutor(2) as threads:
-        other = threads.submit(lambda: list(scheduler.decode([["a"], ["b"]])))
+        other = threads.submit(lambda: list(scheduler.decode(alone([["a"], ["b"]]))))
         assert stepping.wait(10)
-        waits = threads.submit(lambda: list(scheduler.decode([["c"]], caller)))
+        waits = threads.submit(lambda: list(scheduler.decode(alone([["c"]]), caller)))
         while scheduler.callers < 2:
             pass
         scheduler.leave(caller)
@@ -180,8 +219,8 @@ def test_an_error_reaches_the_caller_that_ran_into_it_and_the_others_start_again
     engine = Counting()
     engine.fails_at = {"one 1": NerEdgeError("the batch failed")}
     scheduler = Scheduler(engine)
-    one = scheduler.decode([["one 0"], ["one 1"]])
-    two = scheduler.decode([f"two {i}"] for i in range(9))
+    one = scheduler.decode(alone([["one 0"], ["one 1"]]))
+    two = scheduler.decode(alone([f"two {i}"] for i in range(9)))
     assert (next(two), next(one)) == (Decoded([]), Decoded([]))
     with pytest.raises(NerEdgeError, match="the batch failed"):
         next(one)
@@ -201,20 +240,20 @@ def test_others_may_take_results_while_they_are_started_again(
     class Watched(Request):
         def __getattribute__(self, name: str) -> object:
             here = threading.current_thread() is failing
-            if here and name == "result" and starting_again.is_set():
+            if here and name == "found" and starting_again.is_set():
                 taken.wait(0.05)
             return super().__getattribute__(name)
 
     monkeypatch.setattr("ner_edge.runtime.scheduler.Request", Watched)
     engine = Counting()
     scheduler = Scheduler(engine)
-    other = scheduler.decode([[f"other {i}"] for i in range(9)])
+    other = scheduler.decode(alone([[f"other {i}"] for i in range(9)]))
     next(other)
-    results = scheduler.decode([[f"{i}"] for i in range(9)])
+    results = scheduler.decode(alone([[f"{i}"] for i in range(9)]))
     for _ in range(5):
         next(results)  # some of the other's results are there, too
     monkeypatch.setattr(engine, "reset", starting_again.set)
-    engine.fails_at = {request.words[0]: NerEdgeError("failed") for request in engine.held}
+    engine.fails_at = {request.sentences[0][0]: NerEdgeError("failed") for request in engine.held}
 
     def take() -> Decoded:
         starting_again.wait(10)
@@ -244,9 +283,9 @@ def test_an_interrupt_leaves_nothing_in_flight() -> None:
     model = Interrupted(512, PROMPTS.prefix)
     scheduler = Scheduler(engine_of(model, reads=False))
     with pytest.raises(KeyboardInterrupt):
-        list(scheduler.decode([["Ada", "London"]] * 5))
+        list(scheduler.decode(alone([["Ada", "London"]] * 5)))
     assert is_empty(model)
-    assert_same(list(scheduler.decode([["Ada"]] * 5)), [naive(["Ada"])] * 5)
+    assert_same(list(scheduler.decode(alone([["Ada"]] * 5))), [naive(["Ada"])] * 5)
 
 
 class InterruptedLock(threading.Condition):
@@ -273,11 +312,11 @@ class InterruptedLock(threading.Condition):
 @pytest.mark.parametrize("times", range(1, 25))
 def test_an_interrupt_at_any_time_does_not_stop_others(times: int) -> None:
     scheduler = Scheduler(Counting())
-    other = scheduler.decode([f"other {i}"] for i in range(9))
+    other = scheduler.decode(alone([f"other {i}"] for i in range(9)))
     assert next(other) == Decoded([])
     scheduler._changed = InterruptedLock(times)
     with pytest.raises(KeyboardInterrupt):
-        list(scheduler.decode([[str(i)] for i in range(9)]))
+        list(scheduler.decode(alone([[str(i)] for i in range(9)])))
     with ThreadPoolExecutor(1) as threads:
         assert len(threads.submit(list[Decoded], other).result(10)) == 8
 
@@ -288,7 +327,7 @@ def test_a_second_interrupt_does_not_lose_the_sentences_of_others(
     engine = Counting()
     engine.fails_at = {"one": KeyboardInterrupt()}
     scheduler = Scheduler(engine)
-    other = scheduler.decode([f"other {i}"] for i in range(9))
+    other = scheduler.decode(alone([f"other {i}"] for i in range(9)))
     next(other)
 
     def interrupted() -> None:
@@ -297,7 +336,7 @@ def test_a_second_interrupt_does_not_lose_the_sentences_of_others(
 
     monkeypatch.setattr(engine, "reset", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        list(scheduler.decode([["one"]]))
+        list(scheduler.decode(alone([["one"]])))
     with ThreadPoolExecutor(1) as threads:
         assert len(threads.submit(list[Decoded], other).result(10)) == 8
 
@@ -314,7 +353,7 @@ def test_nothing_is_evaluated_while_the_model_is_closed() -> None:
 
     engine.during = during
     with ThreadPoolExecutor(1) as threads:
-        results = threads.submit(lambda: list(scheduler.decode([["a"]])))
+        results = threads.submit(lambda: list(scheduler.decode(alone([["a"]]))))
         assert stepping.wait(10)
         scheduler.when_idle(lambda: order.append("closed"))
         assert len(results.result(10)) == 1
@@ -327,7 +366,9 @@ def test_an_action_waits_for_one_batch_only() -> None:
     scheduler = Scheduler(engine)
     done: list[int] = []
     with ThreadPoolExecutor(3) as threads:
-        results = [threads.submit(lambda: list(scheduler.decode([["a"]] * 30))) for _ in range(3)]
+        results = [
+            threads.submit(lambda: list(scheduler.decode(alone([["a"]] * 30)))) for _ in range(3)
+        ]
         while len(engine.steps) < 3:
             pass
         scheduler.when_idle(lambda: done.append(len(engine.steps)))

@@ -147,6 +147,27 @@ def test_heads_are_after_every_fourth_layer_from_the_middle_on() -> None:
     assert head_depths(2, early=True) == head_depths(2, early=False) == [2]
 
 
+def test_passages_are_trained_on(work: Path, tmp_path: Path) -> None:
+    """The head learns from them, and the adapter says so."""
+    dev = ["--dev", work / "train.conll", "--reading", "both", "--set", "passages=0.9"]
+    result = run(*command(work, tmp_path / "out", *dev, "--set", "batch_size=1"))
+    assert result.exit_code == 0, result.stderr
+    said = "both ways, 90 % in passages; of the rest, 10 % of the sentences causally; new word"
+    assert f"✓ reading   {said}" in result.stderr
+    assert re.search(r"dev strict micro F1 \d+\.\d\d \(word head\)", result.stdout)
+    assert head_of(tmp_path / "out").passage == 100
+    train(work, tmp_path / "further", start=tmp_path / "out", epochs=0.1)
+    assert head_of(tmp_path / "further").passage == 100
+    notes = train(
+        work, tmp_path / "learnt", passages=1.0, epochs=20, batch_size=1, learning_rate=0.01
+    )
+    losses = [re.match(r"loss ([\d.]+) \+ ([\d.]+), ", note) for note in notes]
+    first, last = (float(losses[i][2]) for i in (0, -1))
+    assert last < 0.5 * first, "the head learns"
+    causal = run(*command(work, tmp_path / "causal", "--set", "passages=0.5"))
+    assert_error(causal, "they need --reading both", 2)
+
+
 # Starting from an adapter
 
 

@@ -19,10 +19,11 @@ CONFIG = SimpleNamespace(num_hidden_layers=9, hidden_size=6, rms_norm_eps=1e-5)
 
 def test_what_training_saves_is_read(tmp_path: Path) -> None:
     head = WordHeadModule(CONFIG, LABELS, early=True, seed=3)
+    head.passage = 100
     head.save(tmp_path)
     saved = read_word_head(tmp_path)
     assert saved is not None
-    assert list(saved.labels) == LABELS
+    assert (list(saved.labels), saved.passage) == (LABELS, 100)
     assert list(saved.layers) == head.depths == [8, 9]
     for depth, (weight, bias) in saved.layers.items():
         layer: Any = head.layers[str(depth)]
@@ -83,6 +84,14 @@ def test_a_foreign_file_is_refused(
     save_file(weights, tmp_path / HEAD_FILE, metadata)
     with pytest.raises(ModelError, match=rf"{HEAD_FILE}: .*{message}"):
         read_word_head(tmp_path)
+
+
+def test_a_passage_is_a_number_of_words(tmp_path: Path) -> None:
+    for length in ("-1", "ten", "1" * 9):
+        metadata = {"labels": '["A", "B"]', "passage": length}
+        save_file(tensors(), tmp_path / HEAD_FILE, metadata)
+        with pytest.raises(ModelError, match=f"passage is not a number of words .'{length}'"):
+            read_word_head(tmp_path)
 
 
 def test_a_truncated_file_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ner_edge.data.corpus import Sentence
+from ner_edge.passages import BREAK
 from ner_edge.spans import Span
 
 Names = Mapping[str, Sequence[tuple[str, ...]]]
@@ -68,14 +69,23 @@ def misspelt(sentence: Sentence, rng: random.Random) -> Sentence:
 
 def with_other_names(sentence: Sentence, names: Names, rng: random.Random) -> Sentence:
     """Return the sentence with each entity replaced by another of its label, if `names` has one; in
-    upper case if the sentence is."""
+    upper case if the sentence is. Within a passage, an entity is always replaced by the same one.
+    """
+    chosen: dict[tuple[tuple[str, ...], str], tuple[str, ...]] = {}
     words: list[str] = []
     spans = []
     end = 0
     for span in sorted(sentence.spans):
         words += sentence.words[end : span.start]
         start, end = len(words), span.end
-        words += _other_name(sentence, span, names, rng)
+        own = tuple(sentence.words[span.start : span.end])
+        key = tuple(map(str.lower, own)), span.label
+        if len(names[span.label]) < 2:
+            chosen[key] = own
+        elif key not in chosen:
+            chosen[key] = _other_name(own, names[span.label], rng)
+        other = chosen[key]
+        words += [word.upper() for word in other] if _is_upper(sentence, span) else other
         spans.append(Span(start, len(words), span.label))
     return Sentence(words + sentence.words[end:], spans)
 
@@ -154,12 +164,20 @@ def _misspellings(word: str) -> set[str]:
     return (left_out | doubled | swapped | mistaken) - {word}
 
 
-def _other_name(sentence: Sentence, span: Span, names: Names, rng: random.Random) -> Sequence[str]:
-    own = tuple(sentence.words[span.start : span.end])
-    others = names[span.label]
-    if len(others) < 2:
-        return own
-    chosen = own
-    while chosen == own:
-        chosen = rng.choice(others)
-    return [word.upper() for word in chosen] if sentence.text.isupper() else chosen
+def _is_upper(sentence: Sentence, span: Span) -> bool:
+    """Whether the sentence, or that of a passage in which the entity is, is in upper case."""
+    start, end = span.start, span.end
+    while start > 0 and sentence.words[start - 1] != BREAK:
+        start -= 1
+    while end < len(sentence.words) and sentence.words[end] != BREAK:
+        end += 1
+    return " ".join(sentence.words[start:end]).isupper()
+
+
+def _other_name(
+    own: tuple[str, ...], names: Sequence[tuple[str, ...]], rng: random.Random
+) -> tuple[str, ...]:
+    other = own
+    while other == own:
+        other = rng.choice(names)
+    return other

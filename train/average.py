@@ -7,6 +7,7 @@ aligned.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,7 +103,8 @@ def _mean_head(heads: Sequence[WordHead]) -> WordHead:
     for depth in heads[0].layers:
         weights, biases = zip(*(head.layers[depth] for head in heads), strict=True)
         layers[depth] = Linear(np.stack(weights).mean(0), np.stack(biases).mean(0))
-    return WordHead(heads[0].labels, layers)
+    # One that was trained to read passages is enough: the mean does so, too.
+    return replace(heads[0], layers=layers, passage=max(head.passage for head in heads))
 
 
 def _mean_product(

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain, count
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ from ner_edge.files.inputs import name_as_text
 from ner_edge.files.targets import check_given_once
 from ner_edge.task import Task
 from ner_edge.train.augment import AUGMENTATIONS, copies, names_in
+from ner_edge.train.batches import Share
+from ner_edge.train.passages import cut, joined, of_words
 from ner_edge.train.settings import TrainSettings
 
 _WEIGHTED = re.compile(r"(.+):(\d+\.?\d*|\.\d+)", re.DOTALL | re.ASCII)
@@ -36,11 +39,20 @@ class DataSet(NamedTuple):
     """A file that has been read."""
 
     file: DataFile
-    sentences: list[Sentence]
+    documents: list[list[Sentence]]
     note: str
     """Its layout and what was left out, for the reader of the preflight."""
     sha256: str | None
     """In hexadecimal; None for a pipe, which can be read only once."""
+
+    @property
+    def sentences(self) -> list[Sentence]:
+        """Those of all documents."""
+        return [*chain.from_iterable(self.documents)]
+
+    def passages(self, most_words: int) -> list[list[Sentence]]:
+        """Return all documents in passages as a tagger reads them."""
+        return [*chain.from_iterable(of_words(document, most_words) for document in self.documents)]
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -53,6 +65,8 @@ class Sample(NamedTuple):
 
     sentence: Sentence
     origin: str
+    passage: bool = False
+    """Whether it is several of a document, only to be read."""
     change: str = ""
     """How it differs from that sentence: `in lower case`."""
 
@@ -84,7 +98,8 @@ def read_data(files: Sequence[DataFile], task: Task) -> list[DataSet]:
 def _read(file: DataFile, task: Task) -> DataSet:
     labelled = scan_labelled(file.path, file.columns)
     labelled.require_legal()
-    sentences = [sentence for sentence in labelled.sentences() if not sentence.is_docstart]
+    documents = labelled.documents()
+    sentences = [*chain.from_iterable(documents)]
     found = {span.label for sentence in sentences for span in sentence.spans}
     unknown = sorted(found - set(task.labels))
     if unknown:
@@ -102,7 +117,7 @@ def _read(file: DataFile, task: Task) -> DataSet:
     notes = [labelled.account(), "" if labelled.plain else labelled.layout]
     note = "".join(f"; {note}" for note in notes if note)
     digest = sha256_of(file.path) if file.path.is_file() else None
-    return DataSet(file, sentences, note, digest)
+    return DataSet(file, documents, note, digest)
 
 
 def samples_of(data: Sequence[DataSet], settings: TrainSettings) -> list[list[Sample]]:
@@ -113,14 +128,29 @@ def samples_of(data: Sequence[DataSet], settings: TrainSettings) -> list[list[Sa
     shares = {name: value for name, value in asdict(settings).items() if name in AUGMENTATIONS}
     samples = []
     for dataset in data:
-        of_file = f" of {dataset.file.path.name}" * (len(data) > 1)
-        own = [
-            Sample(sentence, f"sentence {number}{of_file}")
-            for number, sentence in enumerate(dataset.sentences, 1)
-        ]
+        own = _originals(dataset, settings.passages, rng, named=len(data) > 1)
         changed = [
-            Sample(copy, own[i].origin, AUGMENTATIONS[name].done)
-            for i, name, copy in copies(dataset.sentences, shares, names, rng)
+            own[i]._replace(sentence=copy, change=AUGMENTATIONS[name].done)
+            for i, name, copy in copies([sample.sentence for sample in own], shares, names, rng)
         ]
         samples.append(own + changed)
+        if Share(len(samples[-1]), dataset.file.weight).per_epoch == 0:
+            raise UsageError(f"{dataset.file.path}: its weight leaves nothing of it; raise it")
+    return samples
+
+
+def _originals(dataset: DataSet, passages: float, rng: Random, *, named: bool) -> list[Sample]:
+    """Return the sentences of a file, a share of them joined to `passages`."""
+    of_file = f" of {dataset.file.path.name}" * named
+    samples = []
+    number = 1
+    for document in dataset.documents:
+        for passage in cut(document, rng) if passages else [document]:
+            if passages and len(passage) > 1 and rng.random() < passages:
+                origin = f"the passage from sentence {number}{of_file} on"
+                samples.append(Sample(joined(passage), origin, passage=True))
+            else:
+                origins = (f"sentence {n}{of_file}" for n in count(number))
+                samples += map(Sample, passage, origins)
+            number += len(passage)
     return samples

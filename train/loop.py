@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from ner_edge.data.corpus import Sentence
 from ner_edge.errors import NerEdgeError
 from ner_edge.hf.prompts import Example
 from ner_edge.train.batches import Schedule, split_by_tokens
 from ner_edge.train.best import BestAdapter
 from ner_edge.train.checkpoint import load_checkpoint, save_checkpoint
+from ner_edge.train.dev import Dev
 from ner_edge.train.learning_rate import LearningRate
 from ner_edge.train.loss import packed_losses
 from ner_edge.train.packing import pack
@@ -144,7 +144,7 @@ def run_identity(
     examples: Sequence[Example],
     schedule: Schedule,
     origin: Mapping[str, str | None],
-    dev: Sequence[Sequence[Sentence]],
+    dev: Sequence[Dev],
 ) -> dict[str, Any]:
     """Return everything that determines the result of a run; `origin` is its start by flag, `dev`
     the sentences that are measured at checkpoints.
@@ -168,7 +168,7 @@ def _digest(value: object) -> int:
 
 
 def _as_read(example: Example, index: int, epoch: int, settings: TrainSettings) -> Example:
-    if not example.sentence:
+    if not example.sentence or not example.response:
         return example
     drawn = random.Random(f"{settings.seed}/{epoch}/{index}").random()
     return example if drawn >= settings.causal_share else Example(example.prompt, example.response)
@@ -184,11 +184,15 @@ class LossWeights:
 
     @classmethod
     def of(cls, batch: Sequence[Example], settings: TrainSettings) -> "LossWeights":
-        """Return the factors that make means over the response tokens and the words of a batch."""
-        targets = sum(len(example.response) for example in batch)
+        """Return the factors that make means over the response tokens and the words of a batch.
+
+        Where some examples have no response, those of the others count no more than elsewhere.
+        """
+        written = [len(example.response) for example in batch if example.response]
         words = max(1, sum(len(example.word_ends) for example in batch))
         word = settings.word_loss / words
-        return cls(1 / targets, word, word * settings.early_loss)
+        answer = len(written) / len(batch) / sum(written) if written else 0.0
+        return cls(answer, word, word * settings.early_loss)
 
 
 def add_gradients(

@@ -40,17 +40,16 @@ def pack(
     words: list[int] = []
     tags: list[int] = []
     for example in examples:
-        # The last token of a response predicts nothing, so it is left out.
         answer_start = len(ids) + len(example.prompt)
         predictors += range(answer_start - 1, answer_start - 1 + len(example.response))
         targets += example.response
         words += [len(ids) + end for end in example.word_ends]
         tags += example.tags
-        ids += example.prompt + example.response[:-1]
-        positions += range(len(prefix), len(prefix) + len(example) - 1)
+        ids += example.fed
+        positions += range(len(prefix), len(prefix) + len(example.fed))
     layout = PrefixLayout.of(
         len(prefix),
-        [len(example) - 1 for example in examples],
+        [len(example.fed) for example in examples],
         device,
         dtype,
         [example.sentence for example in examples],
@@ -58,8 +57,8 @@ def pack(
     return PackedBatch(
         torch.tensor([ids], device=device),
         torch.tensor([positions], device=device),
-        torch.tensor(predictors, device=device),
-        torch.tensor(targets, device=device),
+        torch.tensor(predictors, device=device, dtype=torch.long),
+        torch.tensor(targets, device=device, dtype=torch.long),
         torch.tensor(words, device=device, dtype=torch.long),
         torch.tensor(tags, device=device, dtype=torch.long),
         layout,

@@ -56,7 +56,8 @@ def preflight(
     for dataset in dev:
         yield data_check("dev", dataset, encoder.task, named=len(dev) > 1)
     every = [*chain.from_iterable(samples)]
-    yield template_check([sample.sentence for sample in every], encoder.task)
+    if check := template_check([s.sentence for s in every if not s.passage], encoder.task):
+        yield check
     if check := reading_check(start, settings):
         yield check
     architecture = BY_MODEL_TYPE[model.config.model_type]
@@ -95,9 +96,11 @@ def _added(samples: Sequence[Sample]) -> str:
     return "".join(f"; {grouped(count)} added {change}" for change, count in counts.items())
 
 
-def template_check(sentences: Sequence[Sentence], task: Task) -> Check:
-    """Show the prompt and the answer of the first sentence that has an entity."""
-    shown = next(sentence for sentence in sentences if sentence.spans)
+def template_check(sentences: Sequence[Sentence], task: Task) -> Check | None:
+    """Show the prompt and the answer of the first sentence that has an entity, if any has."""
+    shown = next((sentence for sentence in sentences if sentence.spans), None)
+    if shown is None:
+        return None
     answer = write_brackets(shown.words, shown.spans)
     text = f"{task.prefix}{shown.text}{task.suffix}{answer}"
     details = [f"│ {line}" for line in text.split("\n")]
@@ -111,6 +114,8 @@ def reading_check(start: Start, settings: TrainSettings) -> Check | None:
         depths = [f"{depth}{' (new)' * (depth in some_new)}" for depth in head.depths]
         share = f"{100 * settings.causal_share:.0f} % of the sentences causally"
         heads = f"{'' if head.new != head.depths else 'new '}word heads"
+        if settings.passages:
+            share = f"{100 * settings.passages:.0f} % in passages; of the rest, {share}"
         return Check("reading", f"both ways, {share}; {heads} after layers {', '.join(depths)}")
     if start.adapter and (start.adapter / HEAD_FILE).exists():
         return Check("reading", f"causally, so the word head of {start.adapter} is left out")

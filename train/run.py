@@ -11,7 +11,6 @@ from typing import Any
 
 import ner_edge
 from ner_edge.calibration import CALIBRATION_FILE
-from ner_edge.data.corpus import Sentence
 from ner_edge.errors import UsageError
 from ner_edge.files.atomic import exclusive, make_folder
 from ner_edge.hf.prompts import Example, PromptEncoder
@@ -25,7 +24,7 @@ from ner_edge.train.best import BestAdapter
 from ner_edge.train.check import Check
 from ner_edge.train.checkpoint import CHECKPOINT_FILE, check_checkpoint
 from ner_edge.train.data import DataFile, DataSet, Sample, read_data, samples_of
-from ner_edge.train.dev import dev_scores
+from ner_edge.train.dev import Dev, dev_scores
 from ner_edge.train.loop import StepReport, run_identity, train
 from ner_edge.train.model import save_adapter
 from ner_edge.train.out import check_out
@@ -79,6 +78,8 @@ def run_training(
     check_out(out, base=Path(base), start=start, inputs=inputs, resume=resume)
     if settings.keep_best and not dev_files:
         raise UsageError("keep_best compares the F1 on dev files: give some with --dev")
+    if settings.passages and settings.reading != "both":
+        raise UsageError("passages are only read and tagged: they need --reading both")
     credits = union([read_attributions(start) if start else [], attribution])
     data, dev = read_data(train_files, task), read_data(dev_files, task)
 
@@ -126,7 +127,10 @@ class _Run:
     def examples(self) -> list[Example]:
         both = self.settings.reading == "both"
         encode = self.encoder.tagged_example if both else self.encoder.example
-        return [encode(sample.sentence) for sample in chain.from_iterable(self.samples)]
+        return [
+            (self.encoder.passage if sample.passage else encode)(sample.sentence)
+            for sample in chain.from_iterable(self.samples)
+        ]
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -142,10 +146,19 @@ class _Run:
         )
 
     @cached_property
-    def at_checkpoints(self) -> list[Sequence[Sentence]]:
-        """The dev sentences that are measured at checkpoints, evenly spaced, of each file."""
+    def all_dev(self) -> list[Dev]:
+        """All passages of each dev file; a sentence each if the model does not read passages."""
+        head = word_head_of(self.opened.model)
+        return [data.passages(head.passage if head else 0) for data in self.dev]
+
+    @cached_property
+    def at_checkpoints(self) -> list[Dev]:
+        """Those that are measured at checkpoints, evenly spaced."""
         most = self.settings.dev_sentences
-        return [data.sentences[:: -(-len(data.sentences) // most)] for data in self.dev]
+        return [
+            passages[:: -(-len(data.sentences) // most)]
+            for data, passages in zip(self.dev, self.all_dev, strict=True)
+        ]
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -199,7 +212,7 @@ class _Run:
             self._save_adapter()
         scores: list[float] = []
         if is_main or self.settings.shard:  # a sharded base needs all processes
-            scores = self._scores([dataset.sentences for dataset in self.dev])
+            scores = self._scores(self.all_dev)
         if not is_main:
             return []
         record = {
@@ -227,7 +240,7 @@ class _Run:
         self.encoder.task.save(self.out)
         (self.out / CALIBRATION_FILE).unlink(missing_ok=True)
 
-    def _scores(self, dev: Sequence[Sequence[Sentence]]) -> list[float]:
+    def _scores(self, dev: Sequence[Dev]) -> list[float]:
         def report(done: int, total: int) -> None:
             self.update(done, total, label="dev set")
 

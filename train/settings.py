@@ -28,7 +28,7 @@ _LARGEST = {
     "checkpoint_every": 10**9,
     "dev_sentences": 10**9,
 }
-_SHARES = ("weight_decay", *AUGMENTATIONS, "causal_share")  # settings in [0, 1]
+_SHARES = ("weight_decay", *AUGMENTATIONS, "causal_share", "passages")  # settings in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,9 @@ class TrainSettings:
     """Likewise, with one to three misspelt words."""
     swap_names: float = 0.0
     """Likewise, with other entities of the same labels."""
+    passages: float = 0.0
+    """Share of the text that is read in passages, consecutive sentences of a document; they are
+    tagged but not written, so it needs `reading = both`."""
     reading: str = "causal"
     """`both`: a sentence attends to itself in both directions while it is read, and a word head is
     trained to tag it; `causal`: as the base model reads."""

@@ -9,6 +9,7 @@ import torch
 from ner_edge.errors import ModelError
 from ner_edge.hf.word_head import HEAD_FILE, read_word_head, write_word_head
 from ner_edge.tags import tag_set
+from ner_edge.train.passages import LONGEST
 from ner_edge.train.settings import TrainSettings
 from ner_edge.word_head import Linear, WordHead
 
@@ -27,6 +28,8 @@ class WordHeadModule(torch.nn.Module):
         self.epsilon: float = config.rms_norm_eps
         self.last: int = config.num_hidden_layers
         self.labels = list(labels)
+        self.passage = 0
+        """The most words of the passages that it was trained to read."""
         self.depths = head_depths(self.last, early=early)
         self.new = list(self.depths)
         """The depths whose layers are random."""
@@ -60,6 +63,7 @@ class WordHeadModule(torch.nn.Module):
                 f"{folder / HEAD_FILE}: has the labels {', '.join(saved.labels)}, but the task has "
                 f"{', '.join(self.labels)}; both must be the same, in the same order"
             )
+        self.passage = max(self.passage, saved.passage)
         for depth in self.depths:
             if depth in saved.layers:
                 self._set(depth, saved.layers[depth], folder)
@@ -81,7 +85,8 @@ class WordHeadModule(torch.nn.Module):
         for depth in self.depths:
             weight, bias = (p.detach().cpu().numpy() for p in self._parameters_of(depth))
             layers[depth] = Linear(weight, bias)
-        write_word_head(WordHead(tuple(self.labels), layers), folder)
+        head = WordHead(tuple(self.labels), layers, self.epsilon, self.passage)
+        write_word_head(head, folder)
 
     def _parameters_of(self, depth: int) -> tuple[torch.Tensor, torch.Tensor]:
         layer = self.layers.get_submodule(str(depth))
@@ -101,6 +106,8 @@ def add_word_head(
     """Give the base of a peft `model` a word head: new, or that of the adapter in `start`."""
     base = model.get_base_model()
     head = WordHeadModule(base.config, labels, early=settings.early_loss > 0, seed=settings.seed)
+    if settings.passages:
+        head.passage = LONGEST
     if start:
         head.load(start)
     base.word_head = head.to(base.device)

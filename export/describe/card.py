@@ -89,8 +89,9 @@ def _summary(source: Source) -> str:
 def _reading(head: WordHead | None) -> str:
     if head is None:
         return ""
+    what = "consecutive sentences of a text together" if head.passage else "a sentence"
     return (
-        "It was trained to read a sentence in both directions and to tag its words while reading, "
+        f"It was trained to read {what} in both directions and to tag the words while reading, "
         "which ner-edge does; what it is sure of then need not be written. Other tools read from "
         "left to right, which works too, a little less accurately."
     )

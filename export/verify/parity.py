@@ -181,7 +181,7 @@ def _gguf_word_states(
         evaluate_prefix(model, prefix)
         chunks = ChunkTokenizer(model.tokenize)
         for words in sentences:
-            tokens, ends = tokenize_words(words, chunks)
+            tokens, ends = tokenize_words([words], chunks)
             states = {}
             for depth in depths:
                 model.share(PREFIX, 1)

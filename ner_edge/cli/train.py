@@ -143,6 +143,7 @@ def train(
       unpunctuated             share added without punctuation
       noise                    share added with misspelt words
       swap_names               share added with other names of the same labels
+      passages                 share of the text that is read in passages
       reading                  causal or both, like --reading
       causal_share             share of sentences read causally with reading=both
       word_loss                weight of the word head's loss

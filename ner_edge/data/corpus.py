@@ -47,6 +47,8 @@ class Located(NamedTuple):
     unusable: str | None = None
     """Why the sentence cannot be used for training or evaluation: its entities do not match word
     boundaries, or an annotator rejected it. None if it can be used."""
+    opens: bool = False
+    """Whether a document begins with it, apart from what `-DOCSTART-` lines say."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,23 @@ class Labelled:
         """Yield the usable sentences, and the `-DOCSTART-` lines."""
         return (located.sentence for located in self.located if not located.unusable)
 
+    def documents(self) -> list[list[Sentence]]:
+        """Return the usable sentences, document by document."""
+        documents: list[list[Sentence]] = [[]]
+        for one in self.located:
+            if one.opens or one.sentence.is_docstart:
+                documents.append([])
+            if not (one.unusable or one.sentence.is_docstart):
+                documents[-1].append(one.sentence)
+        return [document for document in documents if document]
+
     def first(self, limit: int) -> "Labelled":
         """Return the same as if the file ended after `limit` usable sentences."""
         usable = 0
-        for place, (sentence, line, unusable) in enumerate(self.located, 1):
-            usable += not (unusable or sentence.is_docstart)
+        for place, one in enumerate(self.located, 1):
+            usable += not (one.unusable or one.sentence.is_docstart)
             if usable == limit:
-                left_out = [problem for problem in self.left_out if problem.line <= line]
+                left_out = [problem for problem in self.left_out if problem.line <= one.line]
                 return replace(self, located=self.located[:place], left_out=left_out)
         return self
 

@@ -40,7 +40,7 @@ def scan_labelled(path: Path, columns: Columns | None = None) -> Labelled:
     for record in contents.records:
         if isinstance(record, Document):
             found, dropped = sentences_of(record)
-            located += found
+            located += [one._replace(opens=not place) for place, one in enumerate(found)]
             left_out += dropped
         else:
             located.append(next(sentences))

@@ -76,6 +76,8 @@ class ModelMetadata:
         if self.word_head:
             depths = ", ".join(map(str, sorted(self.word_head.layers)))
             rows.append(("word head", f"after layers {depths}"))
+            if self.word_head.passage:
+                rows.append(("passages", f"up to {self.word_head.passage} words"))
         rows += [("training data", credit) for credit in self.attribution]
         return rows + self._calibration() + list(self.provenance.items())
 

@@ -13,6 +13,7 @@ from ner_edge.task import Task
 from ner_edge.word_head import Linear, WordHead
 
 _DEPTHS = "ner_edge.word_head.depths"
+_PASSAGE = "ner_edge.word_head.passage"
 _MAX_DEPTHS = 1000
 
 
@@ -23,6 +24,8 @@ def word_head_metadata(head: WordHead) -> dict[str, GGUFValue]:
         return GGUFValue(items, GGUFValueType.ARRAY, kind)
 
     values = {_DEPTHS: array(sorted(head.layers), GGUFValueType.INT32)}
+    if head.passage:
+        values[_PASSAGE] = GGUFValue(head.passage, GGUFValueType.UINT32)
     for depth, layer in head.layers.items():
         for name, weights in layer._asdict().items():
             floats = weights.astype(np.float32).ravel().tolist()
@@ -53,7 +56,10 @@ def read_word_head(file: GGUFFile, task: Task) -> WordHead | None:
         for depth in depths
     }
     epsilon = file.get(f"{architecture}.attention.layer_norm_rms_epsilon")
-    return WordHead(tuple(task.labels), layers, float(epsilon or 0))
+    passage = file.integer(_PASSAGE) or 0
+    if passage < 0:
+        raise file.damaged(f"{_PASSAGE} is {passage}")
+    return WordHead(tuple(task.labels), layers, float(epsilon or 0), passage)
 
 
 def _floats(file: GGUFFile, key: str, count: int) -> NDArray[np.float32]:

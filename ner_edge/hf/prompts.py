@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 from ner_edge.brackets import write_brackets
 from ner_edge.data.corpus import Sentence
+from ner_edge.passages import BREAK
 from ner_edge.prompt import PromptTokenizer
 from ner_edge.tags import tags_of
 from ner_edge.task import Task
@@ -27,6 +29,11 @@ class Example:
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.response)
+
+    @property
+    def fed(self) -> list[int]:
+        """The tokens to evaluate; the last one of a response predicts nothing."""
+        return self.prompt + self.response[:-1]
 
 
 class PromptEncoder(PromptTokenizer):
@@ -51,6 +58,23 @@ class PromptEncoder(PromptTokenizer):
             word_ends=self.word_ends(sentence.words),
             tags=tags_of(sentence.spans, len(sentence.words), list(self.task.labels)),
         )
+
+    def passage(self, passage: Sentence) -> Example:
+        """Return sentences, with a `BREAK` between any two, to be read and tagged as one, without
+        an answer."""
+        labels = list(self.task.labels)
+        tags = tags_of(passage.spans, len(passage.words), labels)
+        tokens: list[int] = []
+        ends: list[int] = []
+        for is_break, words in groupby(passage.words, key=BREAK.__eq__):
+            if is_break:
+                continue
+            sentence = list(words)
+            tokens += self._encode(BREAK) if tokens else []
+            ends += [len(tokens) + end for end in self.word_ends(sentence)]
+            tokens += self._encode(" ".join(sentence))
+        kept = [tag for tag, word in zip(tags, passage.words, strict=True) if word != BREAK]
+        return Example(tokens, [], len(tokens), ends, kept)
 
     def word_ends(self, words: Sequence[str]) -> list[int]:
         """Return the index of the last token of each word in `prompt(words)`."""

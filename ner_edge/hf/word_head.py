@@ -22,6 +22,8 @@ from ner_edge.word_head import Linear, WordHead
 HEAD_FILE = "word_head.safetensors"
 LABELS_KEY = "labels"
 """The metadata that holds the labels, as a JSON list."""
+PASSAGE_KEY = "passage"
+"""The metadata that holds the most words of a passage, a number; absent if it is 0."""
 
 _Labels = Annotated[list[Annotated[str, Meta(max_length=100)]], Meta(min_length=1, max_length=500)]
 _NAME = re.compile(r"layers\.([1-9]\d{0,2})\.(?:weight|bias)")
@@ -44,7 +46,11 @@ def read_word_head(folder: Path) -> WordHead | None:
     labels = parse_json(file.metadata[LABELS_KEY], _Labels, "a list of labels", where)
     if len(set(labels)) != len(labels):
         raise ModelError(f"{path}: not a word head (a label occurs twice)")
-    return WordHead(tuple(labels), _read_layers(file, len(tag_set(labels))))
+    passage = file.metadata.get(PASSAGE_KEY, "0")
+    if not re.fullmatch(r"\d{1,6}", passage, re.ASCII):
+        raise ModelError(f"{path}: {PASSAGE_KEY} is not a number of words ({passage[:20]!r})")
+    layers = _read_layers(file, len(tag_set(labels)))
+    return WordHead(tuple(labels), layers, passage=int(passage))
 
 
 def write_word_head(head: WordHead, folder: Path) -> None:
@@ -54,8 +60,11 @@ def write_word_head(head: WordHead, folder: Path) -> None:
     weights: dict[str, NDArray[np.float32]] = {}
     for depth, (weight, bias) in head.layers.items():
         weights |= {_weight(depth): weight, _bias(depth): bias}
+    metadata = {LABELS_KEY: json.dumps(list(head.labels))}
+    if head.passage:
+        metadata[PASSAGE_KEY] = str(head.passage)
     with atomic_path(folder / HEAD_FILE) as path:
-        path.write_bytes(save(weights, {LABELS_KEY: json.dumps(list(head.labels))}))
+        path.write_bytes(save(weights, metadata))
 
 
 def _weight(depth: int) -> str:

@@ -18,13 +18,14 @@ def sentences_to_write(
     located, left_out = sentences_of(document._replace(rejected=""), document.sentences)
     losses.left_out += left_out
     losses.entities += len(left_out)
-    joined = " ".join(sentence.text for sentence, _, _ in located)
+    joined = " ".join(one.sentence.text for one in located)
     losses.unkept["white space between words"] += joined != document.text
-    for sentence, line, unusable in located:
+    for one in located:
+        sentence = one.sentence
         bad = next((word for word in sentence.words if "\0" in word or not fits(word)), None)
         if bad is not None:
-            losses.left_out.append(Problem(line, f"the word {shortened(bad)} does not fit"))
-        if bad is not None or unusable:
+            losses.left_out.append(Problem(one.line, f"the word {shortened(bad)} does not fit"))
+        if bad is not None or one.unusable:
             losses.unkept["sentences, because of what is left out"] += 1
             losses.entities += len(sentence.spans)
         elif sentence.words:

@@ -76,8 +76,7 @@ class CopyEngine:
     With a `reader`, passages are first read and tagged, many in a batch. A word is in doubt if its
     tag is at most as probable as `threshold`. A sentence without one is done. The others, read once
     more if they are part of a passage, are written up to their last one, with the tags as the
-    draft, and the tags after it stand. With `prior`, the probabilities of the tags count as much as
-    those of the writing.
+    draft, and the tags after it stand. With `prior`, the tags also count in what is written.
     """
 
     def __init__(
@@ -245,10 +244,8 @@ class CopyEngine:
             slot.finish(Decoded(reading.spans, reading))
             return
         slot.length += len(slot.tokenized.tokens)
-        prior = None
-        if self._prior:
-            of_tags = (reading.log_probabilities + alone.log_probabilities) / 2
-            prior = ReadingPrior(of_tags, self._labels)
+        of_tags = reading.log_probabilities
+        prior = ReadingPrior(of_tags, self._labels) if self._prior else None
         self._write(slot, self._prompts.suffix, ReadPolicy(reading.spans), ends, prior)
 
     def _write(

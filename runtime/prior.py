@@ -14,6 +14,7 @@ from ner_edge.runtime.automaton import Move, State
 from ner_edge.runtime.trie import Moves, Node
 from ner_edge.tags import OUTSIDE
 
+_WEIGHT = 2 / 3  # of the word head, which reads the sentence in its passage; the rest: of writing
 _LEAST = 1e-9  # a probability, so that logarithms stay finite
 
 
@@ -42,11 +43,11 @@ class ReadingPrior:
             self._from_inside[i] = further / self._scale[i]
 
     def combined(self, logits: Sequence[float], state: State, node: Node) -> list[float]:
-        """Return the mean of the logits of the branches of `node`, a node of the trie of `state`,
-        and of the logarithms of their probabilities here."""
+        """Return the weighted mean of the logits of the branches of `node`, a node of the trie of
+        `state`, and of the logarithms of their probabilities here."""
         expected = [self._of_branch(state, branch) for branch in node.values()]
         return [
-            (logit + math.log(max(p, _LEAST))) / 2
+            (1 - _WEIGHT) * logit + _WEIGHT * math.log(max(p, _LEAST))
             for logit, p in zip(logits, expected, strict=True)
         ]
 

@@ -100,11 +100,20 @@ def test_the_threshold_is_the_lowest_that_costs_next_to_nothing():
     n = 2000
     # Sure readings are right, and every other one from a probability of 0.75 down is wrong.
     sentences = [sentence(1 - i / n, True, i < n / 4 or i % 2 == 0) for i in range(n)]
-    threshold = best_threshold(sentences)
+    threshold = best_threshold([sentences])
     gold = [s.gold for s in sentences]
     assert strict_f1(gold, [auto_result(s, threshold) for s in sentences]) >= 100 - MOST_LOST
     assert strict_f1(gold, [auto_result(s, threshold - 0.03) for s in sentences]) < 100 - MOST_LOST
     assert 0.72 < threshold < 0.78
+
+
+def test_all_files_count_equally_for_the_threshold():
+    # In a long file writing is right, in a short one reading is, by more.
+    long = [sentence(0.7, True, i % 10 > 0) for i in range(1000)]
+    short = [sentence(0.7, i % 2 == 0, True) for i in range(10)]
+    assert best_threshold([long, short]) == 0.5
+    assert best_threshold([long]) > 0.69
+    assert best_threshold([long + short]) > 0.69
 
 
 @pytest.mark.parametrize(("right", "expected"), [(True, 0.5), (False, 1.0)])
@@ -112,7 +121,7 @@ def test_a_reading_that_is_always_right_is_trusted_and_one_that_is_always_wrong_
     right, expected
 ):
     sentences = [sentence(p, True, right) for p in (1.0, 0.9, 0.8)]
-    assert best_threshold(sentences) == expected
+    assert best_threshold([sentences]) == expected
 
 
 def test_what_was_written_ends_where_neither_is_inside_an_entity():

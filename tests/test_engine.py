@@ -65,7 +65,9 @@ def naive(words: list[str], prior: ReadingPrior | None = None) -> list[ScoredSpa
             values = logits_after(held, list(node))
             if prior:
                 expected = [max(expected_by(prior, state, below), 1e-9) for below in node.values()]
-                values = [(v + math.log(p)) / 2 for v, p in zip(values, expected, strict=True)]
+                values = [
+                    v / 3 + 2 / 3 * math.log(p) for v, p in zip(values, expected, strict=True)
+                ]
             token = list(node)[values.index(max(values))]
             p_move *= math.exp(max(values)) / sum(math.exp(value) for value in values)
             held += (token,)
@@ -171,11 +173,10 @@ def test_sentences_are_written_up_to_their_last_word_in_doubt(
     found = list(Scheduler(engine).decode(joined))
     readings = [reading for passage in joined for reading in read_naively(passage)]
     assert [decoded.reading[:2] for decoded in found] == [reading[:2] for reading in readings]
-    written = []
-    for words, reading in zip(sentences, readings, strict=True):
-        (alone,) = read_naively([words])
-        mean = (reading.log_probabilities + alone.log_probabilities) / 2
-        written.append(naive(words, ReadingPrior(mean, LABELS) if prior else None))
+    written = [
+        naive(words, ReadingPrior(reading.log_probabilities, LABELS) if prior else None)
+        for words, reading in zip(sentences, readings, strict=True)
+    ]
     expected = [
         written_where_in_doubt(spans, reading, threshold)
         for spans, reading in zip(written, readings, strict=True)

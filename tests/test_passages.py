@@ -205,7 +205,7 @@ def test_a_passage_fits_the_context(model, monkeypatch) -> None:
 
 
 def test_auto_writes_what_is_in_doubt_alone(model, tmp_path) -> None:
-    """As the copy decoder would, but for what both readings say of it."""
+    """As the copy decoder would, but for what its reading in the passage says."""
     with Tagger.load(model, threads=1) as loaded:
         loaded.write_all()
         written = list(loaded.tag_and_read(WORDS))

@@ -198,7 +198,7 @@ def _labelled_twice(path: Path, sentences: Sequence[Located]) -> list[Finding]:
 def _literal_pipes(path: Path, sentences: Sequence[Located]) -> list[Finding]:
     return [
         Finding(path, line, "an entity contains the word '|', so no model can find it")
-        for sentence, line, _ in sentences
+        for sentence, line, *_ in sentences
         if any("|" in sentence.words[span.start : span.end] for span in sentence.spans)
     ]
 
@@ -209,12 +209,12 @@ def _too_long(
     if fits is not None:
         return [
             Finding(path, line, "too long for the model's context: it would be split")
-            for sentence, line, _ in sentences
+            for sentence, line, *_ in sentences
             if not fits(sentence.words)
         ]
     return [
         Finding(path, line, f"{len(sentence.words)} words; `tag` splits raw text after {MAX_WORDS}")
-        for sentence, line, _ in sentences
+        for sentence, line, *_ in sentences
         if len(sentence.words) > MAX_WORDS
     ]
 

@@ -88,7 +88,8 @@ def best_threshold(files: Sequence[Sequence[Read]]) -> float:
 
     scores = {threshold: mean_f1(threshold) for threshold in (*_THRESHOLDS.tolist(), 1.0)}
     least = max(scores.values()) - MOST_LOST
-    return round(min(threshold for threshold, f1 in scores.items() if f1 >= least), 6)
+    best: float = min(threshold for threshold, f1 in scores.items() if f1 >= least)
+    return round(best, 6)
 
 
 def auto_result(sentence: Read, threshold: float) -> list[Span]:

@@ -93,7 +93,7 @@ class Timid(DraftPolicy):
         return None
 
 
-def alone(sentences: Iterable[list[str]]) -> Iterator[Passage]:
+def alone(sentences: Iterable[Sequence[str]]) -> Iterator[Passage]:
     """Each sentence as a passage of its own."""
     return ([words] for words in sentences)
 
@@ -200,8 +200,8 @@ def test_a_right_reading_is_written_in_one_batch() -> None:
     model = StubModel(512, PREFIX)
     reading = Reading(naive(words), [0.5] * 4, NO_TAGS)
     reader = SentenceReader(model, HEAD, PROMPTS)
-    reader.read = lambda sentences: (  # type: ignore[method-assign]
-        model.read([Run(s, len(PREFIX), t.tokens, []) for s, _, t in sentences]) and [[reading]]
+    reader.read = lambda passages: (  # type: ignore[method-assign]
+        model.read([Run(s, len(PREFIX), t.tokens, []) for s, _, t in passages]) and [[reading]]
     )
     batches = []
     model.decode = lambda runs: batches.append(runs) or StubModel.decode(model, runs)  # type: ignore

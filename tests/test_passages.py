@@ -29,7 +29,7 @@ from ner_edge.runtime.reader import tokenize_words
 from ner_edge.spans import Span
 from ner_edge.tagger import Tagger
 from ner_edge.tags import tags_of
-from ner_edge.train.augment import unpunctuated, with_other_names
+from ner_edge.train.augment import Names, unpunctuated, with_other_names
 from ner_edge.train.data import DataFile, DataSet, samples_of
 from ner_edge.train.loss import read_packed
 from ner_edge.train.packing import pack
@@ -116,7 +116,7 @@ def test_a_share_of_the_text_becomes_passages(share: float) -> None:
 
 
 def test_an_entity_of_a_passage_is_always_replaced_by_the_same_one() -> None:
-    names = {"LOC": [("Rome",), ("Oslo",), ("New", "York"), ("Kyiv",)], "PER": [("Kim",)]}
+    names: Names = {"LOC": [("Rome",), ("Oslo",), ("New", "York"), ("Kyiv",)], "PER": [("Kim",)]}
     texts = ["LONDON BEATS KIM", "Kim left London .", "London"]
     passage = joined([Sentence(texts[0].split(), [Span(0, 1, "LOC"), Span(2, 3, "PER")])])
     others = [
@@ -147,7 +147,9 @@ def started(tiny, adapter):
 def test_a_passage_has_the_tokens_of_its_sentences_on_lines_of_their_own(started, tiny) -> None:
     encoder = PromptEncoder(started.tokenizer, tiny.task)
     example = encoder.passage(joined(DOCUMENT))
-    tokens, ends, tags = [], [], []
+    tokens: list[int] = []
+    ends: list[int] = []
+    tags: list[int] = []
     for sentence in DOCUMENT:
         alone = encoder.tagged_example(sentence)
         tokens += encoder._encode(BREAK) if tokens else []
@@ -276,7 +278,7 @@ def jsonl(tmp_path):
 
 
 @pytest.mark.parametrize("write", [conll, jsonl])
-def test_a_file_says_where_documents_begin(write: Callable, tmp_path) -> None:
+def test_a_file_says_where_documents_begin(write: Callable[[Path], Path], tmp_path) -> None:
     path = write(tmp_path)
     documents = scan_labelled(path).documents()
     assert [[s.words for s in document] for document in documents] == [

@@ -75,12 +75,13 @@ def test_callers_in_threads_get_what_each_gets_alone() -> None:
 
 def test_callers_get_the_sentences_of_passages_in_order() -> None:
     model = StubModel(512, PROMPTS.prefix)
-    scheduler = Scheduler(engine_of(model, reads=True))
+    engine = engine_of(model, reads=True)
+    scheduler = Scheduler(engine)
     passages = [
         [[WORDS[(i * j + k) % len(WORDS)] for k in range(1 + i % 3)] for i in range(j)]
         for j in range(1, 6)
     ]
-    expected = [found for one in passages for found in Scheduler(scheduler._engine).decode([one])]
+    expected = [found for one in passages for found in Scheduler(engine).decode([one])]
     with ThreadPoolExecutor(4) as threads:
         results = [threads.submit(lambda: list(scheduler.decode(passages))) for _ in range(4)]
         leaving = scheduler.decode(passages)
@@ -90,7 +91,7 @@ def test_callers_get_the_sentences_of_passages_in_order() -> None:
             ours = result.result(10)
             assert [decoded.spans for decoded in ours] == [decoded.spans for decoded in expected]
     assert is_empty(model)
-    assert not scheduler._engine._waiting
+    assert not engine._waiting
 
 
 def test_a_passage_that_starts_again_keeps_what_was_found() -> None:

@@ -277,6 +277,13 @@ def jsonl(tmp_path):
     return path
 
 
+def test_sentences_of_a_file_without_documents_stand_alone(tmp_path) -> None:
+    path = tmp_path / "a.conll"
+    path.write_text("Ada I-PER\n\nLondon I-LOC\n")
+    assert [len(document) for document in scan_labelled(path).documents()] == [1, 1]
+    assert list(read_gold(path).words()) == [["Ada"], [], ["London"]]
+
+
 @pytest.mark.parametrize("write", [conll, jsonl])
 def test_a_file_says_where_documents_begin(write: Callable[[Path], Path], tmp_path) -> None:
     path = write(tmp_path)

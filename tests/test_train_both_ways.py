@@ -149,6 +149,8 @@ def test_heads_are_after_every_fourth_layer_from_the_middle_on() -> None:
 
 def test_passages_are_trained_on(work: Path, tmp_path: Path) -> None:
     """The head learns from them, and the adapter says so."""
+    work = Path(shutil.copytree(work, tmp_path / "work"))
+    (work / "train.conll").write_text(f"-DOCSTART- O\n\n{CONLL}")
     dev = ["--dev", work / "train.conll", "--reading", "both", "--set", "passages=0.9"]
     result = run(*command(work, tmp_path / "out", *dev, "--set", "batch_size=1"))
     assert result.exit_code == 0, result.stderr

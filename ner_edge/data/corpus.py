@@ -77,7 +77,10 @@ class Labelled:
         return (located.sentence for located in self.located if not located.unusable)
 
     def documents(self) -> list[list[Sentence]]:
-        """Return the usable sentences, document by document."""
+        """Return the usable sentences, document by document; each is one if the file does not say
+        where documents begin, since neighbours that are unrelated mislead a model."""
+        if not any(one.opens or one.sentence.is_docstart for one in self.located):
+            return [[sentence] for sentence in self.sentences()]
         documents: list[list[Sentence]] = [[]]
         for one in self.located:
             if one.opens or one.sentence.is_docstart:

@@ -118,7 +118,6 @@ def test_a_share_of_the_text_becomes_passages(share: float) -> None:
 def test_an_entity_of_a_passage_is_always_replaced_by_the_same_one() -> None:
     names: Names = {"LOC": [("Rome",), ("Oslo",), ("New", "York"), ("Kyiv",)], "PER": [("Kim",)]}
     texts = ["LONDON BEATS KIM", "Kim left London .", "London"]
-    passage = joined([Sentence(texts[0].split(), [Span(0, 1, "LOC"), Span(2, 3, "PER")])])
     others = [
         Sentence(texts[1].split(), [Span(0, 1, "PER"), Span(2, 3, "LOC")]),
         Sentence(["London"], [Span(0, 1, "LOC")]),

@@ -105,14 +105,24 @@ def test_a_share_of_the_text_becomes_passages(share: float) -> None:
     settings = TrainSettings(passages=share, reading="both", seed=3)
     (samples,) = samples_of([two_documents()], settings)
     words = [w for sample in samples for w in sample.sentence.words if w != BREAK]
-    assert words == [w for sentence in two_documents().sentences for w in sentence.words]
+    assert sorted(words) == sorted(w for s in two_documents().sentences for w in s.words)
     breaks = sum(sample.sentence.words.count(BREAK) for sample in samples)
     in_passages = sum(len(s.sentence.words) for s in samples if s.passage) - breaks
     assert in_passages / len(words) == pytest.approx(share, abs=0.15)
     assert all((BREAK in sample.sentence.words) == sample.passage for sample in samples)
     assert samples[-1].origin == "sentence 541", "it stands alone, so it is written"
     starts = [sample.origin for sample in samples if sample.passage]
-    assert share == 0 or re.fullmatch(r"the passage from sentence \d+ on", starts[0])
+    assert share == 0 or re.fullmatch(r"the passage that begins with sentence \d+", starts[0])
+
+
+def test_a_tenth_of_the_documents_are_read_with_sentences_of_others() -> None:
+    documents = [[Sentence([f"{number}", "is"])] * 2 for number in range(1000)]
+    data = DataSet(DataFile(Path("a.conll")), documents, "", None)
+    (samples,) = samples_of([data], TrainSettings(passages=1.0, reading="both"))
+    of = [{word for word in s.sentence.words if word.isdecimal()} for s in samples if s.passage]
+    unrelated = {number for numbers in of if len(numbers) > 1 for number in numbers}
+    assert len(unrelated) == pytest.approx(100, abs=30)
+    assert sum(len(numbers) == 1 for numbers in of) >= 1000 - len(unrelated)
 
 
 def test_an_entity_of_a_passage_is_always_replaced_by_the_same_one() -> None:

@@ -18,7 +18,7 @@ from ner_edge.files.targets import check_given_once
 from ner_edge.task import Task
 from ner_edge.train.augment import AUGMENTATIONS, copies, names_in
 from ner_edge.train.batches import Share
-from ner_edge.train.passages import cut, joined, of_words
+from ner_edge.train.passages import cut, joined, of_words, shuffled
 from ner_edge.train.settings import TrainSettings
 
 _WEIGHTED = re.compile(r"(.+):(\d+\.?\d*|\.\d+)", re.DOTALL | re.ASCII)
@@ -142,15 +142,22 @@ def samples_of(data: Sequence[DataSet], settings: TrainSettings) -> list[list[Sa
 def _originals(dataset: DataSet, passages: float, rng: Random, *, named: bool) -> list[Sample]:
     """Return the sentences of a file, a share of them joined to `passages`."""
     of_file = f" of {dataset.file.path.name}" * named
+    numbers = count(1)
+    documents = [
+        [Sample(sentence, f"sentence {n}{of_file}") for sentence, n in zip(document, numbers, strict=False)]
+        for document in dataset.documents
+    ]
+    if not passages:
+        return [*chain.from_iterable(documents)]
     samples = []
-    number = 1
-    for document in dataset.documents:
-        for passage in cut(document, rng) if passages else [document]:
-            if passages and len(passage) > 1 and rng.random() < passages:
-                origin = f"the passage from sentence {number}{of_file} on"
+    for document in shuffled(documents, rng):
+        start = 0
+        for passage in cut([sample.sentence for sample in document], rng):
+            alone = document[start : start + len(passage)]
+            start += len(passage)
+            if len(passage) > 1 and rng.random() < passages:
+                origin = f"the passage that begins with {alone[0].origin}"
                 samples.append(Sample(joined(passage), origin, passage=True))
             else:
-                origins = (f"sentence {n}{of_file}" for n in count(number))
-                samples += map(Sample, passage, origins)
-            number += len(passage)
+                samples += alone
     return samples

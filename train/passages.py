@@ -2,13 +2,31 @@
 
 from collections.abc import Iterator, Sequence
 from random import Random
+from typing import TypeVar
 
 from ner_edge.data.corpus import Sentence
 from ner_edge.passages import BREAK, passages
 from ner_edge.spans import Span
 
+Item = TypeVar("Item")
+
 LONGEST = 100
 _SHORTEST = 20  # words; the limit of each passage is drawn from this range
+_APART = 0.1  # of the documents, so that a model does not trust neighbours of another text
+
+
+def shuffled(documents: Sequence[Sequence[Item]], rng: Random) -> list[Sequence[Item]]:
+    """Take some documents apart and return the others, then one of all the sentences in random
+    order."""
+    whole: list[Sequence[Item]] = []
+    mixed: list[Item] = []
+    for document in documents:
+        if rng.random() < _APART:
+            mixed += document
+        else:
+            whole.append(document)
+    rng.shuffle(mixed)
+    return [*whole, mixed]
 
 
 def cut(document: Sequence[Sentence], rng: Random) -> Iterator[Sequence[Sentence]]:

@@ -74,9 +74,9 @@ class WordHead:
         logits -= logits.max(axis=1, keepdims=True)
         return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)), np.float32)
 
-    def tag(self, words: Sequence[str], states: NDArray[np.float32], depth: int) -> Reading:
-        """Tag a sentence from the hidden states of its words' last tokens, [words, width]."""
-        log_p = self.log_probabilities(states, depth)
-        path = best_path(log_p, words)
-        chosen = np.exp(log_p[np.arange(len(path)), path])
-        return Reading(spans_of(path, log_p, self.labels), chosen.tolist(), log_p)
+    def tag(self, words: Sequence[str], log_probabilities: NDArray[np.float32]) -> Reading:
+        """Tag a sentence, given those of each word's tags, [words, tags]."""
+        path = best_path(log_probabilities, words)
+        chosen = np.exp(log_probabilities[np.arange(len(path)), path])
+        spans = spans_of(path, log_probabilities, self.labels)
+        return Reading(spans, chosen.tolist(), log_probabilities)

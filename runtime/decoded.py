@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ner_edge.consistency import LogProbabilities
 from ner_edge.spans import ScoredSpan
 from ner_edge.word_head import Reading
 
@@ -18,14 +19,21 @@ class Decoded(NamedTuple):
 Passage = Sequence[Sequence[str]]
 """The words of consecutive sentences, which are read as one."""
 
+Document = Sequence[Passage]
+"""The passages of a document, or of a part of one. All are read before any is tagged."""
+
 
 @dataclass(eq=False)
 class Request:
     """A passage to decode."""
 
     sentences: Passage
+    document: Sequence["Request"] = ()
+    """Those for all passages of the document."""
     found: dict[int, Decoded] = field(default_factory=dict)
     """The results so far, by the index of the sentence."""
+    tags: list[LogProbabilities] | None = None
+    """Those of each sentence, once it is read."""
     cancelled: bool = False
     """Whether its caller has left."""
 

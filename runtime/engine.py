@@ -17,7 +17,7 @@ from ner_edge.runtime.sentence import SentenceDecoder
 from ner_edge.runtime.trie import ChunkTokenizer
 from ner_edge.word_head import Reading
 
-DECODER_VERSION = 6
+DECODER_VERSION = 7
 """Increment this with every change to either decoder that may alter entities or scores, even if
 only by rounding, as another shape of batches does. Evaluation reuses cached predictions of the same
 version only."""
@@ -48,7 +48,7 @@ class _Slot:
     length: int
     """Tokens that its sequence has in the model's memory."""
     reading: Reading | None = None
-    """Of a single sentence, in its passage if it has one."""
+    """Of a single sentence, in its document."""
     sequence: int = 0
     decoder: SentenceDecoder | None = None
     finished: bool = False
@@ -73,10 +73,11 @@ class CopyEngine:
     sentence alone in its batch drafts by `policy_alone`. Scores of written entities are calibrated
     by `temperature`.
 
-    With a `reader`, passages are first read and tagged, many in a batch. A word is in doubt if its
-    tag is at most as probable as `threshold`. A sentence without one is done. The others, read once
-    more if they are part of a passage, are written up to their last one, with the tags as the
-    draft, and the tags after it stand. With `prior`, the tags also count in what is written.
+    With a `reader`, passages are first read, many in a batch, and tagged once their whole document
+    is read. A word is in doubt if its tag is at most as probable as `threshold`. A sentence without
+    one is done. The others, read once more if they are part of a document, are written up to their
+    last one, with the tags as the draft, and the tags after it stand. With `prior`, the tags also
+    count in what is written.
     """
 
     def __init__(
@@ -221,24 +222,42 @@ class CopyEngine:
             self._write(slot, self._prompts.with_suffix(slot.tokenized.tokens), policy)
 
     def _read(self, reader: SentenceReader, group: Sequence[_Slot]) -> None:
-        """Read a batch of passages, and prepare to write the sentences that are in doubt."""
-        readings = reader.read([(slot.sequence, slot.sentences, slot.tokenized) for slot in group])
-        for slot, of_slot in zip(group, readings, strict=True):
-            if len(of_slot) == 1:
-                self._finish_or_write(slot, of_slot[0])
+        """Read a batch of passages, tag the documents that are now read, and prepare to write the
+        sentences that are in doubt."""
+        tags = reader.read([(slot.sequence, slot.sentences, slot.tokenized) for slot in group])
+        for slot, of_slot in zip(group, tags, strict=True):
+            if slot.reading:  # in its document, before
+                self._write_read(slot, slot.reading)
                 continue
-            for place, (words, reading) in enumerate(zip(slot.sentences, of_slot, strict=True)):
-                if place in slot.request.found:  # before an error
-                    continue
-                if reading.ends(self.threshold) is None:
-                    slot.request.found[place] = Decoded(reading.spans, reading)
-                else:
-                    self._waiting.append(self._slot(slot.request, place, [words], reading))
-            slot.finished = True
+            slot.request.tags = of_slot
+            document = slot.request.document or [slot.request]
+            if any(request.tags is None for request in document):
+                slot.finished = True
+            elif len(document) == len(slot.sentences) == 1:
+                (slot.reading,) = reader.tag(slot.sentences, of_slot)
+                self._write_read(slot, slot.reading)
+            else:
+                self._tag(reader, document)
+                slot.finished = True
 
-    def _finish_or_write(self, slot: _Slot, alone: Reading) -> None:
-        """Go on with a single sentence after it was read."""
-        reading = slot.reading = slot.reading or alone
+    def _tag(self, reader: SentenceReader, document: Sequence[Request]) -> None:
+        """Finish the sentences of a document that are not in doubt; the others are read again."""
+        places = [
+            (request, place) for request in document for place in range(len(request.sentences))
+        ]
+        sentences = [request.sentences[place] for request, place in places]
+        tags = [of_one for request in document for of_one in request.tags or ()]
+        readings = reader.tag(sentences, tags)
+        for (request, place), words, reading in zip(places, sentences, readings, strict=True):
+            if place in request.found:  # before an error
+                continue
+            if reading.ends(self.threshold) is None:
+                request.found[place] = Decoded(reading.spans, reading)
+            else:
+                self._waiting.append(self._slot(request, place, [words], reading))
+
+    def _write_read(self, slot: _Slot, reading: Reading) -> None:
+        """Prepare to write a sentence that was just read, if it is in doubt."""
         ends = reading.ends(self.threshold)
         if ends is None:
             slot.finish(Decoded(reading.spans, reading))

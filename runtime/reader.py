@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ner_edge.consistency import LogProbabilities, consistent
 from ner_edge.passages import BREAK
 from ner_edge.prompt import PromptTokenizer
 from ner_edge.runtime.batch import Run
@@ -60,26 +61,32 @@ class SentenceReader:
         self._temperature = temperature
         self._depth = depth if depth != head.last else None
 
-    def read(self, passages: Sequence[tuple[int, Passage, Tokenized]]) -> list[list[Reading]]:
-        """Read passages, each with its sequence, in one batch, and tag their sentences."""
+    def read(
+        self, passages: Sequence[tuple[int, Passage, Tokenized]]
+    ) -> list[list[LogProbabilities]]:
+        """Read passages, each with its sequence, in one batch. Return the log-probabilities of the
+        tags of their sentences, [words, tags] each."""
         runs = [
             Run(sequence, self._prefix, tokenized.tokens, tokenized.ends)
             for sequence, _, tokenized in passages
         ]
         states = self._model.read(runs, depth=self._depth)
         depth = self._depth or self._head.last
-        readings = []
+        tags = []
         for (_, sentences, _), of_words in zip(passages, states, strict=True):
             ends = np.cumsum([len(words) for words in sentences])
-            readings.append(
-                [
-                    self._calibrated(self._head.tag(words, of_sentence, depth))
-                    for words, of_sentence in zip(
-                        sentences, np.split(of_words, ends[:-1]), strict=True
-                    )
-                ]
-            )
-        return readings
+            tags.append(np.split(self._head.log_probabilities(of_words, depth), ends[:-1]))
+        return tags
 
-    def _calibrated(self, reading: Reading) -> Reading:
-        return reading._replace(spans=calibrated(reading.spans, self._temperature))
+    def tag(
+        self, sentences: Sequence[Sequence[str]], tags: Sequence[LogProbabilities]
+    ) -> list[Reading]:
+        """Tag all sentences of a document, given what reading them has returned."""
+        readings = [
+            self._head.tag(words, log_p)
+            for words, log_p in zip(sentences, consistent(sentences, tags), strict=True)
+        ]
+        return [
+            reading._replace(spans=calibrated(reading.spans, self._temperature))
+            for reading in readings
+        ]

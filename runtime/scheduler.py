@@ -12,15 +12,16 @@ from itertools import chain
 from threading import Condition
 from typing import Protocol
 
-from ner_edge.runtime.decoded import Decoded, Passage, Request, Take
+from ner_edge.runtime.decoded import Decoded, Document, Request, Take
 from ner_edge.runtime.engine import READ_TOGETHER
 
 LOOK_AHEAD = READ_TOGETHER + 1
-"""The most passages of a caller that wait. An engine takes at most so many in one step, so that
-its batches do not depend on when a caller is asked for more."""
+"""The passages of a caller that wait before another document is asked for. An engine takes at most
+so many in one step, so that its batches do not depend on when a caller is asked for more."""
 
 MOST_AHEAD = 1024
-"""The most passages that a caller is ahead, since those without words need not wait."""
+"""The passages that a caller is ahead before another document is asked for, since those without
+words need not wait."""
 
 
 class Engine(Protocol):
@@ -69,16 +70,17 @@ class Scheduler:
         self._unclean = False  # whether a step has not ended, or failed and was not undone
 
     def decode(
-        self, passages: Iterable[Passage], caller: Caller | None = None
+        self, documents: Iterable[Document], caller: Caller | None = None
     ) -> Generator[Decoded]:
-        """Yield the result of each sentence of each passage, in order. All must fit the engine.
+        """Yield the result of each sentence of each document, in order. All passages must fit the
+        engine.
 
-        The passages are taken from their iterator in the thread that asks for results. Raises
+        The documents are taken from their iterator in the thread that asks for results. Raises
         `CancelledError` once the `caller` has left. An error of the engine reaches the caller that
         ran it; the passages of the others start again.
         """
         caller = caller or Caller()
-        source = iter(passages)
+        source = iter(documents)
         with self._changed:
             self._callers.append(caller)
         try:
@@ -135,19 +137,21 @@ class Scheduler:
                 self._actions -= 1
                 self._changed.notify_all()
 
-    def _ask(self, caller: Caller, source: Iterator[Passage]) -> bool:
-        """Request as many passages as may wait. Returns whether a result is due."""
+    def _ask(self, caller: Caller, source: Iterator[Document]) -> bool:
+        """Request documents until enough passages wait. Returns whether a result is due."""
         while len(caller.waiting) < LOOK_AHEAD and len(caller.requests) < MOST_AHEAD:
             # Others may take them as fast as they come.
             if caller.has_result:
                 break
-            if (sentences := next(source, None)) is None:
+            if (document := next(source, None)) is None:
                 break
-            request = Request(sentences, {} if sentences[0] else {0: Decoded([])})
+            requests: list[Request] = []
+            for sentences in document:
+                found = {} if sentences[0] else {0: Decoded([])}
+                requests.append(Request(sentences, requests, found))
             with self._changed:
-                caller.requests.append(request)
-                if not request.done:
-                    caller.waiting.append(request)
+                caller.requests += requests
+                caller.waiting += [request for request in requests if not request.done]
         return bool(caller.requests)
 
     def _step_or_wait(self, caller: Caller) -> None:
@@ -190,4 +194,6 @@ class Scheduler:
         with self._changed:
             for caller in self._callers:
                 caller.waiting = deque(r for r in caller.requests if not r.done)
+                for request in caller.waiting:
+                    request.tags = None
         self._unclean = False

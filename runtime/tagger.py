@@ -49,17 +49,21 @@ class GGUFTagger(WordTagger):
         _check_is_text(text)
         return next(self._pipe([text]))
 
-    def pipe(self, texts: Iterable[str]) -> Generator[list[Entity]]:
+    def pipe(self, texts: Iterable[str], *, document: bool = False) -> Generator[list[Entity]]:
         """Yield the entities of each text, in order.
 
-        Many sentences are decoded at a time, in bounded memory.
+        Many sentences are decoded at a time, in bounded memory. Texts that are parts of one
+        `document`, such as its lines, are read together.
         """
         if isinstance(texts, str):
             raise TypeError("`pipe` takes many texts, not one str; call the tagger itself for that")
-        return self._pipe(texts)
+        return self._pipe(texts, document=document)
 
     def stream(self, text: str) -> Generator[list[Entity]]:
-        """Yield the entities of each sentence of a text as soon as it is tagged, in order."""
+        """Yield the entities of each sentence of a text as soon as it is tagged, in order.
+
+        The decoders `auto` and `read` first read the text, or some 2000 words of it.
+        """
         _check_is_text(text)
         return self._stream(text, Caller())
 
@@ -98,7 +102,9 @@ class GGUFTagger(WordTagger):
         for words, spans in zip(behind, self._tag_words(sentences, caller), strict=False):
             yield list(_entities(text, words, spans))
 
-    def _pipe(self, texts: Iterable[str], caller: Caller | None = None) -> Generator[list[Entity]]:
+    def _pipe(
+        self, texts: Iterable[str], caller: Caller | None = None, *, document: bool = False
+    ) -> Generator[list[Entity]]:
         fed: deque[tuple[str, list[Word]]] = deque()  # without words at the end of a text
 
         def sentences() -> Iterator[list[str]]:
@@ -107,15 +113,23 @@ class GGUFTagger(WordTagger):
                     raise TypeError(f"`pipe` takes texts (str), not {type(text).__name__}")
                 for words in chain(segment(text), [[]]):
                     fed.append((text, words))
-                    yield [word.text for word in words]
+                    if words or not document:
+                        yield [word.text for word in words]
 
         entities: list[Entity] = []
         for spans in self._tag_words(sentences(), caller):
+            while document and not fed[0][1]:  # a text has ended before this sentence
+                fed.popleft()
+                yield entities
+                entities = []
             text, words = fed.popleft()
             entities += _entities(text, words, spans)
             if not words:
                 yield entities
                 entities = []
+        for _ in fed:
+            yield entities
+            entities = []
 
 
 def _check_is_text(text: object) -> None:

@@ -14,9 +14,9 @@ from ner_edge.errors import DataError, ModelError, NerEdgeWarning, UsageError
 from ner_edge.files.cache import cache_dir
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.gguf.metadata import describe
-from ner_edge.passages import passages
+from ner_edge.passages import split
 from ner_edge.prompt import PromptTokenizer
-from ner_edge.runtime.decoded import Decoded, Passage
+from ner_edge.runtime.decoded import Decoded, Document, Passage
 from ner_edge.runtime.engine import DECODER_VERSION, READ_TOGETHER, CopyEngine
 from ner_edge.runtime.grammar import completion_request
 from ner_edge.runtime.grammar_decoder import GrammarDecoder
@@ -35,6 +35,7 @@ from ner_edge.word_head import WordHead
 Decoder = Literal["auto", "read", "copy", "grammar"]
 
 IN_FLIGHT = 8  # sentences written together
+DOCUMENT = 2000  # the most words of several sentences in which labels are made consistent
 _UNCALIBRATED = Calibration()
 _CONTEXT = 4096  # tokens of all sentences in flight, which must hold the worst case of one
 
@@ -110,7 +111,8 @@ class WordTagger:
             reader = SentenceReader(
                 model, word_head, self._prompts, temperature=temperature, depth=depth
             )
-        self._passage = word_head.passage if word_head and decoder in ("auto", "read") else 0
+        self._reads = word_head is not None and decoder in ("auto", "read")
+        self._passage = word_head.passage if word_head else 0
         thresholds = {"read": -1.0, "auto": calibration.threshold}
         self._engine = CopyEngine(
             model,
@@ -196,9 +198,11 @@ class WordTagger:
     def tag_words(self, sentences: Iterable[Sequence[str]]) -> Generator[list[ScoredSpan]]:
         """Yield the entities, as spans of words, of sentences already split into words.
 
-        Consecutive sentences are read together if the model was trained to, up to an empty one,
-        which has no entities: put one between documents, or between unrelated sentences. Raises
-        `DataError` for a word that is empty or contains white space.
+        An empty sentence, which has no entities, ends a document: put one between unrelated
+        sentences. The decoders `auto` and `read` read a document, or some 2000 words of it, before
+        they tag its first sentence, since the same word tends to have the same label in all of it.
+        They read several sentences together if the model was trained to. Raises `DataError` for a
+        word that is empty or contains white space.
         """
         return self._tag_words(sentences)
 
@@ -228,7 +232,7 @@ class WordTagger:
                 for start, end in parts:
                     yield words[start:end]
 
-        with closing(self._scheduler.decode(self._passages(all_parts()), caller)) as results:
+        with closing(self._scheduler.decode(self._documents(all_parts()), caller)) as results:
             for decoded in results:
                 length, ((first, end), *others) = parts_of.popleft()
                 found = _moved(decoded.spans, first)
@@ -259,9 +263,9 @@ class WordTagger:
         pieces = (self._model.piece(token) for token in self._model.tokenize(text))
         return b"".join(pieces).decode("utf-8", "replace")
 
-    def _passages(self, sentences: Iterable[Sequence[str]]) -> Iterator[Passage]:
-        if not self._passage:
-            yield from ([words] for words in sentences)
+    def _documents(self, sentences: Iterable[Sequence[str]]) -> Iterator[Document]:
+        if not self._reads:
+            yield from ([[words]] for words in sentences)
             return
 
         def fits(passage: Passage) -> bool:
@@ -270,9 +274,10 @@ class WordTagger:
 
         for is_empty, group in groupby(sentences, key=lambda words: not words):
             if is_empty:
-                yield from ([words] for words in group)
-            else:
-                yield from passages(group, fits)
+                yield from ([[words]] for words in group)
+                continue
+            for document in split(group, lambda some: sum(map(len, some)) <= DOCUMENT):
+                yield list(split(document, fits))
 
     def _parts(self, words: Sequence[str]) -> Iterator[tuple[int, int]]:
         """Yield the parts of a sentence to tag, each short enough for the context."""

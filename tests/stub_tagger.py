@@ -27,7 +27,7 @@ class StubTagger(nullcontext[Any]):
         self.enter_result = self
         self.texts: list[str] = []
 
-    def pipe(self, texts: Iterable[str]) -> Iterator[list[Entity]]:
+    def pipe(self, texts: Iterable[str], *, document: bool = False) -> Iterator[list[Entity]]:
         for text in texts:
             self.texts.append(text)
             yield [

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stub_model import WIDTH, StubModel, logits_after, states_of, tokenize
 
+from ner_edge.consistency import consistent
 from ner_edge.errors import ModelError
-from ner_edge.passages import passages
+from ner_edge.passages import split
 from ner_edge.prompt import PromptTokenizer
 from ner_edge.runtime.automaton import START, CopyAutomaton, State
-from ner_edge.runtime.batch import Run
-from ner_edge.runtime.decoded import Decoded, Passage
+from ner_edge.runtime.decoded import Decoded, Document, Passage
 from ner_edge.runtime.engine import CopyEngine
 from ner_edge.runtime.policy import BoldPolicy, DraftPolicy, Guess
 from ner_edge.runtime.prior import ReadingPrior
@@ -93,9 +93,9 @@ class Timid(DraftPolicy):
         return None
 
 
-def alone(sentences: Iterable[Sequence[str]]) -> Iterator[Passage]:
-    """Each sentence as a passage of its own."""
-    return ([words] for words in sentences)
+def alone(sentences: Iterable[Sequence[str]]) -> Iterator[Document]:
+    """Each sentence as a document of its own."""
+    return ([[words]] for words in sentences)
 
 
 def assert_same(found: list[Decoded], expected: list[list[ScoredSpan]]) -> None:
@@ -123,10 +123,19 @@ def test_result_is_that_of_naive_decoding(
     assert all(not held for sequence, held in model.memory.items() if sequence)
 
 
-def read_naively(sentences: Passage) -> list[Reading]:
-    tokens, ends = tokenize_words(sentences, ChunkTokenizer(tokenize))
-    states = iter(states_of((*PREFIX, *tokens), ends))
-    return [HEAD.tag(s, np.array([next(states) for _ in s]), HEAD.last) for s in sentences]
+def read_naively(document: Document) -> list[Reading]:
+    tags = []
+    for passage in document:
+        tokens, ends = tokenize_words(passage, ChunkTokenizer(tokenize))
+        states = iter(states_of((*PREFIX, *tokens), ends))
+        for words in passage:
+            of_words = np.array([next(states) for _ in words])
+            tags.append(HEAD.log_probabilities(of_words, HEAD.last))
+    sentences = [words for passage in document for words in passage]
+    return [
+        HEAD.tag(words, log_p)
+        for words, log_p in zip(sentences, consistent(sentences, tags), strict=True)
+    ]
 
 
 def written_where_in_doubt(
@@ -150,6 +159,7 @@ def written_where_in_doubt(
     st.sampled_from([-1.0, 0.3, 0.5, 0.8, 1.0]),
     st.booleans(),
     st.sampled_from([0, 12, 30]),
+    st.sampled_from([0, 40, 400]),
 )
 def test_sentences_are_written_up_to_their_last_word_in_doubt(
     sentences: list[list[str]],
@@ -157,7 +167,8 @@ def test_sentences_are_written_up_to_their_last_word_in_doubt(
     batch: int,
     threshold: float,
     prior: bool,
-    most_words: int,
+    of_passage: int,
+    of_document: int,
 ) -> None:
     model = StubModel(batch, PREFIX)
     reader = SentenceReader(model, HEAD, PROMPTS)
@@ -167,12 +178,18 @@ def test_sentences_are_written_up_to_their_last_word_in_doubt(
 
     def fits(passage: Passage) -> bool:
         tokens, _ = tokenize_words(passage, engine.chunks)
-        return sum(map(len, passage)) <= most_words and len(tokens) <= batch
+        return sum(map(len, passage)) <= of_passage and len(tokens) <= batch
 
-    joined = list(passages(sentences, fits))
-    found = list(Scheduler(engine).decode(joined))
-    readings = [reading for passage in joined for reading in read_naively(passage)]
-    assert [decoded.reading[:2] for decoded in found] == [reading[:2] for reading in readings]
+    documents = [
+        list(split(document, fits))
+        for document in split(sentences, lambda some: sum(map(len, some)) <= of_document)
+    ]
+    found = list(Scheduler(engine).decode(documents))
+    readings = [reading for document in documents for reading in read_naively(document)]
+    for decoded, reading in zip(found, readings, strict=True):
+        assert decoded.reading is not None
+        assert decoded.reading.words == pytest.approx(reading.words)
+        assert_same([Decoded(decoded.reading.spans)], [reading.spans])
     written = [
         naive(words, ReadingPrior(reading.log_probabilities, LABELS) if prior else None)
         for words, reading in zip(sentences, readings, strict=True)
@@ -200,9 +217,7 @@ def test_a_right_reading_is_written_in_one_batch() -> None:
     model = StubModel(512, PREFIX)
     reading = Reading(naive(words), [0.5] * 4, NO_TAGS)
     reader = SentenceReader(model, HEAD, PROMPTS)
-    reader.read = lambda passages: (  # type: ignore[method-assign]
-        model.read([Run(s, len(PREFIX), t.tokens, []) for s, _, t in passages]) and [[reading]]
-    )
+    reader.tag = lambda sentences, tags: [reading]  # type: ignore[method-assign]
     batches = []
     model.decode = lambda runs: batches.append(runs) or StubModel.decode(model, runs)  # type: ignore
     engine = CopyEngine(model, LABELS, PROMPTS, in_flight=2, reader=reader)

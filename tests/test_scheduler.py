@@ -73,18 +73,21 @@ def test_callers_in_threads_get_what_each_gets_alone() -> None:
     assert is_empty(model)
 
 
-def test_callers_get_the_sentences_of_passages_in_order() -> None:
+def test_callers_get_the_sentences_of_documents_in_order() -> None:
     model = StubModel(512, PROMPTS.prefix)
     engine = engine_of(model, reads=True)
     scheduler = Scheduler(engine)
-    passages = [
-        [[WORDS[(i * j + k) % len(WORDS)] for k in range(1 + i % 3)] for i in range(j)]
-        for j in range(1, 6)
+    documents = [
+        [
+            [[WORDS[(i * j + k) % len(WORDS)] for k in range(1 + i % 3)] for i in range(passage)]
+            for passage in range(1, j)
+        ]
+        for j in range(2, 6)
     ]
-    expected = [found for one in passages for found in Scheduler(engine).decode([one])]
+    expected = [found for one in documents for found in Scheduler(engine).decode([one])]
     with ThreadPoolExecutor(4) as threads:
-        results = [threads.submit(lambda: list(scheduler.decode(passages))) for _ in range(4)]
-        leaving = scheduler.decode(passages)
+        results = [threads.submit(lambda: list(scheduler.decode(documents))) for _ in range(4)]
+        leaving = scheduler.decode(documents)
         next(leaving)
         leaving.close()
         for result in results:

@@ -50,9 +50,9 @@ class DataSet(NamedTuple):
         """Those of all documents."""
         return [*chain.from_iterable(self.documents)]
 
-    def passages(self, most_words: int) -> list[list[Sentence]]:
-        """Return all documents in passages as a tagger reads them."""
-        return [*chain.from_iterable(of_words(document, most_words) for document in self.documents)]
+    def passages(self, most_words: int) -> list[list[list[Sentence]]]:
+        """Return the passages of each document as a tagger reads them."""
+        return [list(of_words(document, most_words)) for document in self.documents]
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def _originals(dataset: DataSet, passages: float, rng: Random, *, named: bool) -
     of_file = f" of {dataset.file.path.name}" * named
     numbers = count(1)
     documents = [
-        [Sample(sentence, f"sentence {n}{of_file}") for sentence, n in zip(document, numbers, strict=False)]
+        [Sample(sentence, f"sentence {next(numbers)}{of_file}") for sentence in document]
         for document in dataset.documents
     ]
     if not passages:

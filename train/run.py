@@ -24,7 +24,7 @@ from ner_edge.train.best import BestAdapter
 from ner_edge.train.check import Check
 from ner_edge.train.checkpoint import CHECKPOINT_FILE, check_checkpoint
 from ner_edge.train.data import DataFile, DataSet, Sample, read_data, samples_of
-from ner_edge.train.dev import Dev, dev_scores
+from ner_edge.train.dev import Dev, dev_scores, thinned
 from ner_edge.train.loop import StepReport, run_identity, train
 from ner_edge.train.model import save_adapter
 from ner_edge.train.out import check_out
@@ -147,17 +147,17 @@ class _Run:
 
     @cached_property
     def all_dev(self) -> list[Dev]:
-        """All passages of each dev file; a sentence each if the model does not read passages."""
+        """Each dev file, in passages of one sentence if the model does not read longer ones."""
         head = word_head_of(self.opened.model)
         return [data.passages(head.passage if head else 0) for data in self.dev]
 
     @cached_property
     def at_checkpoints(self) -> list[Dev]:
-        """Those that are measured at checkpoints, evenly spaced."""
+        """What is measured of them at checkpoints."""
         most = self.settings.dev_sentences
         return [
-            passages[:: -(-len(data.sentences) // most)]
-            for data, passages in zip(self.dev, self.all_dev, strict=True)
+            thinned(documents, -(-len(data.sentences) // most))
+            for data, documents in zip(self.dev, self.all_dev, strict=True)
         ]
 
     @cached_property

@@ -67,7 +67,7 @@ def _keep(journal: Journal[Found], found: Found) -> None:
 
 def _entities(tagger: GGUFTagger, text: Text) -> list[ScoredSpan]:
     parts = list(text.parts())
-    found = tagger.pipe(part for _, part in parts)
+    found = tagger.pipe((part for _, part in parts), document=True)
     return [
         ScoredSpan(start + entity.start, start + entity.end, entity.label, entity.score)
         for (start, _), entities in zip(parts, found, strict=True)

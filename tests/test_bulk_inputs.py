@@ -237,11 +237,20 @@ def test_a_damaged_manifest_is_an_error_with_a_way_out(data, tmp_path):
         plan_of([path], tmp_path / "out")
 
 
-@pytest.mark.parametrize("option", ["--min-score", "--memory", "--gpus"])
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        *(("bulk", option) for option in ("--min-score", "--memory", "--gpus")),
+        ("tag", "--min-score"),
+        ("redact", "--min-score"),
+        ("serve", "--max-body"),
+        ("serve", "--timeout"),
+    ],
+)
 @pytest.mark.parametrize("value", ["nan", "inf"])
-def test_numbers_are_finite(option, value, tmp_path):
-    path = written(tmp_path / "a.txt")
-    result = run("bulk", path, "--out", tmp_path / "out", option, value)
+def test_numbers_are_finite(command, option, value, tmp_path):
+    files = [] if command == "serve" else [written(tmp_path / "a.txt"), "--out", tmp_path / "out"]
+    result = run(command, *files, option, value)
     assert result.exit_code == 2
     assert result.stdout == ""
     assert option in result.stderr

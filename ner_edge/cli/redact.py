@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ner_edge.cli.options import DecoderOption, DepthOption, GpuOption, ModelOption, ThreadsOption
+from ner_edge.cli.options import (
+    DecoderOption,
+    DepthOption,
+    GpuOption,
+    ModelOption,
+    ThreadsOption,
+    finite,
+)
 from ner_edge.data.texts import STDIN
 from ner_edge.errors import UsageError
 from ner_edge.terminal.streams import check_stdin_is_open, check_stdout_is_open, say
@@ -34,7 +41,12 @@ def redact(
     ] = None,
     min_score: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Do not replace entities with a lower score; list them."),
+        typer.Option(
+            min=0,
+            max=1,
+            callback=finite,
+            help="Do not replace entities with a lower score; list them.",
+        ),
     ] = 0.0,
     everywhere: Annotated[
         bool,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ner_edge.cli.options import DecoderOption, DepthOption, GpuOption, ThreadsOption
+from ner_edge.cli.options import DecoderOption, DepthOption, GpuOption, ThreadsOption, finite
 from ner_edge.errors import missing_extra
 from ner_edge.terminal.streams import say
 
@@ -37,7 +37,13 @@ def serve(
         bool, typer.Option("--no-auth", help="Answer anyone who can reach --host, without a key.")
     ] = False,
     max_body: Annotated[
-        float, typer.Option(min=0.001, help="Maximum size of a request in megabytes.", metavar="MB")
+        float,
+        typer.Option(
+            min=0.001,
+            callback=finite,
+            help="Maximum size of a request in megabytes.",
+            metavar="MB",
+        ),
     ] = 2.0,
     max_texts: Annotated[
         int, typer.Option(min=1, help="Maximum number of texts in a request.")
@@ -46,7 +52,10 @@ def serve(
         int, typer.Option(min=1, help="Maximum number of requests at a time; others must retry.")
     ] = 128,
     timeout: Annotated[
-        float, typer.Option(min=0.1, help="Maximum time to answer a request, in seconds.")
+        float,
+        typer.Option(
+            min=0.1, callback=finite, help="Maximum time to answer a request, in seconds."
+        ),
     ] = 600.0,
     decoder: DecoderOption = None,
     depth: DepthOption = None,

@@ -19,6 +19,7 @@ from ner_edge.cli.options import (
     ModelOption,
     ReadableName,
     ThreadsOption,
+    finite,
 )
 from ner_edge.data.formats.table import FORMATS, format_to_write
 from ner_edge.errors import DataError, UsageError
@@ -66,7 +67,8 @@ def tag(
         ),
     ] = None,
     min_score: Annotated[
-        float, typer.Option(min=0, max=1, help="Leave out entities with a lower score.")
+        float,
+        typer.Option(min=0, max=1, callback=finite, help="Leave out entities with a lower score."),
     ] = 0.0,
     decoder: DecoderOption = None,
     depth: DepthOption = None,

@@ -10,7 +10,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-_WEIGHT = 0.5  # of a word's labels in the whole document; the rest: of those where it stands
+_WEIGHT = 0.6  # of a word's labels in the whole document; the rest: of those where it stands
 _LEAST = 1e-9  # a probability, so that logarithms stay finite
 
 LogProbabilities = NDArray[np.float32]

@@ -9,15 +9,15 @@ BREAK = "\n"
 _Sentence = TypeVar("_Sentence")
 
 
-def split(
+def passages(
     sentences: Iterable[_Sentence], fits: Callable[[list[_Sentence]], bool]
 ) -> Iterator[list[_Sentence]]:
-    """Yield the sentences of a document in parts that fit, or of one sentence."""
-    part: list[_Sentence] = []
+    """Yield the sentences of a document in passages that fit, or of one sentence."""
+    passage: list[_Sentence] = []
     for sentence in sentences:
-        if part and not fits([*part, sentence]):
-            yield part
-            part = []
-        part.append(sentence)
-    if part:
-        yield part
+        if passage and not fits([*passage, sentence]):
+            yield passage
+            passage = []
+        passage.append(sentence)
+    if passage:
+        yield passage

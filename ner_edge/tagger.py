@@ -81,10 +81,16 @@ class Tagger(GGUFTagger):
         return wanted
 
 
-def tag_documents(tagger: GGUFTagger, documents: Iterable[Document]) -> Iterator[Document]:
-    """Yield each document with the entities that the tagger finds in its text, in order."""
+def tag_documents(
+    tagger: GGUFTagger, documents: Iterable[Document], *, together: bool = False
+) -> Iterator[Document]:
+    """Yield each document with the entities that the tagger finds in its text, in order.
+
+    Labels are made consistent in all of them `together` if they are parts of one, such as the lines
+    of a letter.
+    """
     ahead, behind = tee(documents)
-    found = tagger.pipe(document.text for document in ahead)
+    found = tagger.pipe((document.text for document in ahead), document=together)
     for document, entities in zip(behind, found, strict=True):
         yield with_entities(document, entities)
 

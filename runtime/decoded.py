@@ -29,7 +29,7 @@ class Request:
 
     sentences: Passage
     document: Sequence["Request"] = ()
-    """Those for all passages of the document."""
+    """Those for all passages of the document that have words."""
     found: dict[int, Decoded] = field(default_factory=dict)
     """The results so far, by the index of the sentence."""
     tags: list[LogProbabilities] | None = None

@@ -145,13 +145,16 @@ class Scheduler:
                 break
             if (document := next(source, None)) is None:
                 break
-            requests: list[Request] = []
-            for sentences in document:
-                found = {} if sentences[0] else {0: Decoded([])}
-                requests.append(Request(sentences, requests, found))
+            to_read: list[Request] = []
+            requests = [Request(sentences, to_read) for sentences in document]
+            for request in requests:
+                if request.sentences[0]:
+                    to_read.append(request)
+                else:
+                    request.found[0] = Decoded([])
             with self._changed:
                 caller.requests += requests
-                caller.waiting += [request for request in requests if not request.done]
+                caller.waiting += to_read
         return bool(caller.requests)
 
     def _step_or_wait(self, caller: Caller) -> None:

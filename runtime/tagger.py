@@ -52,8 +52,8 @@ class GGUFTagger(WordTagger):
     def pipe(self, texts: Iterable[str], *, document: bool = False) -> Generator[list[Entity]]:
         """Yield the entities of each text, in order.
 
-        Many sentences are decoded at a time, in bounded memory. Texts that are parts of one
-        `document`, such as its lines, are read together.
+        Many sentences are decoded at a time, in bounded memory. In texts that are parts of one
+        `document`, such as its lines, the same word tends to get the same label.
         """
         if isinstance(texts, str):
             raise TypeError("`pipe` takes many texts, not one str; call the tagger itself for that")
@@ -113,23 +113,15 @@ class GGUFTagger(WordTagger):
                     raise TypeError(f"`pipe` takes texts (str), not {type(text).__name__}")
                 for words in chain(segment(text), [[]]):
                     fed.append((text, words))
-                    if words or not document:
-                        yield [word.text for word in words]
+                    yield [word.text for word in words]
 
         entities: list[Entity] = []
-        for spans in self._tag_words(sentences(), caller):
-            while document and not fed[0][1]:  # a text has ended before this sentence
-                fed.popleft()
-                yield entities
-                entities = []
+        for spans in self._tag_words(sentences(), caller, document=document):
             text, words = fed.popleft()
             entities += _entities(text, words, spans)
             if not words:
                 yield entities
                 entities = []
-        for _ in fed:
-            yield entities
-            entities = []
 
 
 def _check_is_text(text: object) -> None:

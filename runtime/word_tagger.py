@@ -14,7 +14,7 @@ from ner_edge.errors import DataError, ModelError, NerEdgeWarning, UsageError
 from ner_edge.files.cache import cache_dir
 from ner_edge.gguf.file import GGUFFile
 from ner_edge.gguf.metadata import describe
-from ner_edge.passages import split
+from ner_edge.passages import passages
 from ner_edge.prompt import PromptTokenizer
 from ner_edge.runtime.decoded import Decoded, Document, Passage
 from ner_edge.runtime.engine import DECODER_VERSION, READ_TOGETHER, CopyEngine
@@ -207,19 +207,28 @@ class WordTagger:
         return self._tag_words(sentences)
 
     def _tag_words(
-        self, sentences: Iterable[Sequence[str]], caller: Caller | None = None
+        self,
+        sentences: Iterable[Sequence[str]],
+        caller: Caller | None = None,
+        *,
+        document: bool = False,
     ) -> Generator[list[ScoredSpan]]:
-        with closing(self.tag_and_read(sentences, caller)) as results:
+        with closing(self.tag_and_read(sentences, caller, document=document)) as results:
             for decoded in results:
                 yield [span for span in decoded.spans if span.score >= self.min_score]
 
     def tag_and_read(
-        self, sentences: Iterable[Sequence[str]], caller: Caller | None = None
+        self,
+        sentences: Iterable[Sequence[str]],
+        caller: Caller | None = None,
+        *,
+        document: bool = False,
     ) -> Generator[Decoded]:
         """Yield all entities of each sentence, with those found while reading it.
 
-        The sentences are as for `tag_words`. One that is not read both ways, or only in parts, has
-        no reading. Raises `CancelledError` once the `caller` has left.
+        The sentences are as for `tag_words`, or all of one `document`, in which an empty one only
+        ends a part whose sentences may be read together. One that is not read both ways, or only in
+        parts, has no reading. Raises `CancelledError` once the `caller` has left.
         """
         self._model.check_usable()
         parts_of: deque[tuple[int, list[tuple[int, int]]]] = deque()  # of those being decoded
@@ -232,7 +241,8 @@ class WordTagger:
                 for start, end in parts:
                     yield words[start:end]
 
-        with closing(self._scheduler.decode(self._documents(all_parts()), caller)) as results:
+        documents = self._documents(all_parts(), one=document)
+        with closing(self._scheduler.decode(documents, caller)) as results:
             for decoded in results:
                 length, ((first, end), *others) = parts_of.popleft()
                 found = _moved(decoded.spans, first)
@@ -263,21 +273,19 @@ class WordTagger:
         pieces = (self._model.piece(token) for token in self._model.tokenize(text))
         return b"".join(pieces).decode("utf-8", "replace")
 
-    def _documents(self, sentences: Iterable[Sequence[str]]) -> Iterator[Document]:
+    def _documents(self, sentences: Iterable[Sequence[str]], *, one: bool) -> Iterator[Document]:
         if not self._reads:
             yield from ([[words]] for words in sentences)
             return
+        for document in [sentences] if one else _texts(sentences):
+            for window in _windows(document):
+                yield [
+                    passage for text in _texts(window) for passage in passages(text, self._together)
+                ]
 
-        def fits(passage: Passage) -> bool:
-            words = sum(map(len, passage))
-            return words <= self._passage and self._engine.fit_together(passage)
-
-        for is_empty, group in groupby(sentences, key=lambda words: not words):
-            if is_empty:
-                yield from ([[words]] for words in group)
-                continue
-            for document in split(group, lambda some: sum(map(len, some)) <= DOCUMENT):
-                yield list(split(document, fits))
+    def _together(self, passage: Passage) -> bool:
+        words = sum(map(len, passage))
+        return words <= self._passage and self._engine.fit_together(passage)
 
     def _parts(self, words: Sequence[str]) -> Iterator[tuple[int, int]]:
         """Yield the parts of a sentence to tag, each short enough for the context."""
@@ -335,6 +343,30 @@ def _check_decoder(path: Path, decoder: Decoder, depth: int | None, head: WordHe
         raise UsageError(f"{path}: no word head after {depth} layers, only after {depths}")
     if depth != head.last and not nodes_can_be_read():
         raise UsageError("--depth: llama.cpp does not expose its layers on this system")
+
+
+def _texts(sentences: Iterable[Sequence[str]]) -> Iterator[Iterable[Sequence[str]]]:
+    """Yield each run of sentences, and each of the empty ones that stand between."""
+    for is_empty, run in groupby(sentences, key=lambda words: not words):
+        if is_empty:
+            yield from ([words] for words in run)
+        else:
+            yield run
+
+
+def _windows(sentences: Iterable[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
+    """Yield the sentences in runs of at most `DOCUMENT` words, or of one sentence; an empty one
+    counts as a word, so that memory stays bounded."""
+    window: list[Sequence[str]] = []
+    size = 0
+    for words in sentences:
+        size += max(1, len(words))
+        if window and size > DOCUMENT:
+            yield window
+            window, size = [], max(1, len(words))
+        window.append(words)
+    if window:
+        yield window
 
 
 def _check(words: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from command_line import assert_error, run, run_ok
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stub_tagger import stub_tagger as stub_tagger
 
 from ner_edge.data.formats.table import FORMATS
 from ner_edge.segment import segment
@@ -423,3 +424,26 @@ def test_tables_are_read_before_the_model_loads(tag, tmp_path, monkeypatch):
     (tmp_path / "x.csv").write_text("review\nAda\n")
     assert_error(tag(tmp_path / "x.csv"), "x.csv:1: has no column named text; its columns are rev")
     assert_error(tag(tmp_path / "no.csv"), "no.csv: no such file")
+
+
+def test_a_file_is_a_document_and_a_line_of_standard_input_is_one(tmp_path, stub_tagger):
+    path = tmp_path / "a.txt"
+    path.write_text("Ada\nBob\n")
+    table = tmp_path / "a.csv"
+    table.write_text("text\nAda\n")
+    pipe = stub_tagger.pipe
+    documents = []
+
+    def recording(texts, document):
+        texts = list(texts)
+        documents.append((texts[0], document))
+        return pipe(texts)
+
+    stub_tagger.pipe = recording
+    assert run_ok("tag", path, table, path, "--format", "brackets").count("[Ada | PER]") == 3
+    assert run_ok("tag", stdin=b"Kim\nAda\n").count("| PER]") == 1
+    run_ok("tag", path, "--out", tmp_path / "b.jsonl")
+    (tmp_path / "out").mkdir()
+    run_ok("tag", path, "--out", tmp_path / "out")
+    lines = ("Ada", True)
+    assert documents == [lines, ("Ada", False), lines, ("Kim", False), lines, lines]

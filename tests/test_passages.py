@@ -25,7 +25,7 @@ from ner_edge.eval.gold import read_gold
 from ner_edge.gguf.metadata import describe
 from ner_edge.hf.prompts import PromptEncoder
 from ner_edge.hf.word_head import HEAD_FILE, read_word_head
-from ner_edge.passages import BREAK, split
+from ner_edge.passages import BREAK, passages
 from ner_edge.runtime.reader import tokenize_words
 from ner_edge.spans import Span
 from ner_edge.tagger import Tagger
@@ -74,7 +74,7 @@ def model(tiny, adapter, tmp_path_factory):
 
 @given(st.lists(st.integers(1, 30), max_size=20), st.integers(0, 40))
 def test_passages_are_as_long_as_fits(lengths: list[int], most: int) -> None:
-    found = list(split(lengths, lambda some: sum(some) <= most))
+    found = list(passages(lengths, lambda some: sum(some) <= most))
     assert [length for passage in found for length in passage] == lengths
     assert all(len(passage) == 1 or sum(passage) <= most for passage in found)
     for passage, following in itertools.pairwise(found):
@@ -176,7 +176,7 @@ def test_llama_cpp_reads_passages_as_torch_does(started, model, tiny) -> None:
     base = started.model.get_base_model()
     expected = []
     with torch.inference_mode():
-        for passage in split(DOCUMENT, lambda some: sum(len(s.words) for s in some) <= MOST):
+        for passage in passages(DOCUMENT, lambda some: sum(len(s.words) for s in some) <= MOST):
             batch = pack(encoder.prefix, [encoder.passage(joined(passage))])
             states = read_packed(base, batch, all_states=True).hidden_states
             logits = base.word_head(states[-1][0, batch.words], base.word_head.last)
@@ -271,24 +271,40 @@ def test_a_text_is_a_document(model) -> None:
         assert [place for found in loaded.stream(text) for place in places(found)] == alone
 
 
-@pytest.mark.parametrize("decoder", ["read", "copy"])
-@pytest.mark.parametrize("around", [[], ["", " "]])
-def test_the_lines_of_a_document_are_read_together(model, decoder, around) -> None:
-    lines = [*around, *(" ".join(words) for words in WORDS[:2]), *around, *map(" ".join, WORDS[2:])]
-    lines += around
-    with Tagger.load(model, threads=1, decoder=decoder) as loaded:
-        expected = places(loaded("\n\n".join(lines)))
+def test_the_lines_of_a_document_have_consistent_labels(model) -> None:
+    """Each is read alone."""
+    lines = ["", *(" ".join(words) for words in WORDS), " ", ""]
+    apart = [part for words in WORDS for part in (words, [])]
+    with Tagger.load(model, threads=1, decoder="read") as loaded:
+        alone = [d.reading.log_probabilities for d in loaded.tag_and_read(apart) if d.reading]
+        results = list(loaded.tag_and_read(apart, document=True))
         found = list(loaded.pipe(lines, document=True))
         assert list(loaded.pipe([], document=True)) == []
-        assert list(loaded.pipe(["", "\n"], document=True)) == [[], []]
-    assert len(found) == len(lines)
-    starts = itertools.accumulate((len(line) + 2 for line in lines), initial=0)
-    moved = [
-        (start + entity.start, start + entity.end, entity.label)
-        for start, entities in zip(starts, found, strict=False)
-        for entity in entities
-    ]
-    assert moved == expected
+    rows = [decoded.reading.log_probabilities for decoded in results if decoded.reading]
+    expected = consistent(WORDS, alone)
+    np.testing.assert_allclose(np.concatenate(rows), np.concatenate(expected), atol=0.02)
+    assert not np.allclose(np.concatenate(rows), np.concatenate(alone), atol=0.1)
+    spans = [[], *(decoded.spans for decoded in results[::2]), [], []]
+    assert [len(entities) for entities in found] == [len(of_line) for of_line in spans]
+    scores = [entity.score for entities in found for entity in entities]
+    assert scores == pytest.approx([s.score for of_line in spans for s in of_line], abs=0.02)
+
+
+def test_a_long_document_is_read_in_parts(model, monkeypatch) -> None:
+    monkeypatch.setattr("ner_edge.runtime.word_tagger.DOCUMENT", 8)
+    with Tagger.load(model, threads=1, decoder="read") as loaded:
+        documents = list(loaded._documents([*WORDS[:3], [], [], [], *WORDS[3:]], one=True))
+        assert [[sum(map(len, p)) for p in document] for document in documents] == [
+            [7],
+            [4, 0, 0, 0],
+            [16],
+            [6],
+        ]
+        assert [list(d) for d in loaded._documents([["Ada"], [], ["Kim"]], one=False)] == [
+            [[["Ada"]]],
+            [[[]]],
+            [[["Kim"]]],
+        ]
 
 
 CONLL = "-DOCSTART- O\n\nAda I-PER\n\nLondon I-LOC\n\n-DOCSTART- O\n\nKim I-PER\n. O\n"

@@ -5,7 +5,7 @@ from random import Random
 from typing import TypeVar
 
 from ner_edge.data.corpus import Sentence
-from ner_edge.passages import BREAK, split
+from ner_edge.passages import BREAK, passages
 from ner_edge.spans import Span
 
 Item = TypeVar("Item")
@@ -42,7 +42,7 @@ def cut(document: Sequence[Sentence], rng: Random) -> Iterator[Sequence[Sentence
 
 def of_words(document: Sequence[Sentence], most: int) -> Iterator[list[Sentence]]:
     """Yield a document in passages of at most so many words, as a tagger reads it."""
-    return split(document, lambda some: sum(len(one.words) for one in some) <= most)
+    return passages(document, lambda some: sum(len(one.words) for one in some) <= most)
 
 
 def joined(sentences: Sequence[Sentence]) -> Sentence:

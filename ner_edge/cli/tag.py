@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Annotated
@@ -144,7 +145,10 @@ def _tag_together(
         # On a terminal, the results themselves show the progress.
         progress_bar("tagging", texts.size, hidden=out is None and sys.stdout.isatty()) as update,
     ):
-        documents = tag_documents(tagger, texts.documents(_summing(update)))
+        documents = chain.from_iterable(
+            tag_documents(tagger, documents, together=together)
+            for documents, together in texts.files(_summing(update))
+        )
         if out is None:
             print_documents(documents, to, Losses(), flush=texts.size is None)
         else:

@@ -36,20 +36,26 @@ class TagInput:
         self.size = None if size is None else size + sum(len(d.text) for d in scanned)
         self.fields = {name for document in scanned for name in document.fields}
 
-    def documents(self, advance: Callable[[int], None]) -> Iterator[Document]:
-        """Yield every text, in order. `advance` receives the size of each."""
+    def files(self, advance: Callable[[int], None]) -> Iterator[tuple[Iterator[Document], bool]]:
+        """Yield the texts of each file, and whether they are the lines of one document; those of
+        standard input and of pipes come one by one. `advance` receives the size of each text."""
         for path, documents in self._sources:
             if documents is None:
-                yield from _lines(path, advance)
-            for document in documents or ():
-                advance(len(document.text))
-                yield document
+                yield _lines(path, advance), path != STDIN and path.is_file()
+            else:
+                yield _counted(documents, advance), False
 
 
 def _lines(path: Path, advance: Callable[[int], None]) -> Iterator[Document]:
     texts = read_texts([path], lambda text: say(f"warning: {text}"), advance)
     for number, text in enumerate(texts, 1):
         yield Document(number, text, [])
+
+
+def _counted(documents: Sequence[Document], advance: Callable[[int], None]) -> Iterator[Document]:
+    for document in documents:
+        advance(len(document.text))
+        yield document
 
 
 def _scan(path: Path, format: str) -> list[Document]:

@@ -120,7 +120,7 @@ def _tag(
     else:
         texts = read_texts([path], lambda text: say(f"warning: {text}"), lambda size: None)
     documents = (Document(number, text, []) for number, text in enumerate(texts, 1))
-    tagged = tag_documents(tagger, documents)
+    tagged = tag_documents(tagger, documents, together=True)
     save_documents(tagged, format, targets[0], Losses(), scratch=scratch)
 
 

@@ -14,7 +14,7 @@ from ner_edge.runtime.automaton import Move, State
 from ner_edge.runtime.trie import Moves, Node
 from ner_edge.tags import OUTSIDE
 
-_WEIGHT = 2 / 3  # of the word head, which reads the sentence in its passage; the rest: of writing
+_WEIGHT = 0.8  # of the word head, which reads the sentence in its passage; the rest: of writing
 _LEAST = 1e-9  # a probability, so that logarithms stay finite
 
 

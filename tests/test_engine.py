@@ -66,7 +66,7 @@ def naive(words: list[str], prior: ReadingPrior | None = None) -> list[ScoredSpa
             if prior:
                 expected = [max(expected_by(prior, state, below), 1e-9) for below in node.values()]
                 values = [
-                    v / 3 + 2 / 3 * math.log(p) for v, p in zip(values, expected, strict=True)
+                    0.2 * v + 0.8 * math.log(p) for v, p in zip(values, expected, strict=True)
                 ]
             token = list(node)[values.index(max(values))]
             p_move *= math.exp(max(values)) / sum(math.exp(value) for value in values)

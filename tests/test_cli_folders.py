@@ -162,7 +162,7 @@ def test_offsets_are_those_of_the_extracted_text(stub_tagger, tmp_path):
 def test_two_runs_at_a_time_are_refused(folder, tmp_path, stub_tagger):
     messages: list[Any] = []
 
-    def pipe(texts):
+    def pipe(texts, document):
         if not messages:
             messages.append("")
             messages[0] = run("tag", folder, "--out", tmp_path / "out")

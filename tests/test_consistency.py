@@ -57,8 +57,8 @@ def test_a_certain_label_decides_a_doubtful_one():
     rows = [[of_word["certain"]], [of_word["doubtful"], other, other], [of_word["certain"]]]
     before = [np.log(np.array(row, np.float32) + 1e-12) for row in rows]
     after = [np.exp(row) for row in consistent(document, before)]
-    # In the document, the labels have 2.34 and 0.52; the shares are geometric means.
-    odds = (0.4 * 2.34 / (0.5 * 0.52)) ** 0.5
+    # In the document, the labels have 2.34 and 0.52; the shares are weighted geometric means.
+    odds = (0.4 / 0.5) ** 0.4 * (2.34 / 0.52) ** 0.6
     expected = [0.1, 0.9 * odds / (1 + odds), 0.0, 0.9 / (1 + odds), 0.0]
     assert after[1][0] == pytest.approx(expected, abs=1e-5)
     assert after[1][1] == pytest.approx(other, abs=1e-6)

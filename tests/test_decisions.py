@@ -35,7 +35,9 @@ def test_decoded_answers_take_the_likeliest_branch_everywhere(sentences, batch):
     prompts = PromptTokenizer(TASK.prefix, TASK.suffix, tokenize)
     model = StubModel(512, prompts.prefix)
     engine = CopyEngine(model, list(TASK.labels), prompts, in_flight=2)
-    found = [decoded.spans for decoded in Scheduler(engine).decode([words] for words in sentences)]
+    found = [
+        decoded.spans for decoded in Scheduler(engine).decode([[words]] for words in sentences)
+    ]
     answers = [
         (words, [Span(*span[:3]) for span in spans])
         for words, spans in zip(sentences, found, strict=True)

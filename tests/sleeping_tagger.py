@@ -18,7 +18,7 @@ class SleepingTagger(StubTagger):
         super().__init__()
         self._seconds = seconds
 
-    def pipe(self, texts: Iterable[str]) -> Iterator[list[Entity]]:
+    def pipe(self, texts: Iterable[str], *, document: bool = False) -> Iterator[list[Entity]]:
         for text in texts:
             time.sleep(self._seconds)
             yield from super().pipe([text])

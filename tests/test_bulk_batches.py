@@ -25,7 +25,7 @@ ADA = {"start": 0, "end": 3, "text": "Ada", "label": "PER", "score": 0.3}
 class Fragile(StubTagger):
     """Reads ahead, as a model does, and fails at texts with `!`; nothing says which one it was."""
 
-    def pipe(self, texts: Iterable[str]) -> Iterator[list[Any]]:
+    def pipe(self, texts: Iterable[str], *, document: bool = False) -> Iterator[list[Any]]:
         ahead: list[str] = []
         for text in texts:
             if "!" in text:

@@ -2,15 +2,19 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 
 from ner_edge.errors import ModelError
 from ner_edge.eval.candidate import Candidate, Tagger
 from ner_edge.eval.gold import Gold
-from ner_edge.eval.prediction_cache import BLOCK, Prediction, prediction_cache
+from ner_edge.eval.prediction_cache import Prediction, prediction_cache
 from ner_edge.eval.unconstrained import pack_output
 from ner_edge.files.hashing import sha256_of
+
+BLOCK = 250
+"""The least number of sentences tagged together."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the model's name, the number of sentences done, and the number of all sentences."""
@@ -31,11 +35,12 @@ def predict(
     """
     sentences = gold.sentences
     key = {} if cache_dir is None else _cache_key(tagger, candidate, gold)
-    with prediction_cache(cache_dir, key, len(sentences)) as (done, keep):
+    blocks = list(_blocks(gold))
+    with prediction_cache(cache_dir, key, blocks) as (done, keep):
         predictions = done[: len(sentences)]
         cached = len(predictions)
-        for start in range(cached, len(sentences), BLOCK):
-            block = list(gold.words(start, start + BLOCK))
+        for start, end in pairwise([cached, *(end for end in blocks if end > cached)]):
+            block = list(gold.words(start, end))
             for prediction in _tag(tagger, block, timed_on):
                 keep(prediction)
                 predictions.append(prediction)
@@ -45,6 +50,20 @@ def predict(
             f"{candidate.path}: gave {len(predictions)} answers to {len(sentences)} sentences"
         )
     return predictions, cached
+
+
+def _blocks(gold: Gold) -> Iterator[int]:
+    """Yield the end of each block of whole documents.
+
+    A decision may depend on the other sentences of its document and of its batch, so a resumed run
+    starts with a whole block and then decides as an unbroken run does.
+    """
+    start = 0
+    for end in sorted(gold.opening):
+        if end - start >= BLOCK:
+            yield end
+            start = end
+    yield len(gold.sentences)
 
 
 def _tag(tagger: Tagger, sentences: Sequence[list[str]], timed_on: str) -> Iterator[Prediction]:
@@ -66,6 +85,7 @@ def _cache_key(tagger: Tagger, candidate: Candidate, gold: Gold) -> dict[str, st
         "task": tagger.task.to_json(),
         "decoder": tagger.decoder,
         "version": tagger.version,
+        "blocks": f"documents, {BLOCK} sentences",
     }
     if candidate.base is not None:
         key["base"] = _content_hash(candidate.base)

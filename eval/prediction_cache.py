@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -14,11 +14,6 @@ from typing import BinaryIO, NamedTuple
 from ner_edge.errors import NerEdgeWarning
 from ner_edge.eval.unconstrained import PackedOutput
 from ner_edge.spans import ScoredSpan
-
-BLOCK = 250
-"""The number of sentences tagged together. A decision may depend on the other sentences in its
-batch, so a resumed run starts with a whole block and then decides as an unbroken run does."""
-
 
 class Prediction(NamedTuple):
     """The entities of one sentence, and the seconds spent on them."""
@@ -33,16 +28,16 @@ class Prediction(NamedTuple):
 
 @contextmanager
 def prediction_cache(
-    folder: Path | None, key: Mapping[str, str], wanted: int
+    folder: Path | None, key: Mapping[str, str], blocks: Sequence[int]
 ) -> Iterator[tuple[list[Prediction], Callable[[Prediction], None]]]:
     """Yield the predictions kept under `key`, for the first sentences of the data in order, and a
     function that appends the next one.
 
-    `key` must contain everything a prediction depends on. If fewer than `wanted` predictions are
-    kept, only whole blocks count. Without a folder, nothing is read or kept; if it cannot be
-    written, one warning says so. The file holds one JSON line per sentence: its number and word
-    offsets, and of its text only the words that an unconstrained output changed or added. Lines
-    from the first unusable one on (torn, or written by two processes at once) are dropped.
+    `key` must contain everything a prediction depends on. Sentences are tagged in `blocks`, given by
+    the index after each; of a run that did not end, only whole blocks count. Without a folder,
+    nothing is read or kept; if it cannot be written, one warning says so. The file holds one JSON line per sentence: its number
+    and word offsets, and of its text only the words that an unconstrained output changed or added.
+    Lines from the first unusable one on (torn, or written by two processes at once) are dropped.
     """
     if folder is None:
         yield [], lambda prediction: None
@@ -50,8 +45,8 @@ def prediction_cache(
     name = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:32]
     path = folder / f"{name}.jsonl"
     done, sizes = _read(path)
-    if len(done) < wanted:
-        del done[len(done) - len(done) % BLOCK :]
+    if len(done) < blocks[-1]:
+        del done[max((end for end in blocks if end <= len(done)), default=0) :]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         stream = path.open("ab", buffering=0)

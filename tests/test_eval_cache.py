@@ -16,21 +16,17 @@ from ner_edge.spans import ScoredSpan
 KEY = {"model": "m", "data": "d", "decoder": "copy"}
 FIRST = Prediction([ScoredSpan(0, 2, "PER", 0.5)], 0.25, timed_on="here: 2 threads")
 SECOND = Prediction([], 0.5, [-1, "|", "PER]", 1, "changed"])
+SINGLE = range(1, 10)
 
 
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    monkeypatch.setattr("ner_edge.eval.prediction_cache.BLOCK", 1)
-
-
-def write(folder, *predictions, key=KEY, wanted=9):
-    with prediction_cache(folder, key, wanted) as (_, keep):
+def write(folder, *predictions, key=KEY, blocks=SINGLE):
+    with prediction_cache(folder, key, blocks) as (_, keep):
         for prediction in predictions:
             keep(prediction)
 
 
-def read(folder, key=KEY, wanted=9):
-    with prediction_cache(folder, key, wanted) as (done, _):
+def read(folder, key=KEY, blocks=SINGLE):
+    with prediction_cache(folder, key, blocks) as (done, _):
         return done
 
 
@@ -71,17 +67,18 @@ def test_damage_is_cut_off_and_the_next_append_is_sound(tmp_path, damage):
     assert read(tmp_path) == [FIRST, SECOND]
 
 
-def test_only_whole_blocks_count_unless_all_is_there(tmp_path, monkeypatch):
-    monkeypatch.setattr("ner_edge.eval.prediction_cache.BLOCK", 2)
+def test_only_whole_blocks_count_unless_all_is_there(tmp_path):
     write(tmp_path, FIRST, SECOND, FIRST)
-    assert read(tmp_path, wanted=3) == [FIRST, SECOND, FIRST]
-    assert read(tmp_path, wanted=4) == [FIRST, SECOND]
-    write(tmp_path, SECOND, SECOND, wanted=4)
-    assert read(tmp_path, wanted=4) == [FIRST, SECOND, SECOND, SECOND]
+    assert read(tmp_path, blocks=[1, 3]) == [FIRST, SECOND, FIRST]
+    assert read(tmp_path, blocks=[2]) == [FIRST, SECOND, FIRST]
+    assert read(tmp_path, blocks=[2, 4]) == [FIRST, SECOND]
+    write(tmp_path, SECOND, SECOND, blocks=[2, 4])
+    assert read(tmp_path, blocks=[2, 4]) == [FIRST, SECOND, SECOND, SECOND]
+    assert read(tmp_path, blocks=[5]) == []
 
 
 def test_every_prediction_is_on_disk_before_the_next(tmp_path):
-    with prediction_cache(tmp_path, KEY, 1) as (_, keep):
+    with prediction_cache(tmp_path, KEY, [1]) as (_, keep):
         keep(FIRST)
         (file,) = tmp_path.iterdir()
         assert file.read_bytes().endswith(b"\n")

@@ -278,9 +278,28 @@ def test_progress_is_told_after_every_sentence(data, model):
     assert calls == [("q4", 1, 3), ("q4", 2, 3), ("q4", 3, 3)]
 
 
+def test_documents_are_tagged_whole(tmp_path, model, monkeypatch):
+    monkeypatch.setattr("ner_edge.eval.predict.BLOCK", 2)
+    path = tmp_path / "documents.conll"
+    documents = [["a", "b", "c"], ["d"], ["e", "f", "g"], ["h"]]
+    path.write_text(
+        "".join(
+            "-DOCSTART- O\n\n" + "".join(f"{word} O\n\n" for word in words) for words in documents
+        )
+    )
+    blocks = []
+
+    class Recording(StubTagger):
+        def tag_words(self, sentences):
+            blocks.append(["".join(words) or "-" for words in sentences])
+            return super().tag_words(sentences)
+
+    evaluate(path, [("q4", model("q4"))], load_tagger=lambda path: Recording())
+    assert blocks == [["a", "b", "c"], ["d", "-", "e", "f", "g"], ["h"]]
+
+
 @pytest.fixture
 def single_blocks(monkeypatch):
-    monkeypatch.setattr("ner_edge.eval.prediction_cache.BLOCK", 1)
     monkeypatch.setattr("ner_edge.eval.predict.BLOCK", 1)
 
 

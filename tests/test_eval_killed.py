@@ -19,9 +19,8 @@ DOOMED = f"""
 import os, signal, sys
 from ner_edge.cli.app import main
 from ner_edge.eval import predict
-from ner_edge.eval import prediction_cache as cache
 
-cache.BLOCK = predict.BLOCK = {BLOCK}
+predict.BLOCK = {BLOCK}
 tag, left = predict._tag, int(sys.argv[1])
 
 def until_killed(*arguments):
@@ -54,7 +53,6 @@ def data(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_killed_twice(tiny, data, tmp_path, monkeypatch):
     arguments = ["eval", str(data), "-m", str(tiny.gguf), "--threads", "1", "--no-speed"]
-    monkeypatch.setattr("ner_edge.eval.prediction_cache.BLOCK", BLOCK)
     monkeypatch.setattr("ner_edge.eval.predict.BLOCK", BLOCK)
 
     def report_of(cache):

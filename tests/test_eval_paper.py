@@ -148,14 +148,11 @@ def test_the_paper_s_row_stands_beside_the_gguf_s(tiny, adapter, data):
 
 
 def test_a_second_run_decodes_nothing_and_says_the_same(tiny, adapter, data, monkeypatch):
-    monkeypatch.setattr("ner_edge.eval.prediction_cache.BLOCK", 1)
-    monkeypatch.setattr("ner_edge.eval.predict.BLOCK", 1)
     arguments = ["eval", data, "--protocol", "paper", "--adapter", adapter, "--base", tiny.folder]
-    first = json.loads(run_ok(*arguments, "--json", "-", "--limit", 2))
-    longer = json.loads(run_ok(*arguments, "--json", "-"))
+    first = json.loads(run_ok(*arguments, "--json", "-"))
     monkeypatch.setattr(TorchTagger, "_load", lambda self: pytest.fail("loaded"))
-    assert json.loads(run_ok(*arguments, "--json", "-")) == longer
-    assert json.loads(run_ok(*arguments, "--json", "-", "--limit", 2)) == first
+    assert json.loads(run_ok(*arguments, "--json", "-")) == first
+    assert json.loads(run_ok(*arguments, "--json", "-", "--limit", 2))["sentences"] == 2
     kept = "".join(file.read_text() for file in (data.parent / "cache").rglob("*.jsonl"))
     assert "Lovelace" not in kept
     assert "Zoe" not in kept

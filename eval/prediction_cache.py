@@ -15,6 +15,7 @@ from ner_edge.errors import NerEdgeWarning
 from ner_edge.eval.unconstrained import PackedOutput
 from ner_edge.spans import ScoredSpan
 
+
 class Prediction(NamedTuple):
     """The entities of one sentence, and the seconds spent on them."""
 
@@ -33,11 +34,12 @@ def prediction_cache(
     """Yield the predictions kept under `key`, for the first sentences of the data in order, and a
     function that appends the next one.
 
-    `key` must contain everything a prediction depends on. Sentences are tagged in `blocks`, given by
-    the index after each; of a run that did not end, only whole blocks count. Without a folder,
-    nothing is read or kept; if it cannot be written, one warning says so. The file holds one JSON line per sentence: its number
-    and word offsets, and of its text only the words that an unconstrained output changed or added.
-    Lines from the first unusable one on (torn, or written by two processes at once) are dropped.
+    `key` must contain everything a prediction depends on. Sentences are tagged in `blocks`, given
+    by the index after each; of a run that did not end, only whole blocks count. Without a folder,
+    nothing is read or kept; if it cannot be written, one warning says so. The file holds one JSON
+    line per sentence: its number and word offsets, and of its text only the words that an
+    unconstrained output changed or added. Lines from the first unusable one on (torn, or written by
+    two processes at once) are dropped.
     """
     if folder is None:
         yield [], lambda prediction: None

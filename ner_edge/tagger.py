@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from enum import Enum, auto
 from itertools import tee
 from pathlib import Path
 from typing import Any, Self
@@ -9,7 +10,7 @@ from typing import Any, Self
 from ner_edge.builtin import resolve_model
 from ner_edge.data.documents import CharSpan, Document
 from ner_edge.errors import UsageError
-from ner_edge.runtime.tagger import Entity, GGUFTagger
+from ner_edge.runtime.tagger import Entity, GGUFTagger, Part, parts_of
 from ner_edge.runtime.word_tagger import Decoder
 
 
@@ -81,21 +82,44 @@ class Tagger(GGUFTagger):
         return wanted
 
 
-def tag_documents(
-    tagger: GGUFTagger, documents: Iterable[Document], *, together: bool = False
-) -> Iterator[Document]:
-    """Yield each document with the entities that the tagger finds in its text, in order.
+class Extent(Enum):
+    """How much of a file is one document, in which the same word tends to have the same label."""
 
-    Labels are made consistent in all of them `together` if they are parts of one, such as the lines
-    of a letter.
+    TEXT = auto()
+    """Each text."""
+    FILE = auto()
+    """All texts, such as the lines of a letter."""
+    DOCSTART = auto()
+    """The texts up to the next `-DOCSTART-` line."""
+
+
+def tag_documents(
+    tagger: GGUFTagger, documents: Iterable[Document], extent: Extent = Extent.TEXT
+) -> Iterator[Document]:
+    """Yield each text with the entities that the tagger finds in it, in order.
+
+    A text with words of its own keeps them.
     """
     ahead, behind = tee(documents)
-    found = tagger.pipe((document.text for document in ahead), document=together)
+    parts = (part for document in ahead for part in _parts(document, extent))
+    found = tagger.pipe_parts(parts, document=extent is Extent.FILE)
     for document, entities in zip(behind, found, strict=True):
         yield with_entities(document, entities)
+
+
+def _parts(document: Document, extent: Extent) -> Iterator[Part]:
+    text, sentences = document.text, document.sentences
+    if document.is_docstart:
+        yield Part(text, [], ends_text=True)
+    elif sentences and extent is Extent.DOCSTART:
+        *others, last = sentences
+        yield from (Part(text, words, ends_text=False) for words in others)
+        yield Part(text, last, ends_text=True)
+    else:
+        yield from parts_of(text, sentences)
 
 
 def with_entities(document: Document, entities: Iterable[Entity]) -> Document:
     """Return a document with the entities that were found in its text; scores have six decimals."""
     spans = [CharSpan(e.start, e.end, e.label, round(e.score, 6)) for e in entities]
-    return document._replace(spans=spans, rejected="", predicted=True, sentences=None)
+    return document._replace(spans=spans, rejected="", predicted=True)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice, tee
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from ner_edge.runtime.scheduler import Caller
 from ner_edge.runtime.word_tagger import WordTagger
@@ -32,6 +32,14 @@ class Entity:
     """Its probability under the decoder, 0 to 1."""
 
 
+class Part(NamedTuple):
+    """A sentence of a text; without words it ends a document."""
+
+    text: str
+    words: Sequence[Word]
+    ends_text: bool
+
+
 class GGUFTagger(WordTagger):
     """Finds entities in texts with one model, for any number of threads and asyncio tasks."""
 
@@ -47,7 +55,7 @@ class GGUFTagger(WordTagger):
     def __call__(self, text: str) -> list[Entity]:
         """Return the entities of one text of any length, in order."""
         _check_is_text(text)
-        return next(self._pipe([text]))
+        return next(self.pipe_parts(parts_of(text)))
 
     def pipe(self, texts: Iterable[str], *, document: bool = False) -> Generator[list[Entity]]:
         """Yield the entities of each text, in order.
@@ -57,7 +65,26 @@ class GGUFTagger(WordTagger):
         """
         if isinstance(texts, str):
             raise TypeError("`pipe` takes many texts, not one str; call the tagger itself for that")
-        return self._pipe(texts, document=document)
+        return self.pipe_parts(chain.from_iterable(map(parts_of, texts)), document=document)
+
+    def pipe_parts(
+        self, parts: Iterable[Part], caller: Caller | None = None, *, document: bool = False
+    ) -> Generator[list[Entity]]:
+        """Yield the entities of each text, as `pipe` does, in the sentences of its `parts`."""
+        fed: deque[Part] = deque()
+
+        def sentences() -> Iterator[list[str]]:
+            for part in parts:
+                fed.append(part)
+                yield [word.text for word in part.words]
+
+        entities: list[Entity] = []
+        for spans in self._tag_words(sentences(), caller, document=document):
+            part = fed.popleft()
+            entities += _entities(part.text, part.words, spans)
+            if part.ends_text:
+                yield entities
+                entities = []
 
     def stream(self, text: str) -> Generator[list[Entity]]:
         """Yield the entities of each sentence of a text as soon as it is tagged, in order.
@@ -74,7 +101,7 @@ class GGUFTagger(WordTagger):
         """
         _check_is_text(text)
         caller = Caller()
-        results = self._pipe([text], caller)
+        results = self.pipe_parts(parts_of(text), caller)
         return await self._in_thread(lambda: next(results), caller)
 
     async def astream(self, text: str) -> AsyncGenerator[list[Entity]]:
@@ -102,26 +129,15 @@ class GGUFTagger(WordTagger):
         for words, spans in zip(behind, self._tag_words(sentences, caller), strict=False):
             yield list(_entities(text, words, spans))
 
-    def _pipe(
-        self, texts: Iterable[str], caller: Caller | None = None, *, document: bool = False
-    ) -> Generator[list[Entity]]:
-        fed: deque[tuple[str, list[Word]]] = deque()  # without words at the end of a text
 
-        def sentences() -> Iterator[list[str]]:
-            for text in texts:
-                if not isinstance(text, str):
-                    raise TypeError(f"`pipe` takes texts (str), not {type(text).__name__}")
-                for words in chain(segment(text), [[]]):
-                    fed.append((text, words))
-                    yield [word.text for word in words]
-
-        entities: list[Entity] = []
-        for spans in self._tag_words(sentences(), caller, document=document):
-            text, words = fed.popleft()
-            entities += _entities(text, words, spans)
-            if not words:
-                yield entities
-                entities = []
+def parts_of(text: str, sentences: Iterable[Sequence[Word]] | None = None) -> Iterator[Part]:
+    """Yield the parts of a text that is a document: its `sentences`, by default those that
+    `segment` finds, and its end."""
+    if not isinstance(text, str):
+        raise TypeError(f"`pipe` takes texts (str), not {type(text).__name__}")
+    for words in segment(text) if sentences is None else sentences:
+        yield Part(text, words, ends_text=False)
+    yield Part(text, [], ends_text=True)
 
 
 def _check_is_text(text: object) -> None:

@@ -402,6 +402,26 @@ def test_tasks_of_label_studio_become_predictions(tag, tmp_path):
         ]
 
 
+@pytest.mark.parametrize("tags", [False, True])
+def test_words_of_columns_are_kept(tag, tmp_path, tags):
+    words = [["-DOCSTART-"], ["Zoe's", "e-mail:", "a@b.c", ".", "So", "?"], ["#", "Rome"], ["#"]]
+    path = tmp_path / "words.conll"
+    path.write_text(
+        "\n\n".join("\n".join(word + " NN I-NP B-PER" * tags for word in of) for of in words)
+    )
+    rows = tag(path, "--from", "conll", "--format", "conll").stdout.strip("\n").split("\n\n")
+    assert [[row.split(" ")[0] for row in of.split("\n")] for of in rows] == words
+    lines = tag(path, "--from", "conll").stdout.splitlines()
+    for line, text in zip(lines, [" ".join(of) for of in words[1:]], strict=True):
+        assert is_bracketing(line, text)
+
+
+def test_lines_of_more_than_a_word_are_no_columns(tag, tmp_path):
+    (tmp_path / "text.txt").write_text("Zoe\nin\nNew York\n")
+    message = "text.txt:3: has 2 columns; most lines have 1: words with spaces need tabs"
+    assert_error(tag(tmp_path / "text.txt", "--from", "conll"), message)
+
+
 def test_out_is_written_whole_and_its_suffix_is_the_format(tag, tmp_path):
     (tmp_path / "in.txt").write_text("Zoe in Rome\nAda\n")
     for name, kind in (("x.jsonl", "jsonl"), ("x.html", "html"), ("x.csv", "csv")):

@@ -90,6 +90,7 @@ def folder(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     for name in ("letter.txt", "news.txt", "letters/a.txt"):
         (tmp_path / name).write_text("Ada Lovelace lived in London.\nNobody came.\n")
     (tmp_path / "reviews.csv").write_text("id,text\n7,Ada Lovelace lived in London.\n8,Nobody.\n")
+    (tmp_path / "words.conll").write_text("Ada\nLovelace\nlived\n.\n")
     (tmp_path / "tasks.json").write_text('[{"id": 7, "data": {"text": "Ada lives in London."}}]')
     for name in ("products.toml", "products.jsonl"):
         shutil.copy(ROOT / "examples" / name, tmp_path)

@@ -19,6 +19,7 @@ from tiny_models import save_adapter
 
 from ner_edge.consistency import consistent
 from ner_edge.data.corpus import Sentence
+from ner_edge.data.documents import document_of
 from ner_edge.data.labelled import scan_labelled
 from ner_edge.eval.fit import Read, auto_result
 from ner_edge.eval.gold import read_gold
@@ -28,7 +29,7 @@ from ner_edge.hf.word_head import HEAD_FILE, read_word_head
 from ner_edge.passages import BREAK, passages
 from ner_edge.runtime.reader import tokenize_words
 from ner_edge.spans import Span
-from ner_edge.tagger import Tagger
+from ner_edge.tagger import Extent, Tagger, tag_documents
 from ner_edge.tags import tags_of
 from ner_edge.train.augment import Names, unpunctuated, with_other_names
 from ner_edge.train.data import DataFile, DataSet, samples_of
@@ -288,6 +289,22 @@ def test_the_lines_of_a_document_have_consistent_labels(model) -> None:
     assert [len(entities) for entities in found] == [len(of_line) for of_line in spans]
     scores = [entity.score for entities in found for entity in entities]
     assert scores == pytest.approx([s.score for of_line in spans for s in of_line], abs=0.02)
+
+
+def test_sentences_up_to_a_docstart_line_are_a_document(model) -> None:
+    docstart = document_of(Sentence(["-DOCSTART-"]), 1)
+    sentences = [document_of(sentence, 1) for sentence in DOCUMENT]
+    file = [*sentences, docstart, *sentences[3:]]
+    with Tagger.load(model, threads=1, decoder="read") as loaded:
+        found = list(tag_documents(loaded, file, Extent.DOCSTART))
+        expected = list(loaded.tag_words([*WORDS, [], *WORDS[3:]]))
+        apart = list(tag_documents(loaded, sentences))
+        alone = [next(loaded.tag_words([words])) for words in WORDS]
+    assert [document.sentences for document in found] == [document.sentences for document in file]
+    for documents, spans in ((found, expected), (apart, alone)):
+        assert [len(document.spans) for document in documents] == list(map(len, spans))
+        scores = [span.score for document in documents for span in document.spans]
+        assert scores == pytest.approx([s.score for of in spans for s in of], abs=0.02)
 
 
 def test_a_long_document_is_read_in_parts(model, monkeypatch) -> None:

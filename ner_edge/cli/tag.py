@@ -145,10 +145,12 @@ def _tag_together(
         # On a terminal, the results themselves show the progress.
         progress_bar("tagging", texts.size, hidden=out is None and sys.stdout.isatty()) as update,
     ):
-        documents = chain.from_iterable(
-            tag_documents(tagger, documents, together=together)
-            for documents, together in texts.files(_summing(update))
+        tagged = chain.from_iterable(
+            tag_documents(tagger, documents, extent)
+            for documents, extent in texts.files(_summing(update))
         )
+        keep = Holds.DOCSTART in to.holds
+        documents = (document for document in tagged if keep or not document.is_docstart)
         if out is None:
             print_documents(documents, to, Losses(), flush=texts.size is None)
         else:

@@ -9,6 +9,7 @@ from ner_edge.data.formats.table import table_format
 from ner_edge.data.labelled import scan_documents
 from ner_edge.data.texts import STDIN, check_readable, read_texts
 from ner_edge.errors import UsageError
+from ner_edge.tagger import Extent
 from ner_edge.terminal.streams import say
 
 TEXT = "text"
@@ -36,14 +37,17 @@ class TagInput:
         self.size = None if size is None else size + sum(len(d.text) for d in scanned)
         self.fields = {name for document in scanned for name in document.fields}
 
-    def files(self, advance: Callable[[int], None]) -> Iterator[tuple[Iterator[Document], bool]]:
-        """Yield the texts of each file, and whether they are the lines of one document; those of
-        standard input and of pipes come one by one. `advance` receives the size of each text."""
+    def files(self, advance: Callable[[int], None]) -> Iterator[tuple[Iterator[Document], Extent]]:
+        """Yield the texts of each file, and how many of them are one document: all lines of a file,
+        but not of standard input or of a pipe, since those come one by one. `advance` receives the
+        size of each text."""
         for path, documents in self._sources:
             if documents is None:
-                yield _lines(path, advance), path != STDIN and path.is_file()
+                is_file = path != STDIN and path.is_file()
+                yield _lines(path, advance), Extent.FILE if is_file else Extent.TEXT
             else:
-                yield _counted(documents, advance), False
+                opened = any(document.is_docstart for document in documents)
+                yield _counted(documents, advance), Extent.DOCSTART if opened else Extent.TEXT
 
 
 def _lines(path: Path, advance: Callable[[int], None]) -> Iterator[Document]:

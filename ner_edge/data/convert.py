@@ -71,7 +71,7 @@ def fitting(documents: Iterable[Document], to: Format, losses: Losses) -> Iterat
         if document.rejected and not document.predicted:
             losses.left_out.append(Problem(document.line, document.rejected))
             losses.unkept["texts that are not annotated"] += 1
-        elif document.is_docstart and to.name != "conll":
+        elif document.is_docstart and Holds.DOCSTART not in to.holds:
             losses.unkept["-DOCSTART- lines"] += 1
         else:
             _count_unkept(document, to.holds, losses)

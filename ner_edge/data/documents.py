@@ -35,7 +35,7 @@ class Document(NamedTuple):
     """Whether a model found the entities."""
     sentences: list[list[Word]] | None = None
     """The words of each sentence, if the file has them. Training and evaluation of a format with
-    texts use the words of `segment` instead, which `tag` sees."""
+    texts use the words of `segment` instead, as `tag` does."""
     fields: Mapping[str, Any] = MappingProxyType({})
     """What else the file says of the text, such as an `id`."""
 

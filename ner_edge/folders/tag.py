@@ -28,7 +28,7 @@ from ner_edge.folders.sources import (
 from ner_edge.folders.text import is_binary, read_text
 from ner_edge.folders.working_folder import working_folder
 from ner_edge.runtime.tagger import GGUFTagger
-from ner_edge.tagger import tag_documents
+from ner_edge.tagger import Extent, tag_documents
 from ner_edge.terminal.progress import Update
 from ner_edge.terminal.streams import say
 
@@ -120,7 +120,7 @@ def _tag(
     else:
         texts = read_texts([path], lambda text: say(f"warning: {text}"), lambda size: None)
     documents = (Document(number, text, []) for number, text in enumerate(texts, 1))
-    tagged = tag_documents(tagger, documents, together=True)
+    tagged = tag_documents(tagger, documents, Extent.FILE)
     save_documents(tagged, format, targets[0], Losses(), scratch=scratch)
 
 

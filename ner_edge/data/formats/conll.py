@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ner_edge.data.corpus import DOCSTART, Problem, shortened
 from ner_edge.data.documents import Document
 from ner_edge.data.formats.columns import Columns, is_counting, is_no_word, tag_columns
-from ner_edge.data.formats.contents import Contents
+from ner_edge.data.formats.contents import Contents, ReadOptions
 from ner_edge.data.formats.encoding import decoded
 from ner_edge.data.formats.format import Losses
 from ner_edge.data.formats.words import sentences_to_write
@@ -39,6 +39,8 @@ class _Layout(NamedTuple):
     width: int
     numbered: bool
     columns: Columns
+    tagged: bool = True
+    """Whether tags are read."""
 
     def is_comment(self, line: _Line) -> bool:
         """Whether a line is a comment; a hashtag with the columns of a row is a word."""
@@ -47,18 +49,21 @@ class _Layout(NamedTuple):
         if self.numbered or len(line.cells) != self.width:
             return True
         # `# id 1` is a comment too, but `#word X-LOC` is a row with a wrong tag.
-        return line.cells[0] == "#" and not spelt_like_a_tag(line.cells[self.columns.tag - 1])
+        tag = line.cells[self.columns.tag - 1]
+        return line.cells[0] == "#" and self.width > 1 and not spelt_like_a_tag(tag)
+
+    def tag_in(self, cells: list[str]) -> str:
+        return cells[min(self.columns.tag, len(cells)) - 1] if self.tagged else "O"
 
 
-def read_conll(
-    path: Path, data: bytes, columns: Columns | None = None, *, predicted: bool = False
-) -> Contents:
+def read_conll(path: Path, data: bytes, options: ReadOptions) -> Contents:
     """Read columns separated by tabs, if most lines have one, else by spaces.
 
     The word is in the first column, or in the second if the first numbers the words; the tag is
-    where `tag_columns` finds it; `columns` overrides both. A `-DOCSTART-` line is a sentence by
-    itself. If several columns contain tags, the last one is read if `predicted`. Raises `DataError`
-    if there is no column of tags, or several without `predicted`.
+    where `tag_columns` finds it; the option `columns` overrides both. A `-DOCSTART-` line is a
+    sentence by itself. If several columns contain tags, the last one is read if `predicted`. If
+    `texts_only`, all tags are O, and none need be there. Raises `DataError` if there is no column
+    of tags otherwise, or several.
     """
     contents = Contents("CoNLL")
     texts = list(_decode(data, contents))
@@ -66,7 +71,7 @@ def read_conll(
     blocks = _blocks(texts, tabs)
     if not blocks:
         return contents
-    layout = _find_layout(path, blocks, tabs, columns, predicted)
+    layout = _find_layout(path, blocks, tabs, options)
     comments = no_words = 0
     for block in blocks:
         rows: Tagged = []
@@ -142,13 +147,16 @@ def _blocks(texts: list[str], tabs: bool) -> list[list[_Line]]:
 
 
 def _find_layout(
-    path: Path, blocks: list[list[_Line]], tabs: bool, columns: Columns | None, predicted: bool
+    path: Path, blocks: list[list[_Line]], tabs: bool, options: ReadOptions
 ) -> _Layout:
+    columns = options.columns
     rows = list(_rows(blocks, hashes=False)) or list(_rows(blocks, hashes=True))
     if not rows:  # only -DOCSTART- lines
         return _Layout(tabs, 2, False, columns or Columns(1, 2))
     width = _most_frequent_width(rows)
     numbered = width > 2 and is_counting([line.cells for line in block] for block in rows)
+    if options.texts_only:
+        return _Layout(tabs, width, numbered, Columns(2 if numbered else 1, width), tagged=False)
     if columns is None:
         usual = [line.cells for block in rows for line in block if len(line.cells) == width]
         if numbered:
@@ -156,7 +164,7 @@ def _find_layout(
         word = 2 if numbered else 1
         candidates = tag_columns(usual, word, width)
         columns = _chosen(
-            path, rows[0][0], usual, word, candidates[-1:] if predicted else candidates
+            path, rows[0][0], usual, word, candidates[-1:] if options.predicted else candidates
         )
     elif max(columns) > width:
         raise DataError(
@@ -204,8 +212,8 @@ def _chosen(
 def _row(line: _Line, layout: _Layout, contents: Contents) -> Row:
     """Return the row of a line, adding what is wrong with it to `contents`."""
     cells, (word, tag) = line.cells, layout.columns
-    if len(cells) == layout.width > 1:
-        return Row(line.number, cells[word - 1], cells[tag - 1])
+    if len(cells) == layout.width and (layout.width > 1 or not layout.tagged):
+        return Row(line.number, cells[word - 1], layout.tag_in(cells))
     if len(cells) < 2:
         message = f"expected a word and its tag, found {shortened(line.text.strip())}"
         contents.illegal.append(Problem(line.number, message))
@@ -218,7 +226,7 @@ def _row(line: _Line, layout: _Layout, contents: Contents) -> Row:
         contents.illegal.append(Problem(line.number, found + advice))
         return Row(line.number, cells[0] or "?", "O")
     contents.doubtful.append(Problem(line.number, found))
-    return Row(line.number, cells[word - 1], cells[min(tag, len(cells)) - 1])
+    return Row(line.number, cells[word - 1], layout.tag_in(cells))
 
 
 def _have_spaces(layout: _Layout, contents: Contents) -> bool:

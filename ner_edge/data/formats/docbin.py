@@ -40,7 +40,7 @@ class _Bin(msgspec.Struct):
 
 
 def read_docbin(path: Path, options: ReadOptions) -> Contents:
-    """Read words, white space, sentences and `doc.ents`.
+    """Read words, white space, sentences and `doc.ents`; no words and sentences if `texts_only`.
 
     Raises `DataError` for a damaged file, `UsageError` without spaCy.
     """
@@ -48,7 +48,8 @@ def read_docbin(path: Path, options: ReadOptions) -> Contents:
     try:
         packed = _unpacked(path)
         for number, document in enumerate(_documents(packed), 1):
-            contents.records.append(document._replace(line=number))
+            words = None if options.texts_only else document.sentences
+            contents.records.append(document._replace(line=number, sentences=words))
     except (ValueError, KeyError, IndexError) as error:  # msgspec's and numpy's are ValueErrors
         raise DataError(f"{path}: not a DocBin of spaCy ({error})") from None
     contents.layout = "spaCy DocBin"

@@ -18,6 +18,8 @@ class Holds(Enum):
     """The text with its white space, and offsets in it."""
     WORDS = auto()
     """The words and sentences of the file, rather than those that `segment` finds."""
+    DOCSTART = auto()
+    """The `-DOCSTART-` lines that open documents."""
     SCORES = auto()
     NESTED = auto()
     """Entities that overlap."""

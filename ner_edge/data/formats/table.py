@@ -25,7 +25,7 @@ from ner_edge.errors import UsageError
 
 
 def _read_columns(path: Path, options: ReadOptions) -> Contents:
-    return read_conll(path, read_utf8(path), options.columns, predicted=options.predicted)
+    return read_conll(path, read_utf8(path), options)
 
 
 def _read_json(path: Path, options: ReadOptions) -> Contents:
@@ -34,12 +34,13 @@ def _read_json(path: Path, options: ReadOptions) -> Contents:
 
 _TABLE = frozenset({Holds.TEXT, Holds.SCORES, Holds.NESTED, Holds.FIELDS})
 _WORDS = frozenset({Holds.WORDS})
+_COLUMNS = frozenset({Holds.WORDS, Holds.DOCSTART})
 FORMATS = {
     format.name: format
     for format in (
         Format("brackets", holds=frozenset({Holds.TEXT}), write=write_brackets),
         Format("jsonl", (".jsonl",), _TABLE, _read_json, write_jsonl),
-        Format("conll", (".conll", ".iob", ".bio"), _WORDS, _read_columns, write_conll),
+        Format("conll", (".conll", ".iob", ".bio"), _COLUMNS, _read_columns, write_conll),
         Format("huggingface", holds=_WORDS, read=_read_json, write=write_huggingface),
         Format("gliner", holds=_WORDS, read=_read_json, write=write_gliner),
         Format("label-studio", holds=_TABLE, read=_read_json, write=write_label_studio),
@@ -84,7 +85,7 @@ def read_contents(path: Path, options: ReadOptions, name: str | None = None) -> 
         return read_json_records(data, texts_only=options.texts_only)
     if is_table(path, data):
         return read_csv_table(path, data, options)
-    return read_conll(path, data, options.columns, predicted=options.predicted)
+    return read_conll(path, data, options)
 
 
 def table_format(path: Path) -> str | None:

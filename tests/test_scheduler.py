@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from conftest import TinyModel
@@ -233,6 +234,42 @@ def test_an_error_reaches_the_caller_that_ran_into_it_and_the_others_start_again
     assert len(list(two)) == 8
     assert engine.steps.count("one 0") == 1
     assert [name for name in engine.steps if "two" in name] == [f"two {i}" for i in range(9)]
+
+
+class Failing(StubModel):
+    """Its evaluations fail once `left` of them are done, but only one of them."""
+
+    left = -1
+
+    def _count(self) -> None:
+        self.left -= 1
+        if self.left == -1:
+            raise NerEdgeError("failed")
+
+    def decode(self, runs: Sequence[Run], *, whole: bool = False) -> list[dict[int, int]]:
+        self._count()
+        return super().decode(runs, whole=whole)
+
+    def read(self, runs: Sequence[Run], *, depth: int | None = None) -> list[Any]:
+        self._count()
+        return super().read(runs, depth=depth)
+
+
+@pytest.mark.parametrize("left", range(12))
+def test_documents_that_start_again_have_the_same_entities(left: int) -> None:
+    """Also if some of their sentences had been read, tagged or given away before the error."""
+    documents = [[[[word, "London"], ["the", word]], [["London", word]]] for word in WORDS]
+    unbroken = Scheduler(engine_of(StubModel(64, PROMPTS.prefix), reads=True)).decode(documents)
+    expected = [decoded.spans for decoded in unbroken]
+    model = Failing(64, PROMPTS.prefix)
+    scheduler = Scheduler(engine_of(model, reads=True))
+    staying = scheduler.decode(documents)
+    found = [next(staying) for _ in range(2)]
+    model.left = left
+    with pytest.raises(NerEdgeError, match="failed"):
+        list(scheduler.decode(documents * 4))
+    assert_same([*found, *staying], expected)
+    assert is_empty(model)
 
 
 def test_others_may_take_results_while_they_are_started_again(

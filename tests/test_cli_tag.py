@@ -409,11 +409,24 @@ def test_words_of_columns_are_kept(tag, tmp_path, tags):
     path.write_text(
         "\n\n".join("\n".join(word + " NN I-NP B-PER" * tags for word in of) for of in words)
     )
-    rows = tag(path, "--from", "conll", "--format", "conll").stdout.strip("\n").split("\n\n")
+    rows = tag(path, "--format", "conll").stdout.strip("\n").split("\n\n")
     assert [[row.split(" ")[0] for row in of.split("\n")] for of in rows] == words
-    lines = tag(path, "--from", "conll").stdout.splitlines()
+    lines = tag(path).stdout.splitlines()
     for line, text in zip(lines, [" ".join(of) for of in words[1:]], strict=True):
         assert is_bracketing(line, text)
+
+
+def test_lines_of_json_are_texts(tag, tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "Zoe in Rome", "id": 7}\n{"text": "", "id": 8}\n')
+    found = [json.loads(line) for line in tag(path, "--format", "jsonl").stdout.splitlines()]
+    assert [(one["text"], one["id"]) for one in found] == [("Zoe in Rome", 7), ("", 8)]
+    assert (
+        "{"
+        in json.loads(tag(path, "--from", "text", "--format", "jsonl").stdout.split("\n")[0])[
+            "text"
+        ]
+    )
 
 
 def test_lines_of_more_than_a_word_are_no_columns(tag, tmp_path):

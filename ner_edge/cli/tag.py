@@ -42,7 +42,7 @@ def tag(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Text files (one text per line), tables or folders; - is stdin.",
+            help="Text files (one text per line), files of other formats, or folders; - is stdin.",
         ),
     ] = None,
     out: Annotated[
@@ -63,8 +63,8 @@ def tag(
         SourceName | None,
         typer.Option(
             "--from",
-            help="Format of FILES; entities in them are ignored (default: csv, parquet or spacy by "
-            "suffix, else text).",
+            help="Format of FILES; entities in them are ignored (default: by suffix: "
+            "jsonl, conll, csv, parquet or spacy, else text).",
         ),
     ] = None,
     min_score: Annotated[

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ner_edge.data.documents import Document
 from ner_edge.data.formats.contents import ReadOptions
-from ner_edge.data.formats.table import table_format
+from ner_edge.data.formats.table import suffix_format
 from ner_edge.data.labelled import scan_documents
 from ner_edge.data.texts import STDIN, check_readable, read_texts
 from ner_edge.errors import UsageError
@@ -16,7 +16,7 @@ TEXT = "text"
 
 
 class TagInput:
-    """The texts of all files, in `format`; None means `table_format` or else lines of text.
+    """The texts of all files, in `format`; None means `suffix_format` or else lines of text.
 
     `size` counts the bytes of text files and the characters of other texts; None if it is unknown.
     `fields` are the names of what else the files say of their texts. Raises `DataError` for a file
@@ -24,7 +24,7 @@ class TagInput:
     """
 
     def __init__(self, paths: Sequence[Path], format: str | None) -> None:
-        formats = [format or table_format(path) or TEXT for path in paths]
+        formats = [format or suffix_format(path) or TEXT for path in paths]
         if STDIN in paths and format not in (None, TEXT):
             raise UsageError(f"--from {format} reads files, not standard input")
         size = check_readable([p for p, f in zip(paths, formats, strict=True) if f == TEXT])

@@ -94,6 +94,12 @@ def table_format(path: Path) -> str | None:
     return format.name if format is not None and format.name in _TABLES else None
 
 
+def suffix_format(path: Path) -> str | None:
+    """Return the name of the format that the suffix of a file to read stands for."""
+    format = _BY_SUFFIX.get(path.suffix.lower())
+    return format.name if format is not None and format.read is not None else None
+
+
 def format_to_write(option: str, target: Path | None) -> Format:
     """Return the format that the suffix of a target stands for.
 

@@ -421,12 +421,7 @@ def test_lines_of_json_are_texts(tag, tmp_path):
     path.write_text('{"text": "Zoe in Rome", "id": 7}\n{"text": "", "id": 8}\n')
     found = [json.loads(line) for line in tag(path, "--format", "jsonl").stdout.splitlines()]
     assert [(one["text"], one["id"]) for one in found] == [("Zoe in Rome", 7), ("", 8)]
-    assert (
-        "{"
-        in json.loads(tag(path, "--from", "text", "--format", "jsonl").stdout.split("\n")[0])[
-            "text"
-        ]
-    )
+    assert tag(path, "--from", "text").stdout.count("{") == 2
 
 
 def test_lines_of_more_than_a_word_are_no_columns(tag, tmp_path):

@@ -154,7 +154,8 @@ def _find_layout(
     if not rows:  # only -DOCSTART- lines
         return _Layout(tabs, 2, False, columns or Columns(1, 2))
     width = _most_frequent_width(rows)
-    numbered = width > 2 and is_counting([line.cells for line in block] for block in rows)
+    needed = 1 if options.texts_only else 2  # columns beside the numbers
+    numbered = width > needed and is_counting([line.cells for line in block] for block in rows)
     if options.texts_only:
         return _Layout(tabs, width, numbered, Columns(2 if numbered else 1, width), tagged=False)
     if columns is None:

@@ -1,6 +1,6 @@
 """Word tags: the IOB2 tag set of a task's labels, and its most probable legal sequence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,17 +58,23 @@ def spans_of(
     """The entities of a legal tag sequence. The score of an entity is the product of the
     probabilities of its tags and of not going on after it."""
     found: list[ScoredSpan] = []
-    ends = [*path.tolist(), OUTSIDE]
-    start = 0
-    for i, tag in enumerate(ends):
-        before = ends[i - 1] if i else OUTSIDE
-        if before and tag != before + before % 2:
-            score = log_probabilities[range(start, i), path[start:i]].sum()
-            if i < len(path):
-                goes_on = np.exp(log_probabilities[i, before + before % 2])
-                score += np.log1p(-min(goes_on, 1 - 1e-7))
-            label = labels[(before - 1) // 2]
-            found.append(ScoredSpan(start, i, label, float(np.exp(score))))
+    for start, end in bounds(path):
+        score = log_probabilities[range(start, end), path[start:end]].sum()
+        begin = path[start]
+        if end < len(path):
+            goes_on = np.exp(log_probabilities[end, begin + 1])
+            score += np.log1p(-min(goes_on, 1 - 1e-7))
+        found.append(ScoredSpan(start, end, labels[begin // 2], float(np.exp(score))))
+    return found
+
+
+def bounds(path: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yield the first word of each entity of a legal tag sequence, and the word after its last."""
+    start = None
+    for i, tag in enumerate([*path.tolist(), OUTSIDE]):
+        is_inside = tag != OUTSIDE and tag % 2 == 0
+        if start is not None and not is_inside:
+            yield start, i
+            start = None
         if tag % 2:
             start = i
-    return found

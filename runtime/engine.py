@@ -17,7 +17,7 @@ from ner_edge.runtime.sentence import SentenceDecoder
 from ner_edge.runtime.trie import ChunkTokenizer
 from ner_edge.word_head import Reading
 
-DECODER_VERSION = 7
+DECODER_VERSION = 8
 """Increment this with every change to either decoder that may alter entities or scores, even if
 only by rounding, as another shape of batches does. Evaluation reuses cached predictions of the same
 version only."""

@@ -1,4 +1,4 @@
-"""The labels of a word are drawn towards those that it has elsewhere in its document."""
+"""The labels of words and entities are drawn towards those elsewhere in their document."""
 
 import numpy as np
 import pytest
@@ -50,6 +50,24 @@ def test_the_order_of_the_sentences_does_not_matter(document, seed, source):
         np.testing.assert_allclose(rows, after[i], atol=1e-4)
 
 
+def test_an_entity_s_other_words_count_in_the_entity_only():
+    """A city in one place of two, and a company of the same words, twice."""
+    here, elsewhere = [0.0, 0.6, 0.0, 0.4, 0.0], [0.0, 0.2, 0.0, 0.8, 0.0]
+    outside = [1.0, 0.0, 0.0, 0.0, 0.0]
+
+    def inside(row):
+        return [row[0], row[2], row[1], row[4], row[3]]
+
+    document = [["Air", "Oslo"], ["Air", "Oslo"], ["Oslo", "is", "old"]]
+    rows = [[here, inside(here)], [elsewhere, inside(elsewhere)], [here, outside, outside]]
+    before = [np.log(np.array(row, np.float32) + 1e-12) for row in rows]
+    first, second, third = (np.exp(row) for row in consistent(document, before))
+    of_company = np.concatenate([first, second])[:, :3].sum(axis=1)
+    assert of_company.max() < 0.5
+    assert np.ptp(of_company) < 0.1
+    assert third[0, :3].sum() == pytest.approx(1 / (1 + (0.4 / 0.6) ** 0.4 * (1.6 / 1.4) ** 0.6))
+
+
 def test_a_certain_label_decides_a_doubtful_one():
     document = [["PARIS"], ["Paris", "won", "."], ["Paris"]]
     of_word = {"certain": [0.02, 0.97, 0.0, 0.01, 0.0], "doubtful": [0.1, 0.4, 0.0, 0.5, 0.0]}
@@ -58,7 +76,9 @@ def test_a_certain_label_decides_a_doubtful_one():
     before = [np.log(np.array(row, np.float32) + 1e-12) for row in rows]
     after = [np.exp(row) for row in consistent(document, before)]
     # In the document, the labels have 2.34 and 0.52; the shares are weighted geometric means.
-    odds = (0.4 / 0.5) ** 0.4 * (2.34 / 0.52) ** 0.6
+    doubtful, certain = ((here**0.4) * (2.34 / 0.52) ** 0.6 for here in (0.4 / 0.5, 0.97 / 0.01))
+    share = (doubtful / (1 + doubtful) + 2 * certain / (1 + certain)) / 3
+    odds = doubtful**0.3 * (share / (1 - share)) ** 0.7
     expected = [0.1, 0.9 * odds / (1 + odds), 0.0, 0.9 / (1 + odds), 0.0]
     assert after[1][0] == pytest.approx(expected, abs=1e-5)
     assert after[1][1] == pytest.approx(other, abs=1e-6)

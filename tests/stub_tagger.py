@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ner_edge.runtime.tagger import Entity
+from ner_edge.runtime.tagger import Entity, Part
 from ner_edge.spans import ScoredSpan
 
 _NAME = re.compile(r"\b[A-Z][A-Za-z]+(?: [A-Z][A-Za-z]+)*\b")
@@ -35,6 +35,9 @@ class StubTagger(nullcontext[Any]):
                 for match in _NAME.finditer(text)
                 if (score := min(1.0, len(match.group()) / 10)) >= self.min_score
             ]
+
+    def pipe_parts(self, parts: Iterable[Part], *, document: bool = False) -> Any:
+        return self.pipe((part.text for part in parts if part.ends_text), document=document)
 
     def tag_words(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[ScoredSpan]]:
         for words in sentences:

@@ -51,7 +51,7 @@ def listed() -> dict[str, list[str]]:
 
 def test_before_and_after_a_pull(cache):
     assert listed() == {
-        "conll2003-135m:100mb": ["100.0", "95.81", "-"],
+        "conll2003-135m:100mb": ["100.0", "95.88", "-"],
         "smollm2": ["1.0", "-", "-"],
         "qwen-coder-0.5b": ["491.0", "-", "-"],
     }
@@ -59,7 +59,7 @@ def test_before_and_after_a_pull(cache):
     assert Path(base).is_file()
     assert Path(model) == built_in_path("conll2003-135m")
     assert listed()["smollm2"] == ["0.0", "-", base]
-    assert listed()["conll2003-135m:100mb"] == ["0.0", "95.81", model]
+    assert listed()["conll2003-135m:100mb"] == ["0.0", "95.88", model]
     run_ok("models", "pull", "conll2003-135m:q8_0", "smollm2")
     assert listed()["conll2003-135m:q8_0"][:2] == ["0.0", "-"]
 

@@ -112,9 +112,8 @@ def _parts(document: Document, extent: Extent) -> Iterator[Part]:
     if document.is_docstart:
         yield Part(text, [], ends_text=True)
     elif sentences and extent is Extent.DOCSTART:
-        *others, last = sentences
-        yield from (Part(text, words, ends_text=False) for words in others)
-        yield Part(text, last, ends_text=True)
+        (words,) = sentences  # a block of CoNLL columns
+        yield Part(text, words, ends_text=True)
     else:
         yield from parts_of(text, sentences)
 
